@@ -1,0 +1,214 @@
+// The whole of Llama 2, greedy, without a library, in as few bytes of machine code as we know how.
+//
+//   config.hpp   the model's shape (constexpr; written by the packer)
+//   target.hpp   the target: where the arena is, system calls; with x86.hpp: registers, one-instruction helpers
+//   link.ld      the ELF header, then this code, then the packed model, then the arena
+//
+// What the machine sees
+// ---------------------
+//   model   layers | classifier | records      read only, packed in the order of use: `stream` in tools/common/layout.py
+//   arena   dummy row | position 0 | position 1 | … | position seq_len - 1        zero at the start
+//
+// One position's row in the arena, in floats. `r` walks through it, and every cell that `r` has not
+// reached yet is still zero. That is a convention the code lives on:
+//
+//   x[dim] | per layer: v[kv_dim] k[kv_dim] q[dim] +head_size gate[hidden_dim] up[hidden_dim] | logits[vocab_size]
+//            keys and values are where rows() wrote them, so the row is also the KV cache;
+//            the attention's output overwrites the queries, one head further right: the last head's
+//            output falls into the head_size cells after q, the others onto a query that is done with
+//
+// Registers (named in x86.hpp; each is a variable of the language)
+//   w  next weight     r  next cell     x  residual stream of this position
+//   n  rows or heads to go, 0 whenever nobody counts      j  inner count, 0 likewise; index = j as an index
+//   b  best cell of a row run (best = its address), then the next token      a  scratch; key = a as an address
+//
+// A token is carried as b = 4 * (1 - token): the distance from the best logit to the end of the
+// logits, shifted so that BOS (token 1) is 0. Linux starts a program with all registers zero, so the
+// first token is BOS, and n = j = 0, for no bytes at all (-6).
+//
+// fresh(v), fence() and settle(v) emit nothing. fresh(v) tells gcc that the register v may have changed, fence() says
+// so of all memory, settle(v) keeps v in one x87 register. Without them gcc loads a value once and keeps it, or
+// makes a second copy of it: good for speed, bad for size (-25 for the fences, -14 for settle).
+//
+// "(-4)": the bytes that a trick saves on i386 for stories260K's shape, measured by taking it away.
+
+#include "config.hpp"
+#include "target.hpp"
+
+static_assert(workspace_bytes == 4LL * (seq_len + 2) * stride);  // the packer checks that it fits into memory
+
+// 10000 ^ (-1 / (head_size / 2)): the factor from one RoPE pair's angle to the next one's (Newton's method).
+constexpr double power(double base, int n) { return n ? base * power(base, n - 1) : 1; }
+constexpr double root(double value, int n) {
+  double guess = value < 2 ? value : 1 + value / n;
+  for (int i = 0; i < 9999; i++) guess -= (guess - value / power(guess, n - 1)) / n;
+  return guess;
+}
+
+// The only two numbers in memory. They sit in the ELF header, in bytes that the kernel ignores (-8).
+// Not const, or gcc would make its own copies.
+HEADER f32 literals[2] = {dim * 1e-5f, f32(1 / root(10000, head_size / 2))};
+#define dim_epsilon literals[0]
+#define next_slower literals[1]
+
+extern "C" char model[];
+#define classifier (model + n_layers * dim * (qkv + dim + 3L * hidden_dim) * weight_bytes)
+#define records (classifier + long(vocab_size) * dim * weight_bytes)
+
+// N, made from a register that is known to hold 0, by replacing its low bytes only: `mov bl, 172` is 2 bytes,
+// `mov ebx, 172` is 5 (-21). -256 is `dec ebx` and `xor bl, bl`.
+template <int N, class T> INLINE T count(T zero) {
+  if constexpr (N < -256) return N;
+  else if constexpr (N < 0) return ((zero - 1) & ~T(255)) | (N & 255);
+  else if constexpr (N < 256) return (zero & ~T(255)) | N;
+  else if constexpr (N < 65536 && N % 256 == 0) return (zero & ~T(0xff00)) | N;
+  else if constexpr (N < 65536) return (zero & ~T(0xffff)) | N;
+  else return N;
+}
+
+// The float at base + 4 * j. An address with all its constants in one place becomes one [base+4*j+d] operand.
+INLINE f32& at(word base) { return ((f32*)base)[index]; }
+
+// (1 + z / 2^24) ^ (2^24) = exp(z) to seven digits, by squaring. The caller passes 1 + z / 2^24; the division is
+// folded into Wq and W1 (-20 against the x87's own exponential, used twice). Nothing overflows in an 80-bit real (z < 11000), so that
+// softmax need not subtract the maximum.
+INLINE real exp_from(real y) {
+  j = count<exp_squarings>(j);
+  do y *= y;
+  while (again());
+  return y;
+}
+
+// Queries are walked from the last head to the first; head = -4*dim .. -4*head_size is how far (in bytes).
+// The packer orders them so that query slot s uses key/value slot s % n_kv_heads. So the distance between a query and
+// its keys is constant within a run of n_kv_heads heads, and grows by one kv_dim from run to run. Counting up to 0
+// needs no comparison, and leaves this distance without a constant (-14).
+INLINE number run_of(number head) {
+  constexpr number run = 4 * kv_dim;
+  if constexpr (run & (run - 1)) return (head + 4 * dim) / run * run - 4 * dim;
+  else return head & -run;
+}
+
+// n rows of a matrix against x. Every row does two things:
+//   dot         *r = (w . x) / rms(x)     all norms are folded into this division; sqrt(dim) is folded into the matrix
+//   accumulate  x += *r * w               for Wo and W2, which are stored transposed
+// and needs only one of them. Where a result is wanted, *r is a fresh cell, so 0 is accumulated. Where x is to be
+// accumulated, *r is the attention's or the gate's output, and what the dot leaves there is never read again.
+// One routine, no flag. It also keeps the argmax of the run, which only the classifier uses: the classifier's rows
+// are stored in reverse, so that >= prefers the lowest token; *b starts as *r itself, so that negative logits are
+// no special case.
+// In: w, r, x, n. Out: w and r behind the last row and cell, b the best cell, n = j = 0.
+NOINLINE static void rows() {
+  b = where(r);
+  do {
+    real dot = 0;
+    settle(dot);
+    real squares = dim_epsilon;
+    j = dim;
+    do {  // from the end of x to its start: counting down to 0 needs no comparison; the rows are stored in reverse
+      real value = at((word)x - 4), t = value;
+      t *= *w;
+      dot += t;
+      fence();
+      t = *r;
+      t *= *w;
+      t += value;
+      at((word)x - 4) = t;
+      squares += value * value;
+      next_weight();
+    } while (again());
+    *r = dot / square_root(squares);
+    fence();  // compare what was stored: equal rows must tie
+    if (*r >= *(f32*)best) b = where(r);
+    next_cell();
+  } while (--n);
+}
+
+extern "C" ENTRY void start() {
+  r = cell(arena_at(stride));
+  do {
+    w = cell(where((f32*)(records + record_bytes)) - b * (record_bytes / 4));  // records are whole words: no shift, no rounding (-22)
+    x = cell(where(r));
+    copy_embedding();
+    write_piece();  // BOS's record has no text: it may be "printed" like the others
+    if (where(r) >= arena_at((seq_len + 1) * stride)) break;
+    w = (f32*)model;
+    do {
+      n = count<qkv>(n);
+      rows();
+
+      // Attention, head by head, from the current position back to the first one.
+      // q is turned by one step per position (RoPE on the way back: no position, no rotated keys, no table).
+      // The output is a running mean, output += p * (v - output) with p = e / sum, so the order of the keys
+      // does not matter, no second pass is needed, and at the first key p is exactly 1: the output may start as
+      // any junk. The update is one step late, so that it shares its loop with the next key's score; the last
+      // one happens on the dummy row.
+      n = count<-4 * dim>(n);
+      do {
+        a = run_of(n) + number(where(r));
+        real sum = 0, p = 0;
+        do {
+          real score = 1;  // exp_from's 1 (-4)
+          j = count<head_size>(j);
+          do {  // keys and values are stored in reverse within a head: r walks up, j down
+            real t = at(key + 4 * (stride - 2 * kv_dim) + 4 * (kv_dim - head_size - 1)) - *r;
+            fence();
+            t *= p;
+            t += *r;
+            *r = t;
+            score += r[-head_size] * at(key + 4 * (-head_size - 1));
+            next_cell();
+          } while (again());
+
+          j = count<head_size / 2>(j);
+          real angle = 1;
+          do {  // r walks down again, pair by pair; the pairs are stored in reverse, the fastest last
+            real c, s;
+            cos_sin(angle, c, s);
+            real cb = c * r[-head_size - 1], ca = c * r[-head_size - 2];
+            real sb = s * r[-head_size - 1], sa = s * r[-head_size - 2];
+            ca -= sb;
+            cb += sa;
+            r[-head_size - 1] = cb;
+            r[-head_size - 2] = ca;
+            angle *= next_slower;
+            r = cell(where(r) - 8);
+          } while (again());
+
+          score = exp_from(score);
+          settle(score);
+          sum += score;
+          p = score / sum;
+          a -= 4 * stride;
+        } while (in_arena());
+        drop(p, sum);
+        r = cell(where(r) - 4 * head_size);
+      } while (n += 4 * head_size);
+      r = cell(where(r) + 4 * head_size);  // the first head's output
+
+      // Wo, W1 and W3 in one run: Wo's rows use up the attention's output, then r is at fresh cells (-7).
+      fresh(n);
+      n = count<dim + 2 * hidden_dim>(n);
+      rows();
+
+      // SwiGLU, in place, from the last cell to the first, so that r ends at the first (-10).
+      // W1 holds -1, W3 holds -1 too: silu(g) * u = -g * -u / (1 + exp(-g)).
+      n = count<hidden_dim>(n);
+      do {
+        r = cell(where(r) - 4);
+        fence();
+        real gate = r[-hidden_dim];
+        gate /= 1 + exp_from(1 + gate);
+        *r *= gate;
+      } while (--n);
+
+      fresh(n);
+      n = count<hidden_dim>(n);
+      rows();
+    } while ((char*)w != classifier);
+    n = count<vocab_size>(n);
+    rows();
+    b -= number(where(r));
+  } while (b += 8);
+  exit();
+}

@@ -1,0 +1,40 @@
+// config.hpp: the seven numbers that define a Llama 2 model's shape.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace llama512 {
+
+/// The shape of a model. Names and order are those of the llama2.c checkpoint header.
+struct Config {
+    std::size_t dim;         // length of the residual stream: one vector per position
+    std::size_t hidden_dim;  // width of the feed-forward layer
+    std::size_t n_layers;    // number of transformer blocks
+    std::size_t n_heads;     // number of query heads
+    std::size_t n_kv_heads;  // number of key and value heads; several query heads may share one (GQA)
+    std::size_t vocab_size;  // number of tokens
+    std::size_t seq_len;     // longest context, in tokens
+
+    /// Length of one head's query, key or value.
+    std::size_t head_size() const { return dim / n_heads; }
+    /// Length of one position's keys (or values), all heads together.
+    std::size_t kv_dim() const { return n_kv_heads * head_size(); }
+    /// How many query heads share one key and value head. 1 is ordinary multi-head attention.
+    std::size_t heads_per_kv_head() const { return n_heads / n_kv_heads; }
+};
+
+/// Makes a Config from header values, in the order of the fields above.
+///
+/// `file` is the name for messages. `hint` ends the message when a value is out of its range.
+/// Throws Error, naming the field and the value, unless every value lies in its range, n_heads divides dim,
+/// n_kv_heads divides n_heads, and head_size is even (RoPE rotates pairs).
+///
+/// The ranges end far above any model that this engine could run, and are small enough
+/// that no size computed from a Config overflows 64 bits: the largest tensor has
+/// n_layers * dim * hidden_dim <= 2^10 * 2^16 * 2^16 elements.
+Config parse_config(const std::array<std::int64_t, 7>& values, const std::string& file, const std::string& hint = "");
+
+}  // namespace llama512

@@ -1,0 +1,17 @@
+// error.hpp: the one kind of error that this library reports to its user.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace llama512 {
+
+/// Something that the user gave is wrong: a file, a prompt, an output that cannot be written.
+/// what() is one line, "WHERE: FIELD: MESSAGE". The message gives the value found and what is needed instead.
+class Error : public std::runtime_error {
+public:
+    Error(const std::string& where, const std::string& field, const std::string& message)
+        : std::runtime_error(where + ": " + field + ": " + message) {}
+};
+
+}  // namespace llama512

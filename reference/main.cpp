@@ -1,0 +1,149 @@
+// main.cpp: the program `reference`, from the command line to a story on stdout.
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "checkpoint.hpp"
+#include "error.hpp"
+#include "generate.hpp"
+#include "options.hpp"
+#include "output_file.hpp"
+#include "sampler.hpp"
+#include "tokenizer.hpp"
+#include "transformer.hpp"
+
+namespace llama512 {
+namespace {
+
+/// Writes to stdout at once, so that the text streams.
+void print(std::string_view text) {
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+        throw Error("stdout", "write", std::strerror(errno));
+    }
+}
+
+/// The file's text, without one final newline. Reads no more than max_size + 1 bytes of text.
+std::string read_prompt_file(const std::string& path, std::size_t max_size) {
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
+    if (file == nullptr) throw Error(path, "open", std::strerror(errno));
+    std::string text(max_size + 2, '\0');
+    text.resize(std::fread(text.data(), 1, text.size(), file.get()));
+    if (std::ferror(file.get())) throw Error(path, "read", std::strerror(errno));
+    if (text.ends_with('\n')) text.pop_back();
+    return text;
+}
+
+/// The prompt's tokens, BOS first.
+std::vector<int> encode_prompt(const Options& options, const Tokenizer& tokenizer, const Config& config) {
+    // A longer text can be refused without counting its tokens, which takes long for a very long text.
+    const std::size_t max_size = config.seq_len * tokenizer.longest_piece();
+    const bool from_file = !options.prompt_file.empty();
+    const std::string source = from_file ? options.prompt_file : "--prompt";
+    const std::string text = from_file ? read_prompt_file(options.prompt_file, max_size) : options.prompt;
+    if (text.size() > max_size) {
+        throw Error(source, "size", "more than " + std::to_string(max_size) + " bytes, the model's seq_len of " +
+                                        std::to_string(config.seq_len) + " tokens of at most " +
+                                        std::to_string(tokenizer.longest_piece()) + " bytes cannot hold it");
+    }
+    return tokenizer.encode(text, source);
+}
+
+/// The number of forward passes that --steps and --predict allow.
+std::size_t max_steps(const Options& options, std::size_t prompt_size, std::size_t seq_len) {
+    std::size_t steps = options.steps == 0 ? seq_len : std::min(options.steps, seq_len);
+    // The pass of the prompt's last token gives the first generated token.
+    if (options.predict) steps = std::min(steps, prompt_size - 1 + *options.predict);
+    return steps;
+}
+
+/// A seed that is not 0.
+std::uint64_t seed_from_clock() {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
+}
+
+void run(const Options& options) {
+    const Checkpoint checkpoint(options.model);
+    const Config& config = checkpoint.config();
+    const Tokenizer tokenizer(
+        options.tokenizer.empty() ? find_tokenizer(options.model, config.vocab_size) : options.tokenizer,
+        config.vocab_size);
+    const std::vector<int> prompt = encode_prompt(options, tokenizer, config);
+    const std::uint64_t seed = options.seed != 0 ? options.seed : seed_from_clock();
+    Transformer transformer(config, checkpoint.weights(), options.model);
+    Sampler sampler(options.temperature, options.top_p, seed);
+    const auto logits_file = options.logits_file.empty() ? nullptr : std::make_unique<OutputFile>(options.logits_file);
+
+    const auto print_token = [&](int previous, int token) {
+        if (options.tokens) {
+            print(std::to_string(token) + "\n");
+        } else {
+            const std::string piece = tokenizer.decode(previous, token);
+            if (is_printable(piece)) print(piece);
+        }
+    };
+    const auto on_step = [&](const Step& step) {
+        if (logits_file != nullptr) logits_file->write(step.logits);
+        // BOS, the first of --tokens, waits for the first pass: a model that fails there prints nothing.
+        if (step.pos == 0 && options.tokens) print_token(kBos, step.token);
+        if (step.next != kBos) print_token(step.token, step.next);
+    };
+
+    const auto start = std::chrono::steady_clock::now();
+    const std::size_t limit = max_steps(options, prompt.size(), config.seq_len);
+    const std::size_t steps = generate(transformer, sampler, prompt, limit, on_step, options.model);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    if (steps == 0 && options.tokens) print_token(kBos, prompt[0]);
+    if (!options.tokens) print("\n");
+    if (logits_file != nullptr) logits_file->commit();
+
+    if (!options.quiet) {
+        std::fprintf(stderr, "reference: %zu tokens in %.3f s, %.0f tokens/s", steps, seconds.count(),
+                     static_cast<double>(steps) / seconds.count());
+        if (options.temperature != 0.0f) std::fprintf(stderr, ", seed %llu", static_cast<unsigned long long>(seed));
+        std::fprintf(stderr, "\n");
+    }
+}
+
+/// One line on stderr: control characters, which a file name may hold, become '?'.
+void report(std::string message) {
+    std::ranges::replace_if(message, [](char c) { return (c >= 0 && c < ' ') || c == '\x7F'; }, '?');
+    std::fprintf(stderr, "reference: error: %s\n", message.c_str());
+}
+
+}  // namespace
+}  // namespace llama512
+
+int main(int argc, char** argv) {
+    using namespace llama512;
+    std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is then an error of write, and is reported like any other
+    try {
+        const Options options = parse_options(argc, argv);
+        if (options.help) {
+            print(kHelp);
+        } else if (options.version) {
+            print("reference (llama512) " LLAMA512_VERSION "\n");
+        } else {
+            run(options);
+        }
+        return 0;
+    } catch (const UsageError& error) {
+        report(error.what());
+        return 2;
+    } catch (const std::bad_alloc&) {
+        report("memory: not enough for this model and context");
+        return 1;
+    } catch (const std::exception& error) {
+        report(error.what());
+        return 1;
+    }
+}

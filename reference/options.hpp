@@ -1,0 +1,41 @@
+// options.hpp: the command line of the program `reference`.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+namespace llama512 {
+
+struct Options {
+    std::string model;                     // -m, --model
+    std::string tokenizer;                 // --tokenizer; empty: beside the model
+    std::string prompt;                    // -p, --prompt
+    std::string prompt_file;               // -f, --file; empty: use prompt
+    std::optional<std::size_t> predict;    // -n, --predict
+    std::size_t steps = 0;                 // --steps; 0: seq_len
+    float temperature = 0.0f;              // --temp; 0: greedy
+    float top_p = 0.9f;                    // --top-p
+    std::uint64_t seed = 0;                // -s, --seed; 0: from the clock
+    bool tokens = false;                   // --tokens
+    std::string logits_file;               // --logits; empty: none
+    bool quiet = false;                    // --quiet
+    bool help = false;                     // -h, --help
+    bool version = false;                  // --version
+};
+
+/// A command line that cannot be understood. what() is one line that names the flag and the value.
+class UsageError : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+/// Throws UsageError. --help and --version end the reading: what follows them is not looked at.
+Options parse_options(int argc, const char* const* argv);
+
+/// The text of --help.
+extern const char* const kHelp;
+
+}  // namespace llama512

@@ -1,0 +1,47 @@
+// sampler.hpp: from logits to the next token. The arithmetic follows llama2.c's run.c step by step,
+// so that the same seed gives the same text.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace llama512 {
+
+/// The generator xorshift64* (https://en.wikipedia.org/wiki/Xorshift#xorshift*).
+class Random {
+public:
+    /// `seed` must not be 0: the generator would stay there.
+    explicit Random(std::uint64_t seed) : state_(seed) {}
+    std::uint32_t next_u32();
+    float next_f32();  // in [0, 1)
+
+private:
+    std::uint64_t state_;
+};
+
+/// Picks from the whole distribution: the first index at which the running sum exceeds `coin`.
+int sample_multinomial(std::span<const float> probabilities,  // (n), sum 1
+                       float coin);                           // in [0, 1)
+
+/// Picks from the nucleus: the most likely tokens that together exceed probability `top_p`.
+/// Top-p sampling: arXiv:1904.09751, section 3.1.
+int sample_top_p(std::span<const float> probabilities,  // (n), sum 1, n >= 2
+                 float top_p, float coin);              // in (0, 1), in [0, 1)
+
+/// How the next token is chosen.
+class Sampler {
+public:
+    /// temperature 0: the most likely token, always (greedy). Otherwise logits are divided by it before softmax.
+    /// top_p in (0, 1) keeps the nucleus only; 0 or 1 keeps the whole distribution.
+    Sampler(float temperature, float top_p, std::uint64_t seed)
+        : temperature_(temperature), top_p_(top_p), random_(seed) {}
+
+    int sample(std::span<const float> logits);  // (vocab_size)
+
+private:
+    float temperature_;
+    float top_p_;
+    Random random_;
+};
+
+}  // namespace llama512

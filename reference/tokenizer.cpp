@@ -1,0 +1,215 @@
+#include "tokenizer.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <limits>
+
+#include "error.hpp"
+#include "mapped_file.hpp"
+
+namespace llama512 {
+
+using std::size_t;
+using std::to_string;
+
+namespace {
+
+constexpr int kNone = -1;
+constexpr std::int32_t kMaxTokenLength = 1 << 16;  // far above any vocabulary's
+
+/// The length in bytes of the UTF-8 character at the start of `text`, or 0 when it is not valid.
+/// The ranges are those of the Unicode Standard, table 3-7: no overlong forms, no surrogates, nothing above U+10FFFF.
+size_t utf8_length(std::string_view text) {
+    const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0; };
+    const auto continues = [&](size_t i) { return (byte(i) & 0xC0) == 0x80; };
+    const int first = byte(0);
+    const int second = byte(1);
+    if (first < 0x80) return 1;
+    if (first >= 0xC2 && first <= 0xDF) return continues(1) ? 2 : 0;
+    if (first >= 0xE0 && first <= 0xEF) {
+        if (first == 0xE0 && second < 0xA0) return 0;  // overlong
+        if (first == 0xED && second > 0x9F) return 0;  // surrogate
+        return continues(1) && continues(2) ? 3 : 0;
+    }
+    if (first >= 0xF0 && first <= 0xF4) {
+        if (first == 0xF0 && second < 0x90) return 0;  // overlong
+        if (first == 0xF4 && second > 0x8F) return 0;  // above U+10FFFF
+        return continues(1) && continues(2) && continues(3) ? 4 : 0;
+    }
+    return 0;
+}
+
+/// "0x" and two digits.
+std::string hex(unsigned char byte) {
+    char text[5];
+    std::snprintf(text, sizeof text, "0x%02X", byte);
+    return text;
+}
+
+/// The piece with "<0xNN>" replaced by that byte.
+std::string unescape(const std::string& piece) {
+    if (piece.size() == 6 && piece.starts_with("<0x") && piece.ends_with('>')) {
+        unsigned char byte = 0;
+        const char* const digits = piece.data() + 3;
+        if (std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
+            return std::string(1, static_cast<char>(byte));
+        }
+    }
+    return piece;
+}
+
+}  // namespace
+
+Tokenizer::Tokenizer(const std::string& path, size_t vocab_size) : path_(path) {
+    const MappedFile file(path);
+    size_t offset = 0;
+    const auto require = [&](size_t n_bytes, const std::string& field) {
+        if (file.size() - offset < n_bytes) {
+            throw Error(path, field, "the file ends at byte " + to_string(file.size()) + ", " + to_string(n_bytes) +
+                                         " bytes are needed at byte " + to_string(offset) + " (vocab_size is " +
+                                         to_string(vocab_size) + ")");
+        }
+    };
+
+    require(sizeof(std::int32_t), "max_token_length");
+    const auto max_token_length = file.read<std::int32_t>(offset);
+    offset += sizeof(std::int32_t);
+    if (max_token_length < 1 || max_token_length > kMaxTokenLength) {
+        throw Error(path, "max_token_length", to_string(max_token_length) + ", a value from 1 to " +
+                                                  to_string(kMaxTokenLength) + " is needed");
+    }
+
+    for (size_t token = 0; token < vocab_size; token++) {
+        const std::string record = "record " + to_string(token);
+        require(sizeof(float) + sizeof(std::int32_t), record);
+        const auto score = file.read<float>(offset);
+        const auto length = file.read<std::int32_t>(offset + sizeof(float));
+        offset += sizeof(float) + sizeof(std::int32_t);
+        if (!std::isfinite(score)) {
+            throw Error(path, record, "score " + to_string(score) + ", a finite number is needed");
+        }
+        if (length < 0 || length > max_token_length) {
+            throw Error(path, record, "length " + to_string(length) + ", a value from 0 to max_token_length " +
+                                          to_string(max_token_length) + " is needed");
+        }
+        const auto n_bytes = static_cast<size_t>(length);
+        require(n_bytes, record);
+        pieces_.emplace_back(reinterpret_cast<const char*>(file.bytes().data() + offset), n_bytes);
+        scores_.push_back(score);
+        longest_piece_ = std::max(longest_piece_, n_bytes);
+        tokens_.try_emplace(pieces_.back(), static_cast<int>(token));
+        offset += n_bytes;
+    }
+
+    if (offset != file.size()) {
+        throw Error(path, "file size",
+                    to_string(file.size()) + " bytes, the checkpoint's vocab_size of " + to_string(vocab_size) +
+                        " records ends at byte " + to_string(offset) + " (another model's tokenizer?)");
+    }
+}
+
+std::vector<int> Tokenizer::encode(std::string_view text, const std::string& source) const {
+    std::vector<int> tokens = {kBos};
+    const auto append_character = [&](std::string_view character, size_t offset) {
+        const int token = lookup(std::string(character));
+        if (token != kNone) {
+            tokens.push_back(token);
+        } else {
+            for (const char byte : character) {
+                tokens.push_back(byte_token(static_cast<unsigned char>(byte), source, offset));
+            }
+        }
+    };
+
+    if (!text.empty()) append_character(" ", 0);
+    size_t offset = 0;
+    while (offset < text.size()) {
+        const size_t length = utf8_length(text.substr(offset));
+        if (length == 0) {
+            throw Error(source, "byte " + to_string(offset),
+                        hex(static_cast<unsigned char>(text[offset])) + " does not start a valid UTF-8 character, "
+                        "UTF-8 text is needed");
+        }
+        append_character(text.substr(offset, length), offset);
+        offset += length;
+    }
+
+    merge(tokens);
+    return tokens;
+}
+
+/// Merges the best pair of neighbours, again and again, until there is none.
+void Tokenizer::merge(std::vector<int>& tokens) const {
+    // merged[i]: the token that tokens[i] and tokens[i + 1] make together, or kNone
+    std::vector<int> merged(tokens.size() - 1);
+    const auto update = [&](size_t i) {
+        merged[i] = lookup(pieces_[static_cast<size_t>(tokens[i])] + pieces_[static_cast<size_t>(tokens[i + 1])]);
+    };
+    for (size_t i = 0; i < merged.size(); i++) update(i);
+
+    while (true) {
+        float best_score = -std::numeric_limits<float>::infinity();
+        size_t best = merged.size();
+        for (size_t i = 0; i < merged.size(); i++) {
+            if (merged[i] != kNone && scores_[static_cast<size_t>(merged[i])] > best_score) {
+                best_score = scores_[static_cast<size_t>(merged[i])];
+                best = i;
+            }
+        }
+        if (best == merged.size()) return;
+
+        tokens[best] = merged[best];
+        tokens.erase(tokens.begin() + static_cast<std::ptrdiff_t>(best) + 1);
+        merged.erase(merged.begin() + static_cast<std::ptrdiff_t>(best));
+        if (best > 0) update(best - 1);
+        if (best < merged.size()) update(best);
+    }
+}
+
+std::string Tokenizer::decode(int previous, int token) const {
+    const std::string& piece = pieces_[static_cast<size_t>(token)];
+    if (previous == kBos && piece.starts_with(' ')) return unescape(piece.substr(1));
+    return unescape(piece);
+}
+
+/// The token whose text is `piece`, or kNone.
+int Tokenizer::lookup(const std::string& piece) const {
+    const auto found = tokens_.find(piece);
+    return found == tokens_.end() ? kNone : found->second;
+}
+
+int Tokenizer::byte_token(unsigned char byte, const std::string& source, size_t offset) const {
+    const size_t token = static_cast<size_t>(kFirstByte) + byte;
+    if (token >= pieces_.size() || unescape(pieces_[token]) != std::string(1, static_cast<char>(byte))) {
+        throw Error(source, "byte " + to_string(offset),
+                    hex(byte) + " has no token in " + path_ + ", text that its vocabulary can spell is needed");
+    }
+    return static_cast<int>(token);
+}
+
+bool is_printable(std::string_view piece) {
+    if (piece.size() != 1) return true;
+    const unsigned char byte = static_cast<unsigned char>(piece[0]);
+    return std::isprint(byte) || std::isspace(byte);
+}
+
+std::string find_tokenizer(const std::string& checkpoint, size_t vocab_size) {
+    namespace fs = std::filesystem;
+    const fs::path path(checkpoint);
+    const std::string stem = path.extension() == ".bin" ? path.stem().string() : path.filename().string();
+    const std::string names[] = {stem + ".tokenizer.bin", "tokenizer.bin", "tok" + to_string(vocab_size) + ".bin"};
+    for (const std::string& name : names) {
+        const fs::path candidate = path.parent_path() / name;
+        std::error_code ignored;
+        if (fs::exists(candidate, ignored)) return candidate.string();
+    }
+    throw Error(checkpoint, "tokenizer", "none of " + names[0] + ", " + names[1] + ", " + names[2] +
+                                             " is beside the model, give one with --tokenizer FILE");
+}
+
+}  // namespace llama512

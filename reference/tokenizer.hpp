@@ -1,0 +1,62 @@
+// tokenizer.hpp: text to tokens and back, by byte-pair encoding (BPE) as SentencePiece and llama2.c do it.
+//
+// The file (llama2.c, tokenizer.py): int32 max_token_length, then one record per token:
+// float32 score, int32 length, `length` bytes of text. Nothing says how many records there are:
+// that is the checkpoint's vocab_size.
+//
+// Tokens 0, 1, 2 are <unk>, BOS and EOS; token 3 + b is the byte b, written "<0xNN>".
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace llama512 {
+
+constexpr int kBos = 1;        // begins every sequence; a model that generates it has finished
+constexpr int kFirstByte = 3;  // the token of byte 0
+
+class Tokenizer {
+public:
+    /// Throws Error, naming the record and the value, unless the file holds exactly `vocab_size` sound records.
+    Tokenizer(const std::string& path, std::size_t vocab_size);
+
+    /// The tokens of `text`, after BOS. A text that is not empty gets a space in front, as in llama2.c.
+    ///
+    /// Each character (code point) is one token, or one token per byte when the vocabulary lacks it. Then the
+    /// adjacent pair whose concatenation has the best score is merged, the leftmost on a tie, until no pair merges.
+    ///
+    /// Throws Error, naming the byte offset, when the text is not valid UTF-8 (llama2.c accepts such text),
+    /// or when the vocabulary has no token for a byte. `source` is the text's name for messages.
+    std::vector<int> encode(std::string_view text, const std::string& source = "text") const;
+
+    /// The text of `token` when it follows `previous`: "<0xNN>" is that byte, and after BOS one leading space
+    /// is dropped. Needs 0 <= token < vocab_size.
+    std::string decode(int previous, int token) const;
+
+    /// The most bytes of text that one token can stand for.
+    std::size_t longest_piece() const { return longest_piece_; }
+
+private:
+    int lookup(const std::string& piece) const;
+    int byte_token(unsigned char byte, const std::string& source, std::size_t offset) const;
+    void merge(std::vector<int>& tokens) const;
+
+    std::string path_;
+    std::size_t longest_piece_ = 0;
+    std::vector<std::string> pieces_;              // (vocab_size)
+    std::vector<float> scores_;                    // (vocab_size)
+    std::unordered_map<std::string, int> tokens_;  // piece to token; the lowest token when pieces are equal
+};
+
+/// Whether llama2.c prints this piece. It leaves out single bytes that are neither printable ASCII nor white space.
+bool is_printable(std::string_view piece);
+
+/// The tokenizer that belongs to a checkpoint: the first file that exists in its folder of
+/// STEM.tokenizer.bin, tokenizer.bin, tok<vocab_size>.bin, where STEM is the checkpoint's name without ".bin".
+/// Throws Error when there is none.
+std::string find_tokenizer(const std::string& checkpoint, std::size_t vocab_size);
+
+}  // namespace llama512

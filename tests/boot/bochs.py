@@ -1,0 +1,127 @@
+"""A second, independent PC to boot an image on: Bochs, with its own BIOS, steered through its debugger.
+
+    import bochs
+    result = bochs.run(image, folder)
+    result.memory, result.writes        # text memory's characters; a write into the code's page, or ""
+
+Needs the Debian packages bochs, bochs-sdl, bochsbios and vgabios. Debian builds Bochs with its debugger, which
+reads commands from stdin: stop at 7C00h, where the BIOS hands over; watch the code's page; run. Bochs says in its log when the
+processor halts with interrupts off; a SIGINT then brings the debugger back, which writes text memory to a file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+
+from common.errors import UserError  # noqa: E402
+from common.machine import CYLINDER, TEXT_MEMORY, on_disk  # noqa: E402
+
+PROGRAM = "bochs-bin"  # Debian's `bochs` is a script that asks questions before it starts this
+BIOS = Path("/usr/share/bochs/BIOS-bochs-latest")
+VGA_BIOS = (Path("/usr/share/vgabios/vgabios.bin"), Path("/usr/share/bochs/VGABIOS-lgpl-latest"))
+
+CODE_PAGE = 0x7000
+# Up to the boot sector's end. What is behind it belongs to the model, which the BIOS writes there.
+WATCHED = 0xE00
+
+HALTED = "HLT instruction with IF=0"
+CAUGHT = "Caught write watch point"
+
+CONFIGURATION = """\
+config_interface: textconfig
+display_library: sdl2
+megs: {memory}
+cpu: model={cpu}, ips=50000000
+romimage: file={bios}
+vgaromimage: file={vga_bios}
+ata0-master: type=disk, path="{disk}", mode=flat, cylinders={cylinders}, heads=16, spt=63
+boot: disk
+clock: sync=none
+log: {log}
+panic: action=fatal
+error: action=report
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a machine ended."""
+
+    memory: bytes  # text memory's characters
+    before: bytes  # the same when the boot sector started
+    registers: str  # as Bochs lists them
+    writes: str  # "", or the first write into the boot sector or the rest of its page before it
+
+
+def run(image: Path, folder: Path, cpu: str = "bx_generic", memory: int = 32, timeout: float = 60) -> Result:
+    """Boots an image, and waits until the processor halts for good."""
+    programs = (PROGRAM, "bochs")
+    program = next((name for name in programs if shutil.which(name)), None)
+    vga_bios = next((path for path in VGA_BIOS if path.is_file()), None)
+    if program is None or not BIOS.is_file() or vga_bios is None:
+        raise UserError(f"Bochs is not complete (looked for {PROGRAM}, {BIOS}, {VGA_BIOS[0]}); install the packages "
+                        "bochs, bochs-sdl, bochsbios and vgabios (tools/quickstart does)")
+    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()
+    files = {name: folder / f"bochs.{name}" for name in ("disk", "log", "out", "rc", "memory", "before")}
+    for path in files.values():
+        path.unlink(missing_ok=True)
+    disk = on_disk(image, files["disk"])
+    files["rc"].write_text(CONFIGURATION.format(
+        memory=memory, cpu=cpu, bios=BIOS, vga_bios=vga_bios, disk=disk, log=files["log"],
+        cylinders=disk.stat().st_size // CYLINDER))
+    with files["out"].open("wb") as out:
+        process = subprocess.Popen(
+            [program, "-q", "-f", str(files["rc"])], stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT,
+            env={**os.environ, "SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"})
+    assert process.stdin
+
+    def said(name: str) -> str:
+        return files[name].read_text(errors="replace") if files[name].is_file() else ""
+
+    deadline = time.monotonic() + timeout
+
+    def wait(done: Callable[[], bool], what: str) -> None:
+        while not done():
+            if process.poll() is not None or time.monotonic() > deadline:
+                why = "ended" if process.poll() is not None else f"not after {timeout:.0f} s"
+                raise UserError(f"Bochs: waited for {what}: {why}; it said {(said('out') + said('log'))[-500:]!r}")
+            time.sleep(0.05)
+
+    def command(text: str) -> None:
+        assert process.stdin
+        process.stdin.write(text.encode() + b"\n")
+        process.stdin.flush()
+
+    try:
+        command("pb 0x7c00\nc")
+        wait(lambda: ") Breakpoint " in said("out"), "the boot sector to start")
+        command(f'writemem "{files["before"]}" {TEXT_MEMORY[0]:#x} {TEXT_MEMORY[1]}')
+        command(f"watch w {CODE_PAGE:#x} {WATCHED:#x}\nc")
+        wait(lambda: HALTED in said("log") or CAUGHT in said("out"), "the processor to halt")
+        writes = ""
+        if CAUGHT in said("out"):
+            writes = next(line for line in said("out").splitlines() if CAUGHT in line)
+        else:
+            process.send_signal(signal.SIGINT)
+        command(f'r\nwritemem "{files["memory"]}" {TEXT_MEMORY[0]:#x} {TEXT_MEMORY[1]}\nq')
+        process.wait(20)
+        output = said("out")
+        if f"write watchpoint at 0x{CODE_PAGE:012x} len={WATCHED} inserted" not in output:
+            raise UserError("Bochs: the watch point was not set")
+        return Result(files["memory"].read_bytes()[::2], files["before"].read_bytes()[::2],
+                      output[output.rindex("rax:"):], writes)
+    finally:
+        process.kill()
+        process.communicate()

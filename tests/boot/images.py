@@ -1,0 +1,188 @@
+"""What the boot tests share: models to boot, images, and the comparison of a machine's screen with the reference.
+
+    import images
+    model = images.short_model(folder)                          # 32 tokens of the default model
+    sample = images.sample(engine, model, folder)               # image and expected text
+    run = images.boot(sample, cpu="486", memory=8, disk="ide")  # to the end
+    run.problem                                                 # "" when all of text memory and COM1 is right
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+import sys
+import tempfile
+import time
+import unittest
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+
+from common import builds, checkpoint, engines, machine, matching, models, random_model, screen  # noqa: E402
+from common.builds import Built  # noqa: E402
+from common.checkpoint import Checkpoint, Config  # noqa: E402
+from common.engines import Engine  # noqa: E402
+from common.errors import UserError  # noqa: E402
+from common.machine import ENTRY, SECTOR, Machine  # noqa: E402
+from common.matching import Expected  # noqa: E402
+from common.models import Model  # noqa: E402
+
+ENGINES = [engine for engine in engines.table() if engine.target == "boot"]
+SHORT = 32  # tokens
+TIMEOUT = 120.0  # seconds for a story
+SKIP = 77
+SMALL = Config(24, 40, 2, 6, 2, 40, 12, False)
+
+
+def engine_argument() -> Engine:
+    """The engine that the command line names; the rest of it is unittest's."""
+    if len(sys.argv) > 1 and sys.argv[1] in [engine.name for engine in ENGINES]:
+        return engines.find(sys.argv.pop(1))
+    return ENGINES[0]
+
+
+class BootTest(unittest.TestCase):
+    def setUp(self) -> None:
+        temporary = tempfile.TemporaryDirectory(prefix="llama512-boot-")
+        self.addCleanup(temporary.cleanup)
+        self.folder = Path(temporary.name)
+
+    def small_sample(self, engine: Engine) -> Sample:
+        """Of a model that takes no time."""
+        model = random_model.write(self.folder, "small", random_model.weights(SMALL, seed=3, spread=4))
+        return sample(engine, model, self.folder / "small")
+
+
+# --- Models ------------------------------------------------------------------------------------------------------
+
+def with_seq_len(model: Model, seq_len: int, folder: Path) -> Model:
+    """A copy of a model with another, smaller seq_len."""
+    weights = checkpoint.load(model.checkpoint)
+    path = folder / f"{model.name}-{seq_len}.bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint.write_v0(path, Checkpoint(replace(weights.config, seq_len=min(seq_len, weights.config.seq_len)),
+                                         weights.tensors))
+    return Model(path.stem, path, model.tokenizer)
+
+
+def short_model(folder: Path) -> Model:
+    """The first 32 tokens of the default model; where there is none, of one with random weights."""
+    try:
+        model = models.find_model()
+    except UserError as error:
+        print(f"random weights instead of the default model: {error}")
+        weights = random_model.weights(Config(64, 172, 5, 8, 4, 512, SHORT, True), seed=1, spread=4)
+        return random_model.write(folder, "random", weights)
+    return with_seq_len(model, SHORT, folder)
+
+
+# --- Images ------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Sample:
+    """An image to boot, and what it has to say."""
+
+    engine: Engine
+    image: Path
+    expected: Expected
+    counted: int
+    built: Built
+
+
+def sample(engine: Engine, model: Model, folder: Path) -> Sample:
+    built = builds.build(engine, model, folder)
+    return Sample(engine, built.program, matching.expect(built.effective), built.counted, built)
+
+
+class Layout:
+    """What is where in an image: the sector's counted bytes, its padding, and the packed model from sector 1 on."""
+
+    def __init__(self, image: bytes, counted: int) -> None:
+        self.image = image
+        self.code_end = counted - 2  # the signature is counted, too
+        self.padding = range(self.code_end, SECTOR - 2)
+        if any(image[i] for i in self.padding):
+            raise AssertionError(f"{counted} bytes are counted, but the sector's padding is not zero")
+
+    def place(self, address: int) -> str:
+        """What is at an address once the sector runs; "counted" and "firmware" may be executed.
+
+        The firmware's own is C0000h to FFFFFh, where its ROMs are: nothing can be written there. (SeaBIOS also runs
+        code in other places before it starts the sector, but not after.)"""
+        if ENTRY <= address < ENTRY + SECTOR:
+            return "the sector's padding" if address - ENTRY in self.padding else "counted"
+        if 0xC0000 <= address < 0x100000:
+            return "firmware"
+        if ENTRY + SECTOR <= address < ENTRY + len(self.image):
+            return f"the model, byte {address - ENTRY - SECTOR} of it"
+        return "memory that is neither the sector nor the firmware"
+
+
+# --- Machines ----------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Run:
+    """How a machine ended."""
+
+    memory: bytes  # text memory's characters
+    serial: bytes  # all that COM1 got
+    page: bytes  # 7000h to 7FFFh
+    seconds: float
+    problem: str  # "" when the engine said what it had to say
+    icount: int  # instructions, when recorded
+
+
+def boot(sample: Sample, cpu: str = "qemu32", memory: int = 128, disk: str = "ide", timeout: float = TIMEOUT,
+         **options: Any) -> Run:
+    """Boots a sample's image, and waits for the end of its story."""
+    before = screen_before(cpu, memory, disk)
+    with tempfile.TemporaryDirectory(prefix="llama512-boot-") as folder:
+        serial = Path(folder) / "com1"
+        start = time.monotonic()
+        with Machine(sample.image, cpu, memory, disk, serial=serial, **options) as pc:
+            pc.wait_until_stopped(timeout)
+            seconds = time.monotonic() - start
+            cells = pc.memory(*machine.TEXT_MEMORY)
+            page = pc.memory(0x7000, 0x1000)
+            icount = pc.call("query-replay")["icount"]
+        said = serial.read_bytes()
+    return Run(cells[::2], said, page, seconds, problem(sample, cells, said, before), icount)
+
+
+@functools.cache
+def screen_before(cpu: str, memory: int, disk: str) -> bytes:
+    return machine.firmware_screen(cpu, memory, disk)
+
+
+def problem(sample: Sample, cells: bytes, serial: bytes, before: bytes) -> str:
+    """What is wrong with what the engine said, "" when nothing is. `cells` is all of text memory, `before` only the
+    characters that were there before."""
+    how, text, memory = screen.style(sample.engine), sample.expected.text, cells[::2]
+    wrong = screen.problem(memory, text, how, before)
+    said = serial if how == screen.LINES else screen.shown(memory, before)
+    difference = matching.compare(said, sample.expected)
+    if how == screen.LINES and difference:
+        return f"COM1: {difference}; it got {said!r}"
+    if how == screen.CELLS and serial:
+        return f"COM1 got {serial!r} from an engine that does not use it"
+    if wrong:
+        return f"{difference}; {wrong}" if difference else wrong
+    # A character in its background's colour could not be seen.
+    hidden = [i for i, (character, colour) in enumerate(zip(memory, cells[1::2]))
+              if character not in screen.BLANK and colour & 15 == colour >> 4 & 7 and i < screen.COLUMNS * screen.ROWS]
+    return f"cell {hidden[0]} cannot be seen, its attribute is {cells[2 * hidden[0] + 1]:#x}" if hidden else ""
+
+
+def garbage(path: Path, memory: int) -> Path:
+    """Random bytes for all memory above 1 MB, up to 32 MB."""
+    size = min(memory - 1, 32) << 20
+    path.write_bytes((random.Random(512).randbytes(1 << 20) * (size >> 20))[:size])
+    return path
+
+
+def manifest(sample: Sample) -> dict[str, Any]:
+    return json.loads((sample.built.files / "manifest.json").read_text())

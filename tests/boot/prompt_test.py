@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""A boot engine with a prompt in its sector: the text is what the reference makes of the same prompt.
+
+    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/boot/prompt_test.py asm-boot-full
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import unittest
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+
+import boot  # noqa: E402
+from common import builds, checkpoint, engines, matching, models, tokenizer  # noqa: E402
+from common.checkpoint import Checkpoint  # noqa: E402
+from common.errors import UserError  # noqa: E402
+from common.models import Model  # noqa: E402
+from common.tokenizer import printed  # noqa: E402
+
+ENGINE = engines.find(sys.argv.pop(1))
+STEPS = 24
+
+
+class Prompt(unittest.TestCase):
+    def setUp(self) -> None:
+        temporary = tempfile.TemporaryDirectory(prefix="llama512-boot-")
+        self.addCleanup(temporary.cleanup)
+        self.folder = Path(temporary.name)
+        full = models.find_model()
+        weights = checkpoint.load(full.checkpoint)
+        self.model = Model("short", self.folder / "short.bin", full.tokenizer)
+        checkpoint.write_v0(self.model.checkpoint, Checkpoint(replace(weights.config, seq_len=STEPS), weights.tensors))
+        self.vocabulary = tokenizer.load(full.tokenizer, weights.config.vocab_size)
+
+    def reference(self, effective: Model, *prompt: str) -> bytes:
+        result = subprocess.run([matching.reference_program(), "-m", effective.checkpoint, "--tokens", "--quiet",
+                                 *prompt], capture_output=True, text=True, check=True)
+        return b"".join(printed(self.vocabulary.pieces[int(line)]) for line in result.stdout.split()[1:])
+
+    def test_story_begins_with_the_prompt(self) -> None:
+        for prompt in ("The", "a"):
+            built = builds.build_with_prompt(ENGINE, self.model, self.folder / "images", prompt)
+            self.assertLessEqual(built.counted, 512)
+            text, _ = boot.capture(built, show=False)
+            print(f"{ENGINE.name}: {built.counted} counted bytes, {', '.join(built.engine.features)}: {text!r}")
+            self.assertEqual(text, self.reference(built.effective, "-p", prompt))
+            self.assertNotEqual(text, self.reference(built.effective))
+
+    def test_refused(self) -> None:
+        for prompt, why in (("x" * 200, "bytes too full"), ("", "empty")):
+            with self.assertRaisesRegex(UserError, why):
+                builds.build_with_prompt(ENGINE, self.model, self.folder / "images", prompt)
+        with self.assertRaisesRegex(UserError, "takes none; asm-boot-full does"):
+            builds.build_with_prompt(engines.find("asm-boot"), self.model, self.folder / "images", "The")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""tools/llama512 boot: streams the story, writes the screenshot, and is clear about what goes wrong.
+
+    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/boot/tool_test.py
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import unittest
+from pathlib import Path
+
+import images
+from images import BootTest
+
+from common import engines, screen
+from common.machine import HALT, QEMU
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "boot.py"
+
+
+class Tool(BootTest):
+    def run_tool(self, *arguments: object, path: str | None = None) -> subprocess.CompletedProcess[bytes]:
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **({"PATH": path} if path is not None else {})}
+        return subprocess.run([sys.executable, TOOL, *map(str, arguments)], capture_output=True, timeout=120,
+                              env=environment)
+
+    def fails(self, *arguments: object, status: int = 1, path: str | None = None) -> str:
+        result = self.run_tool(*arguments, path=path)
+        self.assertEqual((result.returncode, result.stdout), (status, b""), result.stderr)
+        return result.stderr.decode().strip().splitlines()[-1]
+
+    def test_story(self) -> None:
+        for engine in images.ENGINES:
+            with self.subTest(engine.name):
+                sample = self.small_sample(engine)
+                shot = self.folder / f"{engine.name}.png"
+                result = self.run_tool("--engine", engine.name, "--image", sample.image, "--screenshot", shot,
+                                       "--cpu", "486", "--memory", "16")
+                self.assertEqual((result.returncode, result.stderr), (0, b""))
+                self.assertEqual(result.stdout, sample.expected.text + b"\n")
+                self.assertEqual(shot.read_bytes()[:8], b"\x89PNG\r\n\x1a\n")
+
+    def test_builds_the_image(self) -> None:
+        sample = self.small_sample(images.ENGINES[0])
+        model = self.folder / "small.bin"
+        for arguments in ([], ["--engine", images.ENGINES[0].name]):
+            result = self.run_tool("--model", model, "--disk", "ahci", "-o", self.folder / "out", *arguments)
+            self.assertEqual((result.returncode, result.stderr), (0, b""))
+            self.assertEqual(result.stdout, sample.expected.text + b"\n")
+
+    def test_streams(self) -> None:
+        """The text comes while the machine still runs, not all of it at the end."""
+        sample = images.sample(images.ENGINES[-1], images.short_model(self.folder), self.folder)
+        with subprocess.Popen([sys.executable, "-B", TOOL, "--engine", sample.engine.name, "--image", sample.image],
+                              stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            pieces = []
+            while piece := os.read(process.stdout.fileno(), 1 << 16):
+                pieces.append(piece)
+        self.assertEqual(process.returncode, 0)
+        self.assertEqual(b"".join(pieces), sample.expected.text + b"\n")
+        self.assertGreater(len(pieces), 3)
+
+    def test_screen_longer_than_one_page(self) -> None:
+        """All of text memory is read: a sector that writes 5000 characters."""
+        source, image = self.folder / "long.asm", self.folder / "long.img"
+        source.write_text("""
+            bits 16
+            org 0x7c00
+            cli
+            lgdt [gdtr]
+            mov eax, cr0
+            inc ax
+            mov cr0, eax
+            jmp 8:start
+            bits 32
+            start: mov ax, 16
+            mov es, ax
+            mov edi, 0xb8000
+            mov ecx, 5000
+            mov al, 'A'
+            again: stosb
+            inc edi
+            inc eax
+            and al, 0x4f
+            loop again
+            hlt
+            gdtr: dw 23
+            dd gdt
+            gdt: dq 0, 0xcf9b000000ffff, 0xcf93000000ffff
+            times 510-($-$$) db 0
+            dw 0xaa55
+        """)
+        subprocess.run(["nasm", "-f", "bin", "-o", image, source], check=True)
+        cells = [engine.name for engine in images.ENGINES if screen.style(engine) == screen.CELLS]
+        result = self.run_tool("--engine", cells[0], "--image", image)
+        self.assertEqual((result.returncode, len(result.stdout)), (0, 5001), result.stderr)
+
+    def test_nothing_comes(self) -> None:
+        """An image that never ends, and shows nothing, is given up."""
+        image = self.folder / "loop.img"
+        image.write_bytes(b"\xEB\xFE".ljust(510, b"\0") + b"\x55\xAA")  # with interrupts on
+        result = subprocess.run([sys.executable, "-B", "-c", "import boot; boot.PATIENCE = 2.0; "
+                                 "from common.errors import run_tool; run_tool(boot.main)", "--image", image],
+                                capture_output=True, timeout=60, cwd=TOOL.parent)
+        self.assertEqual((result.returncode, result.stdout), (1, b""))
+        self.assertIn(b"error: nothing new for 2 s, after 0 characters", result.stderr)
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C ends QEMU as well."""
+        image = self.folder / "loop.img"
+        image.write_bytes(b"\xF4\xEB\xFD".ljust(510, b"\0") + b"\x55\xAA")  # hlt with interrupts on, for ever
+        process = subprocess.Popen([sys.executable, "-B", TOOL, "--image", image], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        time.sleep(3)
+        self.assertIsNone(process.poll(), "the machine is not stopped: an interrupt wakes it")
+        process.send_signal(2)
+        _, errors = process.communicate(timeout=10)
+        self.assertEqual((process.returncode, errors), (130, b"\nllama512 boot: interrupted\n"))
+
+    def test_errors(self) -> None:
+        other = next(engine.name for engine in engines.table() if engine.target != "boot")
+        bootable = ", ".join(engine.name for engine in images.ENGINES)
+        self.assertIn(f"boot engines are {bootable}", self.fails("--engine", other))
+        self.assertIn("not in golf/engines.json", self.fails("--engine", "nope"))
+        self.assertIn("no such file", self.fails("--model", "/nowhere.bin"))
+        for data, said in ((b"", "missing"), (bytes(1024), "00 00")):
+            (self.folder / "x.img").write_bytes(data)
+            self.assertIn(f"are {said}, not 55 aa", self.fails("--image", self.folder / "x.img"))
+        self.assertIn("No such file", self.fails("--image", self.folder / "none.img"))
+        (self.folder / "x.img").write_bytes(HALT)
+        self.assertIn("qemu-system-i386", self.fails("--image", self.folder / "x.img", "--cpu", "z80"))
+        self.assertIn("--image", self.fails("--image", "x", "--model", "y", status=2))
+        for option in (["--memory", "1"], ["--memory", "x"], ["--disk", "tape"]):
+            self.assertIn(option[0], self.fails(*option, status=2))
+
+    def test_too_large(self) -> None:
+        weights = images.random_model.weights(images.Config(128, 512, 4, 4, 4, 64, 8, True), seed=1)
+        model = images.random_model.write(self.folder, "large", weights)
+        self.assertRegex(self.fails("--model", model.checkpoint), r"large.bin: .*[0-9,]{7}")
+
+    def test_without_qemu(self) -> None:
+        empty = self.folder / "bin"
+        empty.mkdir()
+        image = self.folder / "halt.img"
+        image.write_bytes(HALT)
+        self.assertIsNotNone(shutil.which(QEMU), "the tests need the package qemu-system-x86")
+        self.assertIn("install the package qemu-system-x86", self.fails("--image", image, path=str(empty)))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+"""The match tests themselves: the random checkpoints are as varied as they claim, and the comparison can fail.
+
+    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/match/cases_test.py -v
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+import unittest
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import cases
+import random_test
+from cases import CASES, Case
+
+from common import builds, engines, matching, random_model
+from common.matching import Expected
+
+ENGINES = engines.table()
+
+
+class FolderTest(unittest.TestCase):
+    def setUp(self) -> None:
+        temporary = tempfile.TemporaryDirectory(prefix="llama512-match-")
+        self.addCleanup(temporary.cleanup)
+        self.folder = Path(temporary.name)
+
+    def expect(self, case: Case, seed: int | None = None, change: object = None) -> Expected:
+        """The reference on a case's checkpoint, changed."""
+        weights = case.checkpoint(case.seed if seed is None else seed)
+        if change:
+            change(weights)
+        return matching.expect(random_model.write(self.folder, "m", weights, case.piece_length, case.vocabulary))
+
+
+class Variety(unittest.TestCase):
+    """What the issue asks of the random checkpoints."""
+
+    def test_shapes(self) -> None:
+        configs = [case.config for case in CASES]
+        self.assertGreaterEqual(len(CASES), 12)
+        self.assertEqual(len({case.name for case in CASES}), len(CASES))
+        for values, lowest, highest in [([c.head_size for c in configs], 4, 64), ([c.n_layers for c in configs], 1, 6),
+                                        ([c.vocab_size for c in configs], 32, 1024),
+                                        ([c.seq_len for c in configs], 16, 256)]:
+            self.assertEqual((min(values), max(values)), (lowest, highest))
+        self.assertEqual({c.tied for c in configs}, {True, False})
+        self.assertTrue(any(c.kv_mul == 1 for c in configs))
+        self.assertTrue(any(c.kv_mul == 3 for c in configs))
+        self.assertTrue(any(c.n_kv_heads == 1 < c.n_heads for c in configs))
+        self.assertTrue(any(c.hidden_dim > 255 for c in configs))
+        self.assertTrue(any(c.hidden_dim < c.dim for c in configs))
+        self.assertTrue(any(c.n_heads & (c.n_heads - 1) for c in configs))
+        self.assertTrue(any(c.dim & (c.dim - 1) for c in configs))
+        self.assertTrue(any(c.vocab_size > 256 and c.vocab_size % 256 for c in configs))
+
+    def test_what_they_show(self) -> None:
+        self.assertEqual({case.name for case in CASES if case.ends_by_bos}, {"ends-by-bos"})
+        self.assertEqual({case.name for case in CASES if case.ties}, {"ties"})
+        self.assertGreaterEqual(max(case.piece_length for case in CASES), 255)
+        self.assertTrue(any(8 <= case.piece_length < 128 for case in CASES))
+
+
+class SeedsAreReplaced(FolderTest):
+    """A seed that does not show what the case is there for is never used."""
+
+    def test_reasons(self) -> None:
+        case = cases.find("grouped")
+        seq_len, config = case.config.seq_len, case.config
+        tokens = [2 + i % 10 for i in range(seq_len)]
+        logits = [[float(i == token) for i in range(config.vocab_size)] for token in tokens]
+
+        def problem(case: Case, tokens: list[int], gap: float, logits: list[list[float]]) -> str:
+            return case.problem(Expected(tokens, [], gap, 0, 1.0), logits)
+        self.assertEqual(problem(case, tokens, 1.0, logits), "")
+        self.assertIn("near-tie", problem(case, tokens, 0.0009, logits))
+        self.assertIn("near-tie", problem(case, tokens, 0.0, logits))
+        self.assertIn("only 7 different", problem(case, [2 + i % 7 for i in range(seq_len)], 1.0, logits))
+        self.assertIn("ends after 20 tokens", problem(case, tokens[:20], 1.0, logits[:21]))
+        ending = replace(case, ends_by_bos=True)
+        self.assertEqual(problem(ending, tokens[:20], 1.0, logits[:21]), "")
+        self.assertIn("not by BOS", problem(ending, tokens, 1.0, logits))
+        self.assertIn("not by BOS", problem(ending, tokens[:-1], 1.0, logits))  # the last pass is no midway
+        self.assertIn("largest logit", problem(replace(case, demand=cases.want_negative), tokens, 1.0, logits))
+        self.assertIn("exact ties", problem(replace(case, demand=cases.want_ties), tokens, 1.0, logits))
+        # A tie must be exact: 0.0005 is none.
+        nearly = [[value or (0.9995 if i == 0 else 0.0) for i, value in enumerate(row)] for row in logits]
+        self.assertIn("near-tie", problem(replace(case, ties=True), tokens, 0.0005, nearly))
+
+    def test_next_seed(self) -> None:
+        """Deterministic, and all encodings must be good."""
+        case = cases.find("grouped")
+        asked = []
+
+        def problem(expected: Expected, logits: object) -> str:
+            asked.append(expected.tokens)
+            return "not wanted" if len(asked) in (2, 3) else ""
+        with mock.patch.object(Case, "problem", lambda self, expected, logits: problem(expected, logits)):
+            sample = case.sample(ENGINES[0], self.folder)
+        encodings = ENGINES[0].encodings
+        self.assertEqual(sample.seed, case.seed + 2)
+        self.assertEqual(sample.replaced, [f"seed {case.seed} is replaced: {encodings[1]}: not wanted",
+                                           f"seed {case.seed + 1} is replaced: {encodings[0]}: not wanted"])
+        self.assertEqual(list(sample.expected), list(encodings))
+        self.assertEqual(asked[-2:], [expected.tokens for expected in sample.expected.values()])
+
+    def test_no_good_seed(self) -> None:
+        with mock.patch.object(cases, "SEEDS", 3), mock.patch.object(Case, "problem", lambda *_: "never good"):
+            with self.assertRaisesRegex(AssertionError, "no good seed from 1 to 3"):
+                cases.find("grouped").sample(ENGINES[0], self.folder)
+
+    def test_same_files_again(self) -> None:
+        first = cases.find("grouped").write(self.folder / "1", 7, ENGINES[0])
+        again = cases.find("grouped").write(self.folder / "2", 7, ENGINES[0])
+        self.assertEqual(first.checkpoint.read_bytes(), again.checkpoint.read_bytes())
+        self.assertNotEqual(first.checkpoint.read_bytes(),
+                            cases.find("grouped").write(self.folder / "3", 8, ENGINES[0]).checkpoint.read_bytes())
+
+
+class Epsilon(FolderTest):
+    """In the case `epsilon`, RMSNorm's epsilon decides the tokens."""
+
+    CASE = cases.find("epsilon")
+
+    def test_it_matters(self) -> None:
+        """Without epsilon, no scale of the residual stream would change a token. With it, making it large does."""
+        small = self.expect(self.CASE)
+        large = self.expect(self.CASE, change=lambda m: cases.scale_residual(m, 1e6))
+        self.assertGreater(min(small.gap, large.gap), matching.SMALLEST_GAP)
+        self.assertNotEqual(small.tokens, large.tokens)
+        # What is large already stays the same when it is made larger: there, epsilon has no say.
+        larger = self.expect(self.CASE, change=lambda m: cases.scale_residual(m, 1e6 * 1024))
+        self.assertEqual(large.tokens, larger.tokens)
+
+    def test_its_value_matters(self) -> None:
+        """A residual stream that is sqrt(0.8) times as large sees an epsilon that is 1 / 0.8 times as large."""
+        self.assertNotEqual(self.expect(self.CASE).tokens,
+                            self.expect(self.CASE, change=lambda m: cases.scale_residual(m, 0.8**0.5)).tokens)
+
+
+class Ties(FolderTest):
+    def test_the_rule_decides_early(self) -> None:
+        """With the highest of the tied tokens instead of the lowest, the text would be another one at once. Tied tokens
+        stand side by side and far apart."""
+        case = cases.find("ties")
+        for seed in range(case.seed, case.seed + 3):
+            logits = self.folder / "logits"
+            expected = matching.expect(case.write(self.folder, seed, ENGINES[0]), logits)
+            distances = []
+            for token, row in zip(expected.tokens, matching.read_logits(logits, case.config.vocab_size)):
+                best = [i for i, value in enumerate(row) if value == max(row)]
+                self.assertEqual(token, best[0])
+                distances += [later - earlier for earlier, later in zip(best, best[1:])]
+                if len(distances) == 0:
+                    self.fail("no tie at the first position")
+            self.assertIn(1, distances)
+            self.assertGreater(max(distances), case.config.vocab_size // 4)
+
+
+class ComparisonCanFail(FolderTest):
+    """Wrong outputs, and engines that were built for another model, are noticed."""
+
+    CASE = cases.find("full-attention")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.sample = self.CASE.sample(ENGINES[0], self.folder)
+        self.expected = self.sample.expected[ENGINES[0].encodings[0]]
+        self.text = self.expected.text
+
+    def test_altered_output(self) -> None:
+        length = self.CASE.piece_length
+        self.assertIsNone(matching.compare(self.text, self.expected))
+        for index in range(len(self.expected.tokens)):
+            other = self.expected.pieces[(self.expected.tokens[index] + 1) % self.CASE.config.vocab_size]
+            altered = self.text[:index * length] + other + self.text[(index + 1) * length:]
+            difference = matching.compare(altered, self.expected)
+            self.assertEqual((difference.index, difference.found), (index, other))
+        self.assertIsNone(matching.compare(self.text[:-length], self.expected).found)
+        self.assertIsNone(matching.compare(self.text + b"a", self.expected).expected)
+        self.assertEqual(matching.compare(b"", self.expected).index, 0)
+
+    def check_stub(self, program: str) -> str:
+        """What random_test says about a program that is not the engine."""
+        path = self.folder / "stub"
+        path.write_text(f"#!/bin/sh\n{program}\n")
+        path.chmod(0o755)
+        with mock.patch.object(matching, "native_command", lambda built: [str(path)]), \
+                contextlib.redirect_stdout(io.StringIO()):
+            return random_test.check(self.sample, ENGINES[0], ENGINES[0].encodings[0], self.folder / "stubbed")
+
+    def test_wrong_programs(self) -> None:
+        good = self.text.decode()
+        self.assertEqual(self.check_stub(f"printf %s '{good}'"), "")
+        self.assertIn(f"token {len(good) - 1}: expected", self.check_stub(f"printf %s '{good[:-1]}'"))  # stops early
+        self.assertIn("expected the end", self.check_stub(f"printf %s '{good}{good[0]}'"))  # stops late
+        self.assertIn("token 0", self.check_stub(f"printf %s '{good[1:]}'"))
+        self.assertIn("exit status 3", self.check_stub(f"printf %s '{good}'; exit 3"))
+        self.assertIn("signal 11", self.check_stub("kill -11 $$"))
+        with mock.patch.object(random_test, "TIMEOUT", 0.2):
+            self.assertIn("not finished", self.check_stub("exec sleep 100"))
+
+    def test_engine_of_another_model(self) -> None:
+        """For each engine: the program for one model, against the reference's tokens for another."""
+        other = self.CASE.write(self.folder / "other", self.sample.seed + 1, ENGINES[0])
+        original = builds.build
+        for engine in (engine for engine in ENGINES if engine.target != "boot"):  # those that are programs
+            with self.subTest(engine=engine.name):
+                folder, encoding = self.folder / engine.name, engine.encodings[0]
+                with mock.patch.object(builds, "build", lambda engine, model, folder, encoding:
+                                       original(engine, other, folder, encoding)):
+                    self.assertIn("built for other weights", random_test.check(self.sample, engine, encoding, folder))
+                built = original(engine, other, folder, encoding)
+                output, _ = matching.run_program(matching.native_command(built), timeout=random_test.TIMEOUT)
+                difference = matching.compare(output, self.expected)
+                self.assertLess(difference.index, len(self.expected.tokens))
+
+    def test_weights_that_are_not_the_checkpoints(self) -> None:
+        """A model that differs in one weight of one tensor makes another effective checkpoint."""
+        changed = self.CASE.checkpoint(self.sample.seed)
+        changed.tensors["w2"][5] += 0.5
+        other = random_model.write(self.folder / "changed", self.CASE.name, changed, self.CASE.piece_length)
+        original = builds.build
+        with mock.patch.object(builds, "build", lambda engine, model, folder, encoding:
+                               original(engine, other, folder, encoding)):
+            self.assertIn("built for other weights", random_test.check(
+                self.sample, ENGINES[0], ENGINES[0].encodings[0], self.folder / "built"))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""One engine for a model that the project ships or names: the exact program, on the kernel or under its emulator.
+
+    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/match/named_test.py stories260K cpp-linux-i386
+
+In each encoding (with --emulate, which takes a minute: in the engine's first one) its tokens equal the reference's on
+the effective checkpoint and on the original one; for stories260K its text is also what llama2.c printed. Exit status 77
+(SKIP): the model is not on this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+
+from common import builds, engines, matching, models  # noqa: E402
+from common.errors import UserError  # noqa: E402
+
+GOLDEN = {"stories260K": "greedy.txt"}  # llama2.c (commit 350e04f), -t 0 -n 512
+SKIP = 77
+
+
+def golden_text(path: Path) -> bytes:
+    """The text of a golden file, without the newline that llama2.c prints at the end."""
+    return path.read_bytes().removesuffix(b"\n")
+
+
+def check(engine: engines.Engine, model: models.Model, encoding: str, emulate: bool, folder: Path,
+          golden: Path | None) -> list[str]:
+    """All that is wrong with the engine in one encoding."""
+    built = builds.build(engine, model, folder, encoding)
+    standards = {"effective": matching.expect(built.effective), "original": matching.expect(model)}
+    for name, expected in standards.items():
+        print(f"{engine.name} {encoding}: {name} weights: {len(expected.tokens)} tokens, smallest gap "
+              f"{expected.gap:.4f} at position {expected.gap_position}", flush=True)
+    command = [*engine.runner(), str(built.program)] if emulate else matching.native_command(built)
+    try:
+        output, seconds = matching.run_program(command)
+    except UserError as error:
+        return [f"{encoding}: {error}"]
+    print(f"{engine.name} {encoding}: {' '.join(command)}: {seconds:.2f} s, {built.counted} counted bytes", flush=True)
+    problems = []
+    for name, expected in standards.items():
+        difference = matching.compare(output, expected)
+        if difference:
+            problems.append(f"{encoding}, {name} weights: {difference}")
+    if golden and output.removeprefix(b" ") != golden_text(golden):
+        problems.append(f"{encoding}: the text is not that of {golden}")
+    return problems
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("engine", choices=engines.names())
+    parser.add_argument("--emulate", action="store_true", help="run it under the target's emulator")
+    parser.add_argument("--work", type=Path, help="the folder to build in (default: a temporary one)")
+    options = parser.parse_args()
+    try:
+        models.find_checkpoint(options.model)
+    except UserError as error:
+        print(f"SKIP: {error}")
+        return SKIP
+    # Beyond this point nothing is skipped: a model that is there must be good.
+    model, engine = models.find_model(options.model), engines.find(options.engine)
+    golden = models.find_golden(GOLDEN[model.name]) if model.name in GOLDEN else None
+    if model.name in GOLDEN and golden is None:
+        print(f"{model.name}: no golden/{GOLDEN[model.name]} beside the model, so only the reference says what is right")
+    problems = []
+    with tempfile.TemporaryDirectory(prefix="llama512-match-") as temporary:
+        how = "emulated" if options.emulate else "native"
+        folder = (options.work or Path(temporary)) / model.name / engine.name / how
+        for encoding in engine.encodings[:1] if options.emulate else engine.encodings:
+            problems += check(engine, model, encoding, options.emulate, folder / encoding, golden)
+    print("\n".join(f"{engine.name}: FAILED: {problem}" for problem in problems))
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""One engine for one random checkpoint, in each of its encodings: the program's tokens equal the reference's.
+
+    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/match/random_test.py ties cpp-linux-i386
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import cases
+from cases import Sample
+
+from common import builds, engines, matching, random_model
+from common.errors import UserError
+
+TIMEOUT = 60.0  # seconds for a run that takes far less than one
+
+
+def check(sample: Sample, engine: engines.Engine, encoding: str, folder: Path) -> str:
+    """Builds the engine for the sample and runs it for its full context; what is wrong, "" when nothing is."""
+    expected = sample.expected[encoding]
+    try:
+        built = builds.build(engine, sample.model, folder, encoding)
+    except UserError as error:
+        return str(error)
+    effective = sample.model.checkpoint.parent / f"packed-{encoding}" / "effective.bin"
+    if built.effective.checkpoint.read_bytes() != effective.read_bytes():
+        return "the engine was built for other weights than the reference ran with"
+    try:
+        output, _ = matching.run_program(matching.native_command(built), timeout=TIMEOUT)
+    except UserError as error:
+        return str(error)
+    difference = matching.compare(output, expected)
+    if difference:
+        return str(difference)
+    if sample.case.vocabulary is None:  # pieces of one length: the output names its tokens
+        ids = random_model.token_ids(output, expected.pieces)
+        if ids != expected.tokens:
+            return f"tokens {ids}, expected {expected.tokens}"
+    ending = "BOS" if sample.case.ends_by_bos else "seq_len"
+    print(f"{engine.name} {encoding}: {len(expected.tokens)} tokens equal ({len(set(expected.tokens))} different ones), "
+          f"to {ending}; smallest gap {expected.gap:.4f} at position {expected.gap_position}; "
+          f"{built.counted} counted bytes")
+    return ""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("case", choices=[case.name for case in cases.CASES])
+    parser.add_argument("engine", choices=engines.names())
+    parser.add_argument("--work", type=Path, help="the folder to build in (default: a temporary one)")
+    options = parser.parse_args()
+
+    case, engine = cases.find(options.case), engines.find(options.engine)
+    with tempfile.TemporaryDirectory(prefix="llama512-match-") as temporary:
+        folder = (options.work or Path(temporary)) / case.name / engine.name
+        sample = case.sample(engine, folder)
+        print("\n".join([*sample.replaced, f"{case.name}: seed {sample.seed}, {case.config}"]), flush=True)
+        failures = 0
+        for encoding in engine.encodings:
+            problem = check(sample, engine, encoding, folder / encoding)
+            if problem:
+                failures += 1
+                print(f"{engine.name} {encoding}: FAILED: {problem}; smallest gap {sample.expected[encoding].gap:.4f}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Every tensor counts: with any one of them zeroed, an engine says something else, and what the reference says.
+
+    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/match/zeroed_test.py cpp-linux-i386
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from array import array
+from pathlib import Path
+
+import cases
+from cases import Case
+
+from common import builds, engines, matching, random_model
+from common.checkpoint import Config
+from common.errors import UserError
+from common.matching import Expected
+
+CASE = Case("zeroed", Config(32, 64, 2, 4, 2, 64, 24, False), 1)
+TENSORS = tuple(CASE.config.shapes())
+
+
+def zeroed(seed: int, tensor: str | None, folder: Path) -> tuple[matching.Model, Expected | None]:
+    """The random model with one tensor (or none) zeroed, and what the reference says; None for a near-tie."""
+    weights = CASE.checkpoint(seed)
+    if tensor:
+        weights.tensors[tensor] = array("f", [0.0]) * len(weights.tensors[tensor])
+    model = random_model.write(folder, tensor or "whole", weights)
+    # In f32 the effective weights are the original ones, rounded once: a gap of 1e-3 is one for both.
+    logits = folder / "logits"
+    expected = matching.expect(model, logits)
+    for row in matching.read_logits(logits, CASE.config.vocab_size):
+        best, second = sorted(row)[:-3:-1]
+        if best - second < matching.SMALLEST_GAP and any(row):  # a row of zeros is an exact tie: token 0
+            return model, None
+    return model, expected
+
+
+def choose_seed(folder: Path) -> int:
+    """The first seed without a near-tie in any of the models."""
+    for seed in range(CASE.seed, CASE.seed + cases.SEEDS):
+        near_ties = [tensor for tensor in (None, *TENSORS) if zeroed(seed, tensor, folder)[1] is None]
+        if not near_ties:
+            return seed
+        print(f"seed {seed} is replaced: a near-tie, zeroed: {near_ties[0]}")
+    raise AssertionError("no good seed")
+
+
+def run(engine: engines.Engine, model: matching.Model, expected: Expected, folder: Path) -> tuple[bytes, str]:
+    """What the engine prints, and what is wrong with it."""
+    built = builds.build(engine, model, folder / model.name, "f32" if "f32" in engine.encodings else None)
+    try:
+        output, _ = matching.run_program(matching.native_command(built), timeout=60)
+    except UserError as error:
+        return b"", str(error)
+    return output, str(matching.compare(output, expected) or "")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("engine", choices=engines.names())
+    parser.add_argument("--work", type=Path, help="the folder to build in (default: a temporary one)")
+    options = parser.parse_args()
+    engine = engines.find(options.engine)
+    failures = 0
+    with tempfile.TemporaryDirectory(prefix="llama512-match-") as temporary:
+        folder = (options.work or Path(temporary)) / "zeroed" / engine.name
+        seed = choose_seed(folder)
+        print(f"seed {seed}, {CASE.config}")
+        outputs: dict[str | None, bytes] = {}
+        for tensor in (None, *TENSORS):
+            model, expected = zeroed(seed, tensor, folder)
+            assert expected
+            outputs[tensor], problem = run(engine, model, expected, folder)
+            if tensor and not problem and outputs[tensor] == outputs[None]:
+                problem = "the output is the same without this tensor"
+            failures += bool(problem)
+            print(f"{engine.name}: {tensor or 'nothing'} zeroed: smallest gap {expected.gap:.4f}: "
+                  f"{f'FAILED: {problem}' if problem else 'equal'}", flush=True)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

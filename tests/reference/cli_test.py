@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""What the program `reference` prints, with a tiny model that this test makes.
+
+    cli_test.py build/default/reference/reference [unittest arguments]
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+import tiny_model
+
+PROGRAM = ""
+
+
+class CommandLine(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.model = self.folder / "tiny.bin"
+        self.model.write_bytes(tiny_model.v0(tiny_model.random_weights()))
+        self.tokenizer = self.folder / "tokenizer.bin"
+        self.tokenizer.write_bytes(tiny_model.tokenizer())
+
+    def run_program(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run([PROGRAM, *arguments], capture_output=True, timeout=60)
+
+    def story(self, *arguments: str) -> bytes:
+        """stdout of a run that must succeed and, with --quiet, say nothing else."""
+        result = self.run_program("-m", str(self.model), "--quiet", *arguments)
+        self.assertEqual((result.returncode, result.stderr), (0, b""))
+        return result.stdout
+
+    def tokens(self, *arguments: str) -> list[int]:
+        return [int(line) for line in self.story("--tokens", *arguments).splitlines()]
+
+    def test_help_and_version(self) -> None:
+        for flag in ("-h", "--help"):
+            result = self.run_program(flag)
+            self.assertEqual((result.returncode, result.stderr), (0, b""))
+            for name in (b"--model", b"--tokenizer", b"--prompt", b"--file", b"--predict", b"--steps", b"--temp",
+                         b"--top-p", b"--seed", b"--tokens", b"--logits", b"--quiet", b"--version", b"Examples:"):
+                self.assertIn(name, result.stdout)
+        result = self.run_program("--version")
+        self.assertEqual((result.returncode, result.stderr), (0, b""))
+        self.assertRegex(result.stdout, rb"\Areference \(llama512\) \d+\.\d+\.\d+\n\Z")
+
+    def test_tokens_start_with_bos_and_fill_the_context(self) -> None:
+        tokens = self.tokens()
+        self.assertEqual(tokens[0], tiny_model.BOS)
+        self.assertEqual(len(tokens), 1 + tiny_model.SEQ_LEN)
+
+    def test_text_is_the_decoded_tokens(self) -> None:
+        tokens = self.tokens("-p", "abc de")
+        text = b""
+        for index, token in enumerate(tokens[1:]):
+            piece = tiny_model.pieces()[token]
+            if index == 0:
+                piece = piece.removeprefix(b" ")
+            if match := re.fullmatch(rb"<0x(..)>", piece):
+                piece = bytes([int(match[1], 16)])
+                if piece not in b"\t\n\v\f\r" and not 0x20 <= piece[0] < 0x7F:
+                    continue  # as llama2.c
+            text += piece
+        self.assertEqual(self.story("-p", "abc de"), text + b"\n")
+
+    def test_lengths(self) -> None:
+        prompt = ("-p", "ab de")  # BOS, " ab", " de"
+        self.assertEqual(self.tokens(*prompt)[:3], [1, 264, 270])
+        self.assertEqual(len(self.tokens("-n", "5")), 1 + 5)
+        self.assertEqual(len(self.tokens(*prompt, "-n", "5")), 3 + 5)
+        self.assertEqual(self.tokens(*prompt, "--predict", "0"), [1, 264, 270])
+        self.assertEqual(self.tokens("-n", "0"), [1])
+        self.assertEqual(len(self.tokens(*prompt, "--steps", "5")), 1 + 5)
+        self.assertEqual(self.tokens(*prompt, "--steps", "1"), [1, 264])
+        self.assertEqual(len(self.tokens(*prompt, "--steps", "5", "-n", "1")), 3 + 1)
+        for everything in (("--steps", "0"), ("--steps", "1000"), ("-n", "1000")):
+            self.assertEqual(len(self.tokens(*prompt, *everything)), 1 + tiny_model.SEQ_LEN)
+        self.assertEqual(self.tokens("-p", ""), self.tokens())
+
+    def test_a_prompt_that_fills_the_context(self) -> None:
+        tokens = self.tokens("-p", "f" * (tiny_model.SEQ_LEN - 2))  # after BOS and the space
+        self.assertEqual(tokens[2:-1], [271] * (tiny_model.SEQ_LEN - 2))
+        self.assertEqual(len(tokens), 1 + tiny_model.SEQ_LEN)
+
+    def test_prompt_from_a_file(self) -> None:
+        file = self.folder / "prompt.txt"
+        file.write_bytes(b"ab\nde\n")
+        self.assertEqual(self.tokens("-f", str(file)), self.tokens("-p", "ab\nde"))
+        file.write_bytes(b"")
+        self.assertEqual(self.tokens("--file", str(file)), self.tokens())
+
+    def test_logits(self) -> None:
+        file = self.folder / "logits.f32"
+        self.assertEqual(len(self.tokens("--logits", str(file), "-n", "7")), 1 + 7)
+        first = file.read_bytes()
+        self.assertEqual(len(first), 7 * tiny_model.VOCAB_SIZE * 4)
+        self.tokens("--logits", str(file))  # replaces the file
+        self.assertEqual(len(file.read_bytes()), tiny_model.SEQ_LEN * tiny_model.VOCAB_SIZE * 4)
+        self.assertEqual(file.read_bytes()[:len(first)], first)
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir()),
+                         ["logits.f32", "tiny.bin", "tokenizer.bin"])
+
+    def test_seeds(self) -> None:
+        warm = ("--temp", "1.5", "--top-p", "0.95")
+        self.assertEqual(self.tokens(*warm, "--seed", "7"), self.tokens(*warm, "-s", "7"))
+        self.assertNotEqual(self.tokens(*warm, "-s", "7"), self.tokens(*warm, "-s", "8"))
+        self.assertEqual(self.tokens("--temp", "0", "-s", "7"), self.tokens())
+
+        # A run without a seed can be repeated with the seed of its timing line.
+        run = self.run_program("-m", str(self.model), *warm, "--tokens")
+        seed = re.fullmatch(rb"reference: \d+ tokens in .* s, .* tokens/s, seed (\d+)\n", run.stderr)
+        assert seed is not None, run.stderr
+        self.assertEqual(self.story("--tokens", *warm, "-s", seed[1].decode()), run.stdout)
+
+    def test_timing_is_one_line_on_stderr(self) -> None:
+        result = self.run_program("-m", str(self.model))
+        self.assertRegex(result.stderr, rb"\Areference: 16 tokens in [0-9.]+ s, [0-9]+ tokens/s\n\Z")
+
+    def test_values_after_an_equals_sign(self) -> None:
+        self.assertEqual(self.tokens("--prompt=ab=", "--predict=3"), self.tokens("-p", "ab=", "-n", "3"))
+
+    def test_the_tokenizer_beside_the_model(self) -> None:
+        expected = self.story()
+        for name in ("tok272.bin", "tiny.tokenizer.bin"):
+            self.tokenizer.rename(self.folder / name)
+            self.tokenizer = self.folder / name
+            self.assertEqual(self.story(), expected)
+        # The model's own tokenizer is preferred to others.
+        (self.folder / "tokenizer.bin").write_bytes(b"not a tokenizer")
+        self.assertEqual(self.story(), expected)
+        # --tokenizer is preferred to all.
+        elsewhere = self.folder / "elsewhere"
+        elsewhere.write_bytes(self.tokenizer.read_bytes())
+        self.tokenizer.write_bytes(b"not a tokenizer")
+        self.assertEqual(self.story("--tokenizer", str(elsewhere)), expected)
+
+    def test_model_in_the_current_folder(self) -> None:
+        result = subprocess.run([os.path.abspath(PROGRAM), "-m", "tiny.bin", "--quiet"], cwd=self.folder,
+                                capture_output=True, timeout=60)
+        self.assertEqual(result.stdout, self.story())
+
+    def test_v1_prints_the_same(self) -> None:
+        expected = self.story()
+        self.model.write_bytes(tiny_model.v1(tiny_model.random_weights()))
+        self.assertEqual(self.story(), expected)
+
+
+if __name__ == "__main__":
+    PROGRAM = sys.argv.pop(1)
+    unittest.main()

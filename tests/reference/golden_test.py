@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""The program `reference` against what llama2.c printed for the checkpoint stories260K.
+
+    golden_test.py build/default/reference/reference [unittest arguments]
+
+llama2.c's output is in golden/, beside the folder of models: it was made by run.c of commit 350e04f, `gcc -O2`.
+Exits with status 77, which CTest reports as skipped, when the model or the golden files are absent.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROGRAM = ""
+SKIP = 77
+
+
+def models_folder() -> Path:
+    """The first that exists of: $LLAMA512_MODELS, ../shared/models, the user's cache."""
+    if folder := os.environ.get("LLAMA512_MODELS"):
+        return Path(folder)
+    shared = REPOSITORY.parent / "shared" / "models"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llama512"
+    return shared if shared.exists() else cache
+
+
+MODELS = models_folder()
+GOLDEN = MODELS.parent / "golden"
+NEEDED = [MODELS / "stories260K.bin", MODELS / "stories260K.v1.bin", MODELS / "tok512.bin",
+          GOLDEN / "greedy.txt", GOLDEN / "greedy.tokens", GOLDEN / "greedy.logits.64x512.f32",
+          GOLDEN / "llama2c.json"]
+
+# llama2.c's flags and ours. Its -n counts positions.
+FLAGS = {"-t": "--temp", "-p": "--top-p", "-s": "--seed", "-n": "--steps", "-i": "--prompt"}
+
+
+def run(*arguments: str, model: str = "stories260K.bin") -> bytes:
+    result = subprocess.run([PROGRAM, "-m", str(MODELS / model), "--quiet", *arguments],
+                            capture_output=True, timeout=120, check=True)
+    return result.stdout
+
+
+class Golden(unittest.TestCase):
+    maxDiff = None
+
+    def test_greedy_tokens(self) -> None:
+        expected = (GOLDEN / "greedy.tokens").read_bytes()
+        self.assertEqual(len(expected.splitlines()), 346)
+        self.assertEqual(run("--tokens"), expected)
+
+    def test_greedy_text(self) -> None:
+        self.assertEqual(run(), (GOLDEN / "greedy.txt").read_bytes())
+
+    def test_logits(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "logits.f32"
+            run("--logits", str(file), "--steps", "64")
+            logits = array.array("f", file.read_bytes())
+        expected = array.array("f", (GOLDEN / "greedy.logits.64x512.f32").read_bytes())
+        self.assertEqual(len(logits), 64 * 512)
+        self.assertEqual(len(expected), 64 * 512)
+        difference = max(abs(a - b) for a, b in zip(logits, expected))
+        self.assertLessEqual(difference, 1e-4)
+
+    def test_prompts_and_seeds(self) -> None:
+        for case in json.loads((GOLDEN / "llama2c.json").read_text(encoding="utf-8")):
+            with self.subTest(case["args"]):
+                arguments = [FLAGS.get(argument, argument) for argument in shlex.split(case["args"])]
+                self.assertEqual(run(*arguments), case["stdout"].encode() + b"\n")
+
+    def test_v1_equals_v0(self) -> None:
+        for arguments in ([], ["--tokens"], ["--temp", "0.8", "--seed", "1"]):
+            self.assertEqual(run(*arguments, model="stories260K.v1.bin"), run(*arguments))
+
+
+if __name__ == "__main__":
+    PROGRAM = sys.argv.pop(1)
+    missing = [str(path) for path in NEEDED if not path.is_file()]
+    if missing:
+        print(f"SKIP: {missing[0]} is absent (set LLAMA512_MODELS)")
+        sys.exit(SKIP)
+    unittest.main()

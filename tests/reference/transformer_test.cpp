@@ -1,0 +1,205 @@
+// The forward pass against an independent computation, and what must not change its result.
+
+#include "transformer.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <gtest/gtest.h>
+#include <stdexcept>
+
+#include "tiny_model.hpp"
+
+namespace llama512::test {
+namespace {
+
+using Vector = std::vector<float>;
+using Doubles = std::vector<double>;
+
+constexpr Config kConfig = {
+    .dim = 24, .hidden_dim = 20, .n_layers = 3, .n_heads = 6, .n_kv_heads = 2, .vocab_size = 40, .seq_len = 16};
+
+const std::vector<int> kTokens = {1, 7, 39, 7, 0, 22, 13, 5};
+
+/// The logits after the last of `tokens`.
+Vector run(const Config& config, const Weights& weights, const std::vector<int>& tokens) {
+    Transformer transformer(config, weights);
+    Vector logits;
+    for (std::size_t pos = 0; pos < tokens.size(); pos++) {
+        const auto result = transformer.forward(tokens[pos], pos);
+        logits.assign(result.begin(), result.end());
+    }
+    return logits;
+}
+
+/// w x, where row `first_row` of the stack `w` is the first.
+Doubles times(std::span<const float> w, std::size_t first_row, std::size_t n_rows, const Doubles& x) {
+    Doubles out(n_rows);
+    for (std::size_t i = 0; i < n_rows; i++) {
+        for (std::size_t j = 0; j < x.size(); j++) out[i] += double(w[(first_row + i) * x.size() + j]) * x[j];
+    }
+    return out;
+}
+
+Doubles norm(const Doubles& x, std::span<const float> gains, std::size_t layer) {
+    double sum = 0;
+    for (const double value : x) sum += value * value;
+    Doubles out;
+    for (std::size_t i = 0; i < x.size(); i++) {
+        out.push_back(x[i] * double(gains[layer * x.size() + i]) / std::sqrt(sum / double(x.size()) + 1e-5));
+    }
+    return out;
+}
+
+/// Value i of a vector of heads after RoPE.
+double turned(const Doubles& x, std::size_t i, std::size_t head_size, std::size_t pos) {
+    const std::size_t pair = i % head_size / 2;
+    const double angle = double(pos) * std::pow(10000.0, -2.0 * double(pair) / double(head_size));
+    return i % 2 == 0 ? x[i] * std::cos(angle) - x[i + 1] * std::sin(angle)
+                      : x[i - 1] * std::sin(angle) + x[i] * std::cos(angle);
+}
+
+/// The logits after the last of `tokens`: in double, all positions at once, layer by layer, without a cache.
+Doubles slow_logits(const Config& c, const Weights& w, const std::vector<int>& tokens) {
+    std::vector<Doubles> x;  // (tokens, dim)
+    for (const int token : tokens) {
+        const auto row = w.token_embedding.subspan(std::size_t(token) * c.dim, c.dim);
+        x.emplace_back(row.begin(), row.end());
+    }
+    for (std::size_t layer = 0; layer < c.n_layers; layer++) {
+        std::vector<Doubles> q, k, v;
+        for (const Doubles& row : x) {
+            const Doubles normed = norm(row, w.rms_att, layer);
+            q.push_back(times(w.wq, layer * c.dim, c.dim, normed));
+            k.push_back(times(w.wk, layer * c.kv_dim(), c.kv_dim(), normed));
+            v.push_back(times(w.wv, layer * c.kv_dim(), c.kv_dim(), normed));
+        }
+        for (std::size_t pos = 0; pos < x.size(); pos++) {
+            Doubles found(c.dim);
+            for (std::size_t head = 0; head < c.n_heads; head++) {
+                const std::size_t q_start = head * c.head_size();
+                const std::size_t kv_start = head * c.n_kv_heads / c.n_heads * c.head_size();
+                Doubles weight(pos + 1);
+                double sum = 0;
+                for (std::size_t t = 0; t <= pos; t++) {
+                    double score = 0;
+                    for (std::size_t i = 0; i < c.head_size(); i++) {
+                        score += turned(q[pos], q_start + i, c.head_size(), pos) *
+                                 turned(k[t], kv_start + i, c.head_size(), t);
+                    }
+                    weight[t] = std::exp(score / std::sqrt(double(c.head_size())));
+                    sum += weight[t];
+                }
+                for (std::size_t t = 0; t <= pos; t++) {
+                    for (std::size_t i = 0; i < c.head_size(); i++) {
+                        found[q_start + i] += weight[t] / sum * v[t][kv_start + i];
+                    }
+                }
+            }
+            const Doubles update = times(w.wo, layer * c.dim, c.dim, found);
+            for (std::size_t i = 0; i < c.dim; i++) x[pos][i] += update[i];
+        }
+        for (Doubles& row : x) {
+            const Doubles normed = norm(row, w.rms_ffn, layer);
+            Doubles hidden = times(w.w1, layer * c.hidden_dim, c.hidden_dim, normed);
+            const Doubles up = times(w.w3, layer * c.hidden_dim, c.hidden_dim, normed);
+            for (std::size_t i = 0; i < c.hidden_dim; i++) hidden[i] *= up[i] / (1 + std::exp(-hidden[i]));
+            const Doubles update = times(w.w2, layer * c.dim, c.dim, hidden);
+            for (std::size_t i = 0; i < c.dim; i++) row[i] += update[i];
+        }
+    }
+    return times(w.wcls, 0, c.vocab_size, norm(x.back(), w.rms_final, 0));
+}
+
+TEST(Transformer, AgreesWithASlowComputation) {
+    for (const bool tied : {true, false}) {
+        const TinyModel model(kConfig, tied);
+        for (std::size_t n = 1; n <= kTokens.size(); n++) {
+            const std::vector<int> tokens(kTokens.begin(), kTokens.begin() + static_cast<std::ptrdiff_t>(n));
+            const Vector logits = run(kConfig, model.weights(), tokens);
+            const Doubles expected = slow_logits(kConfig, model.weights(), tokens);
+            for (std::size_t i = 0; i < logits.size(); i++) EXPECT_NEAR(logits[i], expected[i], 1e-4) << n << ' ' << i;
+        }
+    }
+}
+
+TEST(Transformer, GroupedHeadsEqualRepeatedHeads) {
+    TinyModel grouped(kConfig, true);
+    TinyModel full = grouped;
+    full.config.n_kv_heads = full.config.n_heads;
+    const std::size_t head = kConfig.head_size() * kConfig.dim;  // one head's part of wk or wv
+    const auto repeat = [&](const Vector& w) {
+        Vector repeated;
+        for (std::size_t start = 0; start < w.size(); start += head) {
+            const std::span<const float> part = std::span(w).subspan(start, head);
+            for (std::size_t i = 0; i < kConfig.heads_per_kv_head(); i++) {
+                repeated.insert(repeated.end(), part.begin(), part.end());
+            }
+        }
+        return repeated;
+    };
+    full.wk = repeat(grouped.wk);
+    full.wv = repeat(grouped.wv);
+    EXPECT_EQ(run(kConfig, grouped.weights(), kTokens), run(full.config, full.weights(), kTokens));
+}
+
+TEST(Transformer, EveryTensorMatters) {
+    const TinyModel model(kConfig, false);
+    const Vector logits = run(kConfig, model.weights(), kTokens);
+    for (const auto view : {&Weights::token_embedding, &Weights::rms_att, &Weights::wq, &Weights::wk, &Weights::wv,
+                            &Weights::wo, &Weights::rms_ffn, &Weights::w1, &Weights::w2, &Weights::w3,
+                            &Weights::rms_final, &Weights::wcls}) {
+        Weights weights = model.weights();
+        const Vector zeros((weights.*view).size());
+        weights.*view = zeros;
+        EXPECT_NE(run(kConfig, weights, kTokens), logits);
+    }
+}
+
+TEST(Transformer, EpsilonDecidesForSmallActivations) {
+    TinyModel model(kConfig, false);
+    for (float& value : model.token_embedding) value *= 1e-4f;
+    for (float& value : model.wo) value = 0;  // so that nothing else adds to x
+    for (float& value : model.w2) value = 0;
+    const Vector logits = run(kConfig, model.weights(), kTokens);
+    const Doubles expected = slow_logits(kConfig, model.weights(), kTokens);
+    float largest = 0;
+    for (std::size_t i = 0; i < logits.size(); i++) {
+        EXPECT_NEAR(logits[i], expected[i], 1e-5);
+        largest = std::max(largest, std::abs(logits[i]));
+    }
+    EXPECT_LT(largest, 0.2f);  // without epsilon they would be of the order of 1
+}
+
+TEST(Transformer, GoingBackForgets) {
+    const TinyModel model(kConfig, true);
+    Transformer used(kConfig, model.weights());
+    for (std::size_t pos = 0; pos < kTokens.size(); pos++) used.forward(kTokens[pos], pos);
+    used.forward(3, 1);  // in place of token 7
+    const auto logits = used.forward(4, 2);
+    EXPECT_EQ(Vector(logits.begin(), logits.end()), run(kConfig, model.weights(), {1, 3, 4}));
+}
+
+TEST(Transformer, EarlierTokensMatter) {
+    const TinyModel model(kConfig, true);
+    EXPECT_NE(run(kConfig, model.weights(), {1, 3, 4}), run(kConfig, model.weights(), {1, 5, 4}));
+    EXPECT_NE(run(kConfig, model.weights(), {1, 3, 5, 4}), run(kConfig, model.weights(), {1, 5, 3, 4}));
+}
+
+TEST(Transformer, RefusesTokensAndPositionsOutOfRange) {
+    const TinyModel model(kConfig, true);
+    Transformer transformer(kConfig, model.weights());
+    EXPECT_THROW(transformer.forward(-1, 0), std::out_of_range);
+    EXPECT_THROW(transformer.forward(40, 0), std::out_of_range);
+    EXPECT_THROW(transformer.forward(1, 16), std::out_of_range);
+}
+
+TEST(Transformer, RefusesAHugeCache) {
+    TinyModel model(kConfig, true);
+    model.config.seq_len = 1 << 20;
+    model.config.n_layers = 1 << 10;
+    EXPECT_EQ(error_of([&] { Transformer(model.config, model.weights(), "m.bin"); }),
+              "m.bin: seq_len: 1048576 makes a KV cache of 68719476736 bytes, at most 17179869184 are supported");
+}
+
+}  // namespace
+}  // namespace llama512::test

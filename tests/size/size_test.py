@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""Every engine is within its budget, by `llama512 size`; and the bytes are counted right.
+
+    python3 tests/size/size_test.py -v
+
+The budget is asserted with the compiler that golf/engines.json names; with another one the bytes are only reported.
+No model is needed, so nothing is skipped: counted bytes do not depend on the weights.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from dataclasses import replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests" / "rules")]
+
+import rules  # noqa: E402
+
+from common import builds, engines, random_model  # noqa: E402
+
+ENGINES = engines.table()
+FIELDS = {"engine": str, "model": str, "bytes": int, "budget": int}  # what CI and the size report read
+
+
+def size(*arguments: object) -> tuple[int, list[dict]]:
+    """`llama512 size --json`: its exit status and its list."""
+    result = subprocess.run([sys.executable, "-B", ROOT / "tools" / "llama512", "size", "--json",
+                             *map(str, arguments)], capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"})
+    if result.returncode not in (0, 1) or not result.stdout:
+        raise AssertionError(f"llama512 size failed: {result.stderr}")
+    return result.returncode, json.loads(result.stdout)
+
+
+class Budget(unittest.TestCase):
+    def test_every_engine_is_within_its_budget(self) -> None:
+        status, rows = size()
+        self.assertEqual([row["engine"] for row in rows], engines.names())
+        over = []
+        for row, engine in zip(rows, ENGINES):
+            for name, kind in FIELDS.items():
+                self.assertIs(type(row[name]), kind, name)
+            self.assertEqual(row["budget"], engine.budget)
+            self.assertEqual(row["model"], engines.budget_shape().name)
+            compiler = builds.toolchain(engine)
+            binding = compiler == engine.budget_compiler
+            print(f"{row['engine']}: {row['bytes']} counted bytes, budget {row['budget']} "
+                  + ("" if binding else f"(for {engine.budget_compiler}, this is {compiler}: only reported)"))
+            if binding and row["bytes"] > row["budget"]:
+                over.append(f"{row['engine']}: {row['bytes']} bytes, budget {row['budget']}")
+        self.assertEqual(over, [])
+        self.assertEqual(status, 0)
+
+
+class Features(unittest.TestCase):
+    def test_every_feature_has_its_price(self) -> None:
+        result = subprocess.run([sys.executable, "-B", ROOT / "tools" / "llama512", "size", "--features"],
+                                capture_output=True, text=True, check=True)
+        print(result.stdout)
+        rows = [line.split() for line in result.stdout.splitlines()[2:]]
+        self.assertEqual([row[:2] for row in rows],
+                         [[engine.name, feature] for engine in ENGINES for feature in engine.features])
+        for _, _, full, without, price in rows:
+            self.assertEqual(int(full) - int(without), int(price))
+            self.assertGreater(int(price), 0)
+
+
+class Counting(unittest.TestCase):
+    def setUp(self) -> None:
+        temporary = tempfile.TemporaryDirectory(prefix="llama512-size-")
+        self.addCleanup(temporary.cleanup)
+        self.folder = Path(temporary.name)
+        self.shape = engines.budget_shape()
+
+    def build(self, engine: engines.Engine, seed: int, spread: float = 1.0, encoding: str | None = None,
+              **changes: int) -> builds.Built:
+        weights = random_model.weights(replace(self.shape.config, **changes), seed, spread)
+        model = random_model.write(self.folder / str(seed), "m", weights, self.shape.longest_piece)
+        return builds.build(engine, model, self.folder / str(seed) / "engines", encoding)
+
+    def test_weights_do_not_matter(self) -> None:
+        for engine in ENGINES:
+            with self.subTest(engine=engine.name):
+                first, second = self.build(engine, 1), self.build(engine, 2, spread=100)
+                self.assertNotEqual(first.program.read_bytes(), second.program.read_bytes())
+                self.assertEqual(first.counted, second.counted)
+                # Not their number alone: all bytes that are counted are the same.
+                self.assertEqual(self.own(first), self.own(second))
+
+    def own(self, built: builds.Built) -> bytes:
+        """The counted bytes; of a disk image the whole first sector."""
+        if built.engine.target == "boot":
+            return built.program.read_bytes()[:512]
+        image = self.image(built)
+        return bytes(byte for byte, counted in zip(image.program, image.counted) if counted)
+
+    def image(self, built: builds.Built) -> rules.Image:
+        return rules.Image(built.program.read_bytes(), (built.files / "model.packed").read_bytes(),
+                           json.loads((built.files / "manifest.json").read_text()))
+
+    def test_counted_again(self) -> None:
+        """From the program file and the manifest alone: the file's size less the tensors' and the vocabulary's."""
+        for engine in ENGINES:
+            for encoding in engine.encodings:
+                with self.subTest(engine=engine.name, encoding=encoding):
+                    built = self.build(engine, 1, encoding=encoding)
+                    manifest = json.loads((built.files / "manifest.json").read_text())
+                    model_bytes = sum(span["rows"] * span["row_bytes"] for span in manifest["spans"]
+                                      if span["tensor"] != "padding")
+                    config = self.shape.config
+                    weight_bytes = {"f32": 4, "bf16": 2}[encoding]
+                    matrices = config.n_layers * config.dim * (2 * config.dim + 2 * config.kv_dim
+                                                               + 3 * config.hidden_dim)
+                    weights = weight_bytes * (matrices + 2 * config.vocab_size * config.dim)
+                    record = (model_bytes - weights) / config.vocab_size  # a length, the text, alignment
+                    self.assertIn(record, range(1 + self.shape.longest_piece, 4 + self.shape.longest_piece + 4))
+                    if engine.target == "boot":
+                        self.check_image(built, model_bytes)
+                        continue
+                    self.assertEqual(built.counted, built.program.stat().st_size - model_bytes)
+                    self.assertEqual(built.counted, self.image(built).counted_bytes)
+                    self.assertGreater(built.counted, 52)  # an ELF header at the least
+
+    def check_image(self, built: builds.Built, model_bytes: int) -> None:
+        """A disk image: the sector, the model, zeros to a whole sector. What is not counted of the sector is zero."""
+        image = built.program.read_bytes()
+        self.assertEqual(image[512:512 + model_bytes], (built.files / "model.packed").read_bytes())
+        self.assertEqual(len(image), 512 + -(-model_bytes // 512) * 512)
+        self.assertEqual(image[512 + model_bytes:].strip(b"\0"), b"")
+        self.assertLessEqual(built.counted, 512)
+        code = built.counted - 2  # and the signature
+        self.assertEqual(image[code:510].strip(b"\0"), b"")
+        self.assertEqual(image[510:512], b"\x55\xaa")
+
+    def test_size_is_of_the_program_that_was_built(self) -> None:
+        model = random_model.write(self.folder, "mine", random_model.weights(self.shape.config, 5), 7)
+        _, rows = size("--model", model.checkpoint, "--engine", ENGINES[0].name)
+        self.assertEqual([(row["engine"], row["model"]) for row in rows], [(ENGINES[0].name, "mine")])
+        self.assertEqual(rows[0]["bytes"], builds.build(ENGINES[0], model, self.folder / "again").counted)
+
+
+if __name__ == "__main__":
+    unittest.main()

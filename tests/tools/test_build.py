@@ -1,0 +1,213 @@
+"""tools/build.py and common/builds.py: nothing is done twice, nothing half-done is left, and fallback flags are named."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from unittest import mock
+
+import support
+from support import FolderTest, run_tool, small_checkpoint
+
+from common import builds, engines, random_model
+from common.builds import Built
+from common.errors import UserError
+
+ENGINE = engines.table()[0]
+CXX = shutil.which("g++")
+
+
+class BuildTest(FolderTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.model = random_model.write(self.folder, "m", small_checkpoint())
+        self.out = self.folder / "engines"
+        self.program = self.out / ENGINE.name
+        self.files = self.out / f"{ENGINE.name}.build"
+
+    def build(self, **options: object) -> Built:
+        return builds.build(ENGINE, self.model, self.out, **options)
+
+    def compiler(self, before: str = "", version: str = "99.1.0") -> mock._patch_dict:
+        """Another g++: this one, but for its version and for what happens first."""
+        path = self.folder / "other-g++"
+        path.write_text(f'#!/bin/sh\ncase "$1" in -dumpfullversion) echo {version}; exit;; esac\n{before}\n'
+                        f'exec {CXX} "$@"\n')
+        path.chmod(0o755)
+        builds.compiler_name.cache_clear()
+        self.addCleanup(builds.compiler_name.cache_clear)
+        return mock.patch.dict(os.environ, LLAMA512_CXX=str(path))
+
+    def stamp(self) -> tuple[int, int]:
+        return self.program.stat().st_mtime_ns, self.program.stat().st_ino
+
+
+class Build(BuildTest):
+    def test_what_it_leaves(self) -> None:
+        built = self.build()
+        self.assertEqual((built.program, built.files), (self.program, self.files))
+        self.assertTrue(os.access(self.program, os.X_OK))
+        self.assertEqual(self.program.read_bytes()[:4], b"\x7fELF")
+        self.assertLessEqual({"model.packed", "manifest.json", "config.hpp", "config.inc", "effective.bin", "tokenizer.bin",
+                              "engine.elf", "build.json"}, {path.name for path in self.files.iterdir()})
+        self.assertEqual(built.packed, (self.files / "model.packed").stat().st_size)
+        self.assertEqual(built.counted, self.program.stat().st_size - built.packed)
+        self.assertIn((self.files / "model.packed").read_bytes(), self.program.read_bytes())
+        self.assertEqual(built.effective.checkpoint, self.files / "effective.bin")
+        self.assertEqual([path for path in self.out.rglob("*.tmp")], [])
+
+    def test_nothing_is_done_twice(self) -> None:
+        first = self.build()
+        stamp = self.stamp()
+        with mock.patch.object(builds, "pack", side_effect=AssertionError("packed again")):
+            self.assertEqual(self.build(), first)
+        self.assertEqual(self.stamp(), stamp)
+
+    def test_contents_decide(self) -> None:
+        """Times do not; every input does."""
+        self.build()
+        stamp = self.stamp()
+        os.utime(self.model.checkpoint)
+        self.build()
+        self.assertEqual(self.stamp(), stamp)
+        for change in (lambda: random_model.write(self.folder, "m", small_checkpoint(seed=2)),
+                       lambda: random_model.write(self.folder, "m", small_checkpoint(seed=2), 9),
+                       lambda: self.program.unlink(),
+                       lambda: (self.files / "build.json").write_text("{half"),
+                       lambda: (self.files / "build.json").write_text("{}")):
+            change()
+            before = self.stamp() if self.program.exists() else None
+            self.build()
+            self.assertNotEqual(self.stamp(), before)
+        for options in ({"encoding": ENGINE.encodings[-1]}, {"flags": ["-O1"]}, {"flags": ["-O2"]}):
+            before = self.stamp()
+            built = self.build(**options)
+            self.assertNotEqual(self.stamp(), before)
+            self.assertEqual(built.searched, False if "flags" in options else built.searched)
+
+    def test_sources_decide(self) -> None:
+        facts = [ENGINE.name, "f32", "g++ 12.2.0", ["-Oz"]]
+        data = [self.model.checkpoint, self.model.tokenizer]
+        same = builds.input_hash(ENGINE, *facts[1:], data)
+        self.assertEqual(builds.input_hash(ENGINE, *facts[1:], data), same)
+        self.assertNotEqual(builds.input_hash(ENGINE, "f32", "g++ 12.2.1", ["-Oz"], data), same)
+        with mock.patch.object(engines.Engine, "folder", self.folder / "target"):
+            (self.folder / "target").mkdir()
+            other = builds.input_hash(ENGINE, *facts[1:], data)
+            (self.folder / "target" / "link.ld").write_text("x")
+            self.assertNotEqual(builds.input_hash(ENGINE, *facts[1:], data), other)
+            other = builds.input_hash(ENGINE, *facts[1:], data)
+            # The searched flags are an input themselves, not the file that has them.
+            (self.folder / "target" / "flagset.json").write_text("x")
+            self.assertEqual(builds.input_hash(ENGINE, *facts[1:], data), other)
+
+
+class Failure(BuildTest):
+    def fail_at(self, step: str) -> str:
+        """Builds with a step that fails; the message."""
+        if step == "compile":
+            patch = self.compiler('case "$*" in *engine.o) echo "engine.cpp:1: error: planted" >&2; exit 1;; esac')
+        else:
+            patch = mock.patch.object(builds, "link", side_effect=UserError("ld: error: planted"))
+        with patch, self.assertRaises(UserError) as caught:
+            self.build()
+        self.assertNotIn("\n", str(caught.exception))
+        return str(caught.exception)
+
+    def test_nothing_half_written(self) -> None:
+        for step in ("compile", "link"):
+            self.assertIn("error: planted", self.fail_at(step))
+            self.assertFalse(self.program.exists())
+            self.assertFalse((self.files / "build.json").exists())
+            self.assertEqual(list(self.out.rglob("*.tmp")), [])
+
+    def test_a_failure_in_between_is_no_build(self) -> None:
+        """Good for model A, failed for B, then A again: what is there must be A's, not B's."""
+        original = self.model.checkpoint.read_bytes()
+        self.build()
+        effective = (self.files / "effective.bin").read_bytes()
+        for step in ("compile", "link"):
+            random_model.write(self.folder, "m", small_checkpoint(seed=2))
+            self.fail_at(step)
+            self.model.checkpoint.write_bytes(original)
+            self.build()
+            self.assertEqual((self.files / "effective.bin").read_bytes(), effective)
+
+    def test_tool_says_it_in_one_line(self) -> None:
+        with self.compiler('case "$*" in *engine.o) echo "In file x:" >&2; echo "x:1: error: planted" >&2; exit 1;; esac'):
+            result = run_tool("build", "--engine", ENGINE.name, "--model", self.model.checkpoint, "-o", self.out)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr.splitlines()[-1], r"^llama512 build: error: x:1: error: planted \(from: .*engine.o\)$")
+
+    def test_no_compiler(self) -> None:
+        with mock.patch.dict(os.environ, LLAMA512_CXX="no-such-g++"):
+            self.assertUserError(r"no-such-g\+\+: not found; install g\+\+", self.build)
+
+    def test_not_gcc(self) -> None:
+        path = self.folder / "clang++"
+        path.write_text("#!/bin/sh\necho clang version 16.0.6\n")
+        path.chmod(0o755)
+        with mock.patch.dict(os.environ, LLAMA512_CXX=str(path)):
+            self.assertUserError(r"clang version 16.0.6: the golfed engines need g\+\+", self.build)
+
+
+class Flags(BuildTest):
+    """The searched flags are for one compiler version; any other one gets a plain set, and is told so."""
+
+    def flagset(self, compiler: str) -> mock._patch:
+        path = self.folder / "flagset.json"
+        path.write_text(json.dumps({"compiler": compiler, "flags": ["-Os", "-fno-inline"]}))
+        return mock.patch.object(engines.Engine, "flagset", path)
+
+    def test_which_flags(self) -> None:
+        facts = ENGINE.target_facts()
+        with self.flagset("g++ 12.2.0"):
+            self.assertEqual(builds.small_flags(ENGINE, "g++ 12.2.0"), (("-Os", "-fno-inline"), True))
+            self.assertEqual(builds.small_flags(ENGINE, "g++ 12.3.0"), (tuple(facts["fallback"]), False))
+            self.assertEqual(builds.small_flags(ENGINE, "g++ 13.2.0"), (tuple(facts["fallback"]), False))
+            # -Oz came with GCC 12.
+            old, searched = builds.small_flags(ENGINE, "g++ 11.4.0")
+            self.assertEqual((old, searched), (tuple(facts["fallback_before_gcc_12"]), False))
+            self.assertNotIn("-Oz", old)
+        with mock.patch.object(engines.Engine, "flagset", self.folder / "none.json"):
+            self.assertEqual(builds.small_flags(ENGINE, "g++ 12.2.0"), (tuple(facts["fallback"]), False))
+
+    def test_build_uses_them(self) -> None:
+        compiler = builds.compiler_name(builds.compiler_command())
+        with self.flagset(compiler):
+            built = self.build()
+            self.assertEqual((built.flags, built.searched), (("-Os", "-fno-inline"), True))
+        with self.flagset("g++ 1.0.0"):
+            built = self.build()
+            self.assertFalse(built.searched)
+            self.assertEqual(json.loads((self.files / "build.json").read_text())["flags"], list(built.flags))
+
+    def test_another_version_says_so(self) -> None:
+        with self.compiler(version="99.1.0"):
+            result = run_tool("build", "--engine", ENGINE.name, "--model", self.model.checkpoint, "-o", self.out)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(f"{ENGINE.name}: no searched flags for g++ 99.1.0, built with "
+                      f"{' '.join(ENGINE.target_facts()['fallback'])}; `llama512 flagsearch {ENGINE.name}`", result.stderr)
+        self.assertTrue(self.program.is_file())
+
+
+class Tool(BuildTest):
+    def test_every_engine(self) -> None:
+        result = run_tool("build", "--model", self.model.checkpoint, "-o", self.out)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        for line, engine in zip(result.stdout.splitlines(), engines.table(), strict=True):
+            facts = json.loads((self.out / f"{engine.name}.build" / "build.json").read_text())
+            self.assertEqual(line, f"{self.out.resolve() / engine.name}: {facts['counted']} counted bytes + "
+                                   f"{facts['packed']:,} bytes of model"
+                                   + (f"; {', '.join(engine.features)}" if engine.features else ""))
+
+    def test_usage(self) -> None:
+        self.assertEqual(run_tool("build").returncode, 2)
+        self.assertEqual(run_tool("build", "--engine", "none", "-o", self.out, "--model",
+                                  self.model.checkpoint).returncode, 1)
+        self.assertFalse(self.out.exists())
+
+
+if __name__ == "__main__":
+    support.main()

@@ -1,0 +1,103 @@
+"""golf/engines.json: the table is well-formed, and CMake and Python read the same from it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from dataclasses import MISSING
+
+import support
+from support import ROOT, FolderTest, run_tool
+
+from common import engines, layout
+from common.engines import Engine
+
+TARGET_FACTS = {"memory_limit": int, "memory_limit_why": str}
+CPP_FACTS = TARGET_FACTS | {"machine": list, "flags": list, "fallback": list, "linker": str, "emulator": str}
+
+
+class Table(FolderTest):
+    def test_rows(self) -> None:
+        table = engines.table()
+        self.assertTrue(table)
+        self.assertEqual(len({engine.name for engine in table}), len(table))
+        for engine in table:
+            with self.subTest(engine=engine.name):
+                # The name is a file's name, a CMake target, and part of a test's name.
+                self.assertRegex(engine.name, r"^[a-z0-9][a-z0-9_-]*$")
+                self.assertTrue((ROOT / engine.source).is_file(), engine.source)
+                self.assertTrue(engine.folder.is_dir(), engine.folder)
+                self.assertTrue((ROOT / engine.source).is_relative_to(ROOT / "golf" / engine.family))
+                self.assertIn(engine.layout, layout.LAYOUTS)
+                self.assertTrue(engine.encodings)
+                self.assertEqual(len(set(engine.encodings)), len(engine.encodings))
+                self.assertLessEqual(set(engine.encodings), set(layout.ENCODINGS))
+                self.assertIs(type(engine.budget), int)
+                self.assertGreater(engine.budget, 0)
+                self.assertRegex(engine.budget_compiler, r"^\S+ \d+(\.\d+)*$")
+
+    def test_targets(self) -> None:
+        for engine in engines.table():
+            with self.subTest(engine=engine.name):
+                facts = engine.target_facts()
+                for name, kind in (CPP_FACTS if engine.family == "cpp" else TARGET_FACTS).items():
+                    self.assertIs(type(facts[name]), kind, name)
+                if "emulator" in facts:
+                    self.assertEqual(engine.runner()[0], facts["emulator"])
+                self.assertGreater(facts["memory_limit"], 2**20)
+
+    def test_budget_shape(self) -> None:
+        shape = engines.budget_shape()
+        self.assertEqual(shape.config.dim % shape.config.n_heads, 0)
+        self.assertTrue(1 <= shape.longest_piece <= layout.LONGEST_PIECE)
+        # Twice the same: nothing is taken out of the table by reading it.
+        self.assertEqual(engines.budget_shape(), shape)
+
+    def test_find(self) -> None:
+        names = engines.names()
+        self.assertEqual([engines.find(name).name for name in names], names)
+        self.assertEqual(engines.select(None), engines.table())
+        self.assertEqual(engines.select([names[-1]]), [engines.find(names[-1])])
+        self.assertUserError(f"engine 'none': not in golf/engines.json, known are {names[0]}", engines.find, "none")
+
+    def test_every_field_of_the_file_is_known(self) -> None:
+        fields = Engine.__dataclass_fields__.values()
+        for row in json.loads(engines.TABLE.read_text())["engines"]:
+            self.assertLessEqual(set(row), {field.name for field in fields})
+            self.assertGreaterEqual(set(row), {field.name for field in fields if field.default is MISSING})
+
+
+class CMake(FolderTest):
+    def test_cmake_reads_the_same(self) -> None:
+        """CMake's own JSON reader gives the names, families, sources and targets that Python has."""
+        fields = ("name", "family", "source", "target")
+        script = self.folder / "read.cmake"
+        script.write_text(f'file(READ "{engines.TABLE}" table)\n'
+                          'string(JSON count LENGTH "${table}" engines)\n'
+                          'math(EXPR last "${count} - 1")\n'
+                          'foreach(i RANGE ${last})\n'
+                          + "".join(f'  string(JSON {field} GET "${{table}}" engines ${{i}} {field})\n'
+                                    for field in fields)
+                          + f'  message("{";".join(f"${{{field}}}" for field in fields)}")\nendforeach()\n')
+        result = subprocess.run(["cmake", "-P", script], capture_output=True, text=True, check=True)
+        self.assertEqual([line.split(";") for line in result.stderr.splitlines()],
+                         [[getattr(engine, field) for field in fields] for engine in engines.table()])
+
+    def test_cmake_makes_a_test_of_each(self) -> None:
+        """The match, rules and build descriptions walk the table; none of them names an engine."""
+        for path in ("golf/CMakeLists.txt", "tests/match/CMakeLists.txt", "tests/rules/CMakeLists.txt"):
+            text = (ROOT / path).read_text()
+            self.assertIn("engines.json", text)
+            self.assertRegex(text, r"string\(JSON \S+ LENGTH")
+            for name in engines.names():
+                self.assertNotRegex(text, rf"\b{re.escape(name)}\b")
+
+
+class List(FolderTest):
+    def test_run_lists_them(self) -> None:
+        self.assertEqual(run_tool("run", "--list").stdout.split(), ["reference", *engines.names()])
+
+
+if __name__ == "__main__":
+    support.main()

@@ -1,0 +1,147 @@
+"""tools/verify.py: exit status 1 on a difference, and what it says then. Engines and reference are stand-ins here."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+from unittest import mock
+
+import support
+from support import FolderTest, run_tool, small_checkpoint
+
+import verify
+
+from common import builds, engines, models, random_model
+from common.builds import Built
+
+ENGINE = engines.table()[0]
+PIECES = random_model.pieces(10, 7)
+FLOATS = "import struct,sys; open(sys.argv[-1], 'wb').write(struct.pack('<10f', *map(float, sys.argv[1:-1])))"
+
+
+class VerifyTest(FolderTest):
+    """A model whose reference says token 5, then token 3; and an engine that says what a test wants."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.model = random_model.write(self.folder, "m", small_checkpoint())
+        self.program = self.folder / ENGINE.name
+        self.reference = self.folder / "reference"
+        self.says(5, 3)
+        self.reference_says([5, 3])
+
+    def script(self, path: object, text: str) -> None:
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    def says(self, *tokens: int, then: str = "") -> None:
+        self.script(self.program, f"printf %s '{b''.join(PIECES[token] for token in tokens).decode()}'\n{then}")
+
+    def reference_says(self, effective: list[int], original: list[int] | None = None) -> None:
+        """`original` is what it says about the original checkpoint; by default the same."""
+        def lines(tokens: list[int]) -> str:
+            return "printf '" + "".join(f"{token}\\n" for token in [1, *tokens]) + "'"
+        self.script(self.reference, f"""for last; do :; done
+case "$*" in *--logits*) {sys.executable} -c "{FLOATS}" 0 1 2 3 4 9 5 6 7 8.75 "$last";; esac
+case "$*" in *effective.bin*) {lines(effective)};; *) {lines(original or effective)};; esac""")
+
+    def verify(self, *arguments: object, name: str = "m") -> tuple[int, str, str]:
+        """Runs the tool's main(); returns its status and what it printed."""
+        files = self.folder / "files"
+        files.mkdir(exist_ok=True)
+        model = models.Model(name, self.model.checkpoint, self.model.tokenizer)
+        (files / "effective.bin").write_bytes(self.model.checkpoint.read_bytes())
+        (files / "tokenizer.bin").write_bytes(self.model.tokenizer.read_bytes())
+        built = Built(ENGINE, name, "f32", self.program, files, "g++ 12.2.0", (), True, 600, 1000)
+        with mock.patch.object(verify.builds, "build", lambda *_: built), \
+                mock.patch.object(verify, "find_model", lambda *_: model), \
+                mock.patch.object(sys, "argv", ["verify.py", "--engine", ENGINE.name, *map(str, arguments)]), \
+                mock.patch.dict(os.environ, LLAMA512_REFERENCE=str(self.reference)), \
+                contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as error:
+            status = verify.main()
+        return status, out.getvalue(), error.getvalue()
+
+
+class Verdict(VerifyTest):
+    def test_equal(self) -> None:
+        status, out, error = self.verify()
+        self.assertEqual((status, error), (0, ""))
+        row = next(line.split() for line in out.splitlines() if line.startswith(ENGINE.name))
+        self.assertEqual(row[:7], [ENGINE.name, "600", str(ENGINE.budget), "2", "equal", "equal", "0.2500"])
+
+    def test_different(self) -> None:
+        self.says(5, 4)
+        status, out, error = self.verify()
+        self.assertEqual(status, 1)
+        self.assertIn("differs at token 1", out)
+        self.assertEqual(error, f"{ENGINE.name}: token 1: expected '{PIECES[3].decode()}', found '{PIECES[4].decode()}', "
+                                f"after …'{PIECES[5].decode()}'\n")
+
+    def test_too_short_and_too_long(self) -> None:
+        for tokens, index in [((5,), 1), ((), 0), ((5, 3, 3), 2)]:
+            self.says(*tokens)
+            status, _, error = self.verify()
+            self.assertEqual(status, 1)
+            self.assertIn(f"token {index}: ", error)
+
+    def test_original_binds_for_named_models_alone(self) -> None:
+        self.reference_says([5, 3], [5, 4])
+        self.assertEqual(self.verify()[0], 0)
+        for name in models.NAMED_MODELS:
+            status, _, error = self.verify(name=name)
+            self.assertEqual(status, 1)
+            self.assertIn("token 1: expected", error)
+
+    def test_json(self) -> None:
+        status, out, _ = self.verify("--json")
+        (row,) = json.loads(out)
+        self.assertEqual(status, 0)
+        self.assertGreater(row.pop("tokens_per_second"), 0)
+        self.assertEqual(row, {"engine": ENGINE.name, "model": "m", "encoding": "f32", "bytes": 600,
+                               "budget": ENGINE.budget, "tokens": 2, "equal": True, "first_difference": None,
+                               "equal_to_original": True, "smallest_gap": 0.25})
+        self.says(4, 3)
+        self.reference_says([5, 3], [4, 3])
+        status, out, _ = self.verify("--json")
+        (row,) = json.loads(out)
+        self.assertEqual((status, row["equal"], row["first_difference"], row["equal_to_original"]), (1, False, 0, True))
+
+    def test_a_crash_is_an_error(self) -> None:
+        self.says(5, 3, then="exit 9")
+        with self.assertRaisesRegex(support.UserError, "ended with exit status 9"):
+            self.verify()
+
+
+class Tool(FolderTest):
+    """The real thing: a built engine, and the reference program that CTest names."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        if "LLAMA512_REFERENCE" not in os.environ:
+            self.skipTest("LLAMA512_REFERENCE is not set, ctest does")
+        self.model = random_model.write(self.folder, "m", random_model.weights(small_checkpoint().config, 3, 4))
+
+    def verify(self) -> object:
+        return run_tool("verify", "--engine", ENGINE.name, "--model", self.model.checkpoint, "-o", self.folder / "e")
+
+    def test_equal(self) -> None:
+        result = self.verify()
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("equal", result.stdout)
+
+    def test_the_program_that_is_there_is_run(self) -> None:
+        """The exact artefact counts: another program in its place is noticed."""
+        builds.build(ENGINE, self.model, self.folder / "e")
+        program = self.folder / "e" / ENGINE.name
+        program.write_text("#!/bin/sh\necho nonsense\n")
+        result = self.verify()
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("differs at token 0", result.stdout)
+        self.assertIn("token 0: expected", result.stderr)
+
+
+if __name__ == "__main__":
+    support.main()

@@ -1,0 +1,105 @@
+// The backward pass against differences of the forward pass, tensor by tensor, in double; and float against double.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "model.hpp"
+#include "random.hpp"
+#include "shape.hpp"
+
+namespace llama512::train {
+namespace {
+
+std::vector<double> random_parameters(const Shape& shape) {
+    std::vector<double> parameters(Layout(shape).size());
+    Random random(7);
+    for (double& parameter : parameters) parameter = 0.3 * random.normal();
+    return parameters;
+}
+
+std::vector<std::uint16_t> random_story(const Shape& shape, std::size_t size) {
+    std::vector<std::uint16_t> tokens = {1};
+    Random random(8);
+    while (tokens.size() < size) {
+        tokens.push_back(static_cast<std::uint16_t>(2 + random.below(static_cast<std::uint32_t>(shape.vocab_size - 2))));
+    }
+    tokens.push_back(1);
+    return tokens;
+}
+
+/// The loss and its gradient.
+template <typename Real>
+double run(const Shape& shape, const std::vector<double>& parameters, const std::vector<std::uint16_t>& tokens,
+           std::vector<Real>& gradient) {
+    Weights<Real> weights(shape);
+    weights.set(std::vector<Real>(parameters.begin(), parameters.end()));
+    gradient.assign(parameters.size(), Real(0));
+    return Model<Real>(shape).step(weights, tokens, gradient.data());
+}
+
+class GradientTest : public testing::TestWithParam<Shape> {};
+
+TEST_P(GradientTest, EqualsDifferencesOnEveryTensor) {
+    const Shape shape = GetParam();
+    const Layout layout(shape);
+    const std::vector<std::uint16_t> tokens = random_story(shape, shape.seq_len);  // the whole context
+    std::vector<double> parameters = random_parameters(shape), analytic, unused;
+    run<double>(shape, parameters, tokens, analytic);
+
+    Random random(9);
+    for (const Tensor& tensor : layout.tensors()) {
+        double difference = 0, size = 0;
+        for (int i = 0; i < 25; i++) {
+            // Elements of the embedding: those of a token that the story has, or of any, which the classifier uses.
+            const std::size_t index = tensor.offset + random.below(static_cast<std::uint32_t>(tensor.size()));
+            const double kept = parameters[index], step = 1e-4;
+            parameters[index] = kept + step;
+            const double above = run<double>(shape, parameters, tokens, unused);
+            parameters[index] = kept - step;
+            const double below = run<double>(shape, parameters, tokens, unused);
+            parameters[index] = kept;
+            const double numeric = (above - below) / (2 * step);
+            difference += std::pow(numeric - analytic[index], 2);
+            size += std::pow(numeric, 2) + std::pow(analytic[index], 2);
+        }
+        EXPECT_GT(size, 0) << tensor.name << " of layer " << tensor.layer;
+        EXPECT_LT(std::sqrt(difference / size), 1e-3) << tensor.name << " of layer " << tensor.layer;
+    }
+}
+
+TEST_P(GradientTest, IsTheSameInFloat) {
+    const Shape shape = GetParam();
+    const std::vector<std::uint16_t> tokens = random_story(shape, shape.seq_len - 3);
+    const std::vector<double> parameters = random_parameters(shape);
+    std::vector<double> exact;
+    std::vector<float> single;
+    const double exact_loss = run<double>(shape, parameters, tokens, exact);
+    EXPECT_NEAR(run<float>(shape, parameters, tokens, single), exact_loss, 1e-4 * exact_loss);
+    const Layout layout(shape);
+    for (const Tensor& tensor : layout.tensors()) {
+        double difference = 0, size = 0;
+        for (std::size_t i = tensor.offset; i < tensor.offset + tensor.size(); i++) {
+            difference += std::pow(static_cast<double>(single[i]) - exact[i], 2);
+            size += std::pow(exact[i], 2);
+        }
+        EXPECT_LT(std::sqrt(difference / size), 1e-3) << tensor.name << " of layer " << tensor.layer;
+    }
+}
+
+// Grouped attention and whole registers; then full attention, and sizes that fill no register.
+INSTANTIATE_TEST_SUITE_P(Shapes, GradientTest,
+                         testing::Values(Shape{16, 24, 2, 4, 2, 40, 45}, Shape{18, 13, 3, 3, 3, 23, 37}),
+                         [](const auto& instance) { return "dim" + std::to_string(instance.param.dim); });
+
+TEST(Loss, IsThatOfEqualChancesWhenAllWeightsAreZero) {
+    const Shape shape{8, 8, 1, 2, 1, 50, 16};
+    std::vector<double> gradient;
+    const double loss = run<double>(shape, std::vector<double>(Layout(shape).size()), random_story(shape, 10), gradient);
+    EXPECT_NEAR(loss, 10 * std::log(50.0), 1e-9);
+}
+
+}  // namespace
+}  // namespace llama512::train

@@ -1,0 +1,51 @@
+"""Builds golfed engines for a model: packs it, compiles and links each engine, and prints the counted bytes.
+
+The programs are DIR/ENGINE, each complete with its model; what they were made from is in DIR/ENGINE.build.
+CMake calls this tool for every engine of golf/engines.json.
+
+examples:
+  tools/llama512 build -o /tmp/engines                                    all engines, the default model
+  tools/llama512 build --engine cpp-linux-i386 --model my.bin -o /tmp/engines && /tmp/engines/cpp-linux-i386
+  tools/llama512 build --engine asm-boot-full --prompt "The sea" -o /tmp/story   a disk image that begins so
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from common import builds, engines, layout
+from common.errors import run_tool
+from common.models import find_model
+from common.terminal import argument_parser
+
+
+def main() -> None:
+    parser = argument_parser(__doc__)
+    parser.add_argument("--engine", action="append", metavar="NAME", help="an engine; may be repeated (default: all)")
+    parser.add_argument("-m", "--model", metavar="NAME|PATH", help="the model (default: the project's own)")
+    parser.add_argument("--tokenizer", metavar="PATH", help="its tokenizer (default: beside the model)")
+    parser.add_argument("--encoding", choices=layout.ENCODINGS, help="of the weights (default: each engine's first)")
+    parser.add_argument("--prompt", metavar="TEXT", help="what the story begins with; without --engine, build those that take one")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR", help="the folder to write to")
+    options = parser.parse_args()
+
+    model = find_model(options.model, options.tokenizer)
+    chosen = engines.select(options.engine)
+    if options.prompt is not None and not options.engine:
+        chosen = [engine for engine in chosen if engine.takes_prompt]
+    for engine in chosen:
+        if options.prompt is None:
+            built = builds.build(engine, model, options.output, options.encoding)
+        else:
+            built = builds.build_with_prompt(engine, model, options.output, options.prompt)
+        if not built.searched:
+            print(f"{engine.name}: no searched flags for {built.compiler}, built with {' '.join(built.flags)}; "
+                  f"`llama512 flagsearch {engine.name}` finds smaller ones", file=sys.stderr)
+        features = ", ".join(built.engine.features)
+        print(f"{built.program}: {built.counted} counted bytes + {built.packed:,} bytes of model"
+              + (f"; {features}" if features else ""))
+
+
+if __name__ == "__main__":
+    run_tool(main)

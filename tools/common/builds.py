@@ -1,0 +1,363 @@
+"""Packs a model for a golfed engine, and builds the engine for it.
+
+    from common import builds, engines, models
+    built = builds.build(engines.find("cpp-linux-i386"), models.find_model(), folder)    # pack, compile, link
+    built.program, built.counted                                    # a path, and its counted bytes
+
+A build leaves in its folder the program NAME, and in NAME.build/ all that it was made from and can be checked with:
+model.packed, manifest.json, config.hpp, config.inc, effective.bin, tokenizer.bin, engine.elf (with debug information,
+before it became the program) and build.json.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+import os
+import re
+import shlex
+import shutil
+import struct
+import subprocess
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Sequence
+
+from common import checkpoint, layout, tokenizer
+from common.checkpoint import Checkpoint, Config
+from common.engines import Engine, table
+from common.errors import UserError, atomic_write
+from common.models import ROOT, Model
+from common.tokenizer import Vocabulary
+
+# --- Pack --------------------------------------------------------------------------------------------------------
+
+CONSTANTS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len")
+
+
+def constants(engine: Engine, config: Config, encoding: str, spans: Sequence[layout.Span]) -> dict[str, int]:
+    """What an engine knows when it is compiled."""
+    text = next(span for span in spans if span.text)
+    assert text.text
+    return {name: getattr(config, name) for name in CONSTANTS} | {
+        "longest_piece": text.longest_piece,
+        "weight_bytes": layout.ENCODINGS[encoding],
+        "exp_squarings": layout.EXP_SQUARINGS,
+        "workspace_bytes": layout.WORKSPACES[engine.layout](config),
+        "text_bytes": text.row_bytes,
+        "record_bytes": text.row_stride,
+        "records_offset": min(span.offset for span in spans if span.row_stride == text.row_stride
+                              and span.offset + span.row_stride > text.offset),
+        "length_bias": text.text.length_bias,
+        "packed_bytes": layout.packed_bytes(spans),
+    }
+
+
+def float_bits(value: float) -> int:
+    """The bits of a value as float32: assemblers have no constant expressions of floats."""
+    return int.from_bytes(struct.pack("<f", value), "little")
+
+
+def assembler_constants(config: Config) -> dict[str, int]:
+    """Floats that a NASM engine needs, as their bits."""
+    ratio = layout.ROPE_THETA ** (2 / config.head_size)  # between the angles of two neighbouring pairs
+    whole = round(ratio)
+    return {
+        "epsilon_bits": float_bits(config.dim * layout.RMSNORM_EPSILON),
+        "rope_ratio_bits": float_bits(1 / ratio),
+        "rope_ratio_whole": whole if abs(whole - ratio) < 1e-9 and whole < 2**15 else 0,  # 0: it is no whole number
+    }
+
+
+def check(engine: Engine, model: Model, encoding: str) -> tuple[Checkpoint, Vocabulary, list[layout.Span]]:
+    """Reads the model, and refuses one that the engine cannot run; with the figures."""
+    if encoding not in engine.encodings:
+        raise UserError(f"{engine.name}: encoding {encoding!r}: this engine reads {' or '.join(engine.encodings)}")
+    weights = checkpoint.load(model.checkpoint)
+    config = weights.config
+    vocabulary = tokenizer.load(model.tokenizer, config.vocab_size)
+    if config.vocab_size <= layout.BOS:
+        raise UserError(f"{model.checkpoint}: vocab_size: {config.vocab_size}, an engine starts with token "
+                        f"{layout.BOS} (BOS), so it needs at least {layout.BOS + 1}")
+    try:
+        spans = layout.plan(engine.layout, encoding, config, vocabulary.pieces)
+    except UserError as error:
+        raise UserError(f"{model.tokenizer}: {error}") from error
+    packed, workspace = layout.packed_bytes(spans), layout.WORKSPACES[engine.layout](config)
+    facts = engine.target_facts()
+    if packed > facts.get("packed_limit", packed):
+        raise UserError(f"{model.checkpoint}: dim, hidden_dim, n_layers, vocab_size: the packed model has {packed:,} bytes, "
+                        f"{engine.name} can take {facts['packed_limit']:,} ({facts['packed_limit_why']}); "
+                        "use a smaller model, or another engine")
+    if packed + workspace > facts["memory_limit"]:
+        raise UserError(
+            f"{model.checkpoint}: seq_len: {config.seq_len}: {engine.name} would need {packed + workspace:,} bytes of "
+            f"memory ({packed:,} for the model, {workspace:,} to work in), but {facts['memory_limit_why']}; "
+            "use a model with a smaller seq_len or dim, or another engine")
+    return weights, vocabulary, spans
+
+
+def pack(engine: Engine, model: Model, encoding: str, folder: Path) -> list[layout.Span]:
+    """Writes model.packed, config.hpp, config.inc, effective.bin, tokenizer.bin and manifest.json into the folder."""
+    weights, vocabulary, spans = check(engine, model, encoding)
+    try:
+        packed = layout.encode(spans, weights, vocabulary.pieces)
+        effective, _ = layout.decode(spans, weights.config, packed)
+        check_effective(effective, engine.layout)
+    except UserError as error:
+        raise UserError(f"{model.checkpoint}: {error}") from error
+
+    known = constants(engine, weights.config, encoding, spans)
+    note = "Generated by `llama512 pack`: do not edit."
+    with atomic_write(folder / "model.packed") as file:
+        file.write(packed)
+    with atomic_write(folder / "config.hpp", "w") as file:
+        file.write(f"// {note}\n#pragma once\n\n")
+        file.writelines(f"constexpr long long {name} = {value};\n" if value > 2**31 - 1 else
+                        f"constexpr int {name} = {value};\n" for name, value in known.items())
+    with atomic_write(folder / "config.inc", "w") as file:
+        file.write(f"; {note}\n\n")
+        file.writelines(f"%define {name.upper():<16} {value}\n"
+                        for name, value in (known | assembler_constants(weights.config)).items())
+    checkpoint.write_v0(folder / "effective.bin", effective)
+    tokenizer.write(folder / "tokenizer.bin", vocabulary.pieces, vocabulary.scores)
+    with atomic_write(folder / "manifest.json", "w") as file:
+        json.dump({
+            "engine": engine.name, "layout": engine.layout, "encoding": encoding, "model": model.name,
+            "config": asdict(weights.config), "longest_piece": known["longest_piece"],
+            "sha256": {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in (
+                ("checkpoint", model.checkpoint), ("tokenizer", model.tokenizer),
+                ("model.packed", folder / "model.packed"), ("effective.bin", folder / "effective.bin"),
+                ("config.hpp", folder / "config.hpp"), ("config.inc", folder / "config.inc"))},
+            "bytes": len(packed), "spans": layout.manifest(spans),
+        }, file, indent=1)
+        file.write("\n")
+    return spans
+
+
+def check_effective(effective: Checkpoint, name: str) -> None:
+    """Refuses weights that the layout has no place for, or that are too large once their norm's gain is folded in."""
+    for tensor, values in effective.tensors.items():
+        if not all(map(math.isfinite, values)):
+            index, value = next((i, value) for i, value in enumerate(values) if not math.isfinite(value))
+            why = (f"layout {name} does not hold it" if math.isnan(value) else
+                   "with its norm's gain it does not fit into float32; scale the gains down")
+            raise UserError(f"{tensor}: element {index} is {value} as packed: {why}")
+
+
+# --- Build -------------------------------------------------------------------------------------------------------
+
+# What every C++ engine is compiled with: freestanding, and no code or data that the source does not ask for.
+CPP_FLAGS = (
+    "-std=gnu++20", "-ffreestanding", "-fno-exceptions", "-fno-rtti", "-fno-asynchronous-unwind-tables",
+    "-fno-stack-protector", "-fcf-protection=none", "-fno-pic", "-fomit-frame-pointer", "-fno-math-errno",
+    "-Wall", "-Wextra", "-Wno-register", "-g",
+)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished program."""
+
+    engine: Engine
+    model: str
+    encoding: str
+    program: Path
+    files: Path  # NAME.build
+    compiler: str
+    flags: tuple[str, ...]
+    searched: bool  # whether the flags are those that flagsearch found with this compiler
+    counted: int  # bytes of the program that are neither tensor nor vocabulary
+    packed: int  # bytes of the packed model
+
+    @property
+    def effective(self) -> Model:
+        """The checkpoint that says what the program's weights really are."""
+        return Model(self.model, self.files / "effective.bin", self.files / "tokenizer.bin")
+
+
+def compiler_command() -> str:
+    """The C++ compiler of the golfed engines: $LLAMA512_CXX, or g++."""
+    return os.environ.get("LLAMA512_CXX", "g++")
+
+
+@functools.cache
+def compiler_name(command: str) -> str:
+    """`g++ 12.2.0`; the golfed engines need g++."""
+    if shutil.which(command) is None:
+        raise UserError(f"{command}: not found; install g++, or set LLAMA512_CXX to it")
+    first = _run([command, "--version"]).splitlines()[0]
+    version = _run([command, "-dumpfullversion", "-dumpversion"]).strip()
+    if "clang" in first or not re.fullmatch(r"[\d.]+", version):
+        raise UserError(f"{command}: {first}: the golfed engines need g++; install it, or set LLAMA512_CXX to it")
+    return f"g++ {version}"
+
+
+@functools.cache
+def assembler_name() -> str:
+    """`nasm 2.16.01`."""
+    if shutil.which("nasm") is None:
+        raise UserError("nasm: not found; install the package nasm (tools/quickstart does)")
+    return f"nasm {_run(['nasm', '-v']).split()[2]}"
+
+
+def toolchain(engine: Engine) -> str:
+    """What makes the engine, with its version: sizes depend on it."""
+    return compiler_name(compiler_command()) if engine.family == "cpp" else assembler_name()
+
+
+def default_folder(model: Model) -> Path:
+    """Where the engines for a model are built when nobody says otherwise."""
+    return ROOT / "build" / "default" / "engines" / model.name
+
+
+def build(engine: Engine, model: Model, folder: Path | None = None, encoding: str | None = None,
+          flags: Sequence[str] | None = None) -> Built:
+    """Packs the model, compiles and links the engine for it; does nothing when that was done from the same inputs.
+
+    `flags` replaces the set that makes the engine small."""
+    folder = (folder or default_folder(model)).resolve()
+    encoding = encoding or engine.encodings[0]
+    files = folder / f"{engine.name}.build"
+    files.mkdir(parents=True, exist_ok=True)
+    compiler = toolchain(engine)
+    chosen, searched = (tuple(flags), False) if flags is not None else small_flags(engine, compiler)
+    inputs = input_hash(engine, encoding, compiler, chosen, (model.checkpoint, model.tokenizer))
+    program = folder / engine.name
+    try:
+        facts = json.loads((files / "build.json").read_text())
+        if facts["inputs"] == inputs and program.is_file():
+            return Built(engine, model.name, encoding, program, files, compiler, chosen, searched, facts["counted"],
+                         facts["packed"])
+    except (OSError, ValueError, KeyError):
+        pass  # no build there, or not a finished one
+
+    # What was there before is no finished build from here on, whatever happens.
+    (files / "build.json").unlink(missing_ok=True)
+    spans = pack(engine, model, encoding, files)
+    if engine.family == "cpp":
+        compile_cpp(engine, files, chosen)
+        link(engine, files)
+    else:
+        assemble(engine, files, chosen)
+    with atomic_write(program) as file:
+        file.write((files / "engine.bin").read_bytes())
+        os.fchmod(file.fileno(), 0o755)
+    packed = layout.packed_bytes(spans)
+    counted = counted_bytes(program, files, spans)
+    with atomic_write(files / "build.json", "w") as file:
+        json.dump({"engine": engine.name, "model": model.name, "encoding": encoding, "compiler": compiler,
+                   "flags": list(chosen), "searched": searched, "counted": counted, "packed": packed,
+                   "inputs": inputs}, file, indent=1)
+        file.write("\n")
+    return Built(engine, model.name, encoding, program, files, compiler, chosen, searched, counted, packed)
+
+
+def counted_bytes(program: Path, files: Path, spans: Sequence[layout.Span]) -> int:
+    """All of the program but tensors and vocabulary; of a disk image, also without the padding of its sectors."""
+    total = program.stat().st_size - sum(span.bytes for span in spans if not span.counted)
+    symbols = files / "engine.map"
+    if not symbols.is_file():
+        return total
+    found = re.search(r"^ *([0-9A-F]+) .*\bpadding$", symbols.read_text(), re.MULTILINE)
+    assert found
+    return total - int(found[1], 16)
+
+
+def input_hash(engine: Engine, encoding: str, compiler: str, flags: Sequence[str], data: Sequence[Path]) -> str:
+    """A sha256 of all that decides what a build makes: `data` (the model's files), sources, tools, compiler, flags."""
+    source = ROOT / engine.source
+    sources = [source, *source.parent.glob("*.inc"), *source.parent.glob("*.hpp"),
+               *engine.folder.iterdir(), *Path(__file__).parent.glob("*.py")]
+    digest = hashlib.sha256(json.dumps([engine.name, engine.layout, encoding, compiler, list(flags)]).encode())
+    for path in sorted(path for path in sources if path.is_file() and path != engine.flagset) + list(data):
+        digest.update(f"\n{path.name} {path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def small_flags(engine: Engine, compiler: str) -> tuple[tuple[str, ...], bool]:
+    """The flags that make the engine small, and whether they are the searched ones for this very compiler.
+
+    Assembly has nothing to search: its flags are the engine's features."""
+    if engine.family == "asm":
+        return tuple(f"-D{feature}" for feature in engine.features), True
+    if engine.flagset.is_file():
+        flagset = json.loads(engine.flagset.read_text())
+        if flagset["compiler"] == compiler:
+            return tuple(flagset["flags"]), True
+    facts = engine.target_facts()
+    old = int(compiler.split()[1].split(".")[0]) < 12
+    return tuple(facts["fallback_before_gcc_12" if old else "fallback"]), False
+
+
+def compile_cpp(engine: Engine, files: Path, flags: Sequence[str]) -> None:
+    """engine.o from the source, config.hpp and the target's folder."""
+    facts = engine.target_facts()
+    _run([compiler_command(), *CPP_FLAGS, *facts["machine"], *facts["flags"], *flags, "-I", str(files),
+          "-I", str(engine.folder), "-c", str(ROOT / engine.source), "-o", str(files / "engine.o")])
+
+
+def link(engine: Engine, files: Path) -> None:
+    """engine.elf and engine.bin from engine.o and model.packed, by the target's linker script."""
+    facts = engine.target_facts()
+    (files / "model.S").write_text(
+        '.section .note.GNU-stack, "", @progbits\n'
+        f'.section .model, "a"\n.globl model\nmodel: .incbin "{files / "model.packed"}"\n')
+    _run([compiler_command(), *facts["machine"], "-c", str(files / "model.S"), "-o", str(files / "model.o")])
+    _run(["ld", "-m", facts["linker"], "--no-warn-rwx-segments", "-T", str(engine.folder / "link.ld"),
+          str(files / "engine.o"), str(files / "model.o"),
+          "-o", str(files / "engine.elf")])
+    _run(["objcopy", "-O", "binary", str(files / "engine.elf"), str(files / "engine.bin")])
+
+
+class SectorFull(UserError):
+    """A boot sector that would need more than 512 bytes."""
+
+
+def build_with_prompt(engine: Engine, model: Model, folder: Path | None, prompt: str) -> Built:
+    """Builds a boot engine that has the prompt's tokens in its sector. The message of READ_ERROR makes room for it.
+
+    Only engines with features take a prompt."""
+    if not engine.takes_prompt:
+        able = [other.name for other in table() if other.takes_prompt]
+        raise UserError(f"{engine.name}: prompt: {prompt!r}: this engine takes none; {', '.join(able)} does")
+    vocabulary = tokenizer.load(model.tokenizer, checkpoint.read_config(model.checkpoint).vocab_size)
+    tokens = tokenizer.encode(vocabulary, prompt)
+    if not tokens:
+        raise UserError(f"{engine.name}: prompt: it is empty; leave it out instead")
+    needed = [feature for feature in engine.features if feature != "READ_ERROR"]
+    needed.append(f"PROMPT={','.join(map(str, tokens))}")
+    try:
+        return build(replace(engine, features=(*needed, "READ_ERROR")), model, folder)
+    except SectorFull:
+        return build(replace(engine, features=tuple(needed)), model, folder)
+
+
+def assemble(engine: Engine, files: Path, flags: Sequence[str]) -> None:
+    """engine.bin from the source, config.inc and model.packed; engine.lst, and engine.map when the source asks."""
+    source = ROOT / engine.source
+    (files / "engine.map").unlink(missing_ok=True)
+    command = ["nasm", "-f", "bin", "-w+all", "-w-reloc", "-w-unknown-warning", *flags, "-I", f"{files}/", "-I",
+          f"{source.parent}/", str(source), "-o", "engine.bin", "-l", "engine.lst"]
+    try:
+        _run(command, files)
+    except UserError as error:
+        over = re.search(r"TIMES value -(\d+) is negative", str(error))
+        if over is None:
+            raise
+        features = ", ".join(flag.removeprefix("-D") for flag in flags) or "no features"
+        raise SectorFull(f"{engine.name}: the sector is {over[1]} bytes too full with this model's shape and {features}; "
+                         "leave a feature out, or use a shorter prompt") from error
+
+
+def _run(command: Sequence[str], folder: Path | None = None) -> str:
+    """Runs a build step; what it printed, or a UserError with the command and the first line that says `error`."""
+    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=folder)
+    if result.returncode:
+        said = (result.stderr.strip() or result.stdout.strip() or f"exit status {result.returncode}").splitlines()
+        first = next((line for line in said if "error" in line.lower()), said[0])
+        raise UserError(f"{first} (from: {shlex.join(command)})")
+    return result.stdout

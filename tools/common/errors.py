@@ -1,0 +1,98 @@
+"""What every tool does when something goes wrong: one clear line, a status, and no half-written file.
+
+    from common.errors import UserError, atomic_write, run_tool
+
+    def main() -> int:
+        with atomic_write("out.bin") as file:      # out.bin changes only when all went well
+            file.write(data)
+        if bad:
+            raise UserError(f"{path}: dim: 0, a value from 1 to 65536 is needed")
+        return 0
+
+    if __name__ == "__main__":
+        run_tool(main)
+
+Exit statuses: 0 all well, 1 the job failed (UserError, OSError), 2 wrong usage (argparse), 130 Ctrl-C, 143 SIGTERM.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Callable, Iterator, NoReturn
+
+
+class UserError(Exception):
+    """Something that the user can put right. The message is one line: FILE: FIELD: VALUE, way out. No prefix."""
+
+
+def tool_name() -> str:
+    """The running tool as the user knows it: `llama512 fetch` for tools/fetch.py."""
+    return f"llama512 {Path(sys.argv[0]).stem}"
+
+
+def run_tool(main: Callable[[], int | None]) -> NoReturn:
+    """Runs main() and ends the process with its status; turns expected failures into one line on stderr."""
+    # SIGTERM then unwinds like Ctrl-C, so that temporary files are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        status = main() or 0
+        sys.stdout.flush()
+    except UserError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print(f"\n{tool_name()}: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (`| head`) went away. Python would complain once more when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        _fail(describe_os_error(error))
+    sys.exit(status)
+
+
+def _fail(message: str) -> NoReturn:
+    # One line, whatever a file's name or a server's answer holds.
+    line = "".join(character if character.isprintable() else "?" for character in message)
+    print(f"{tool_name()}: error: {line}", file=sys.stderr)
+    sys.exit(1)
+
+
+def describe_os_error(error: OSError) -> str:
+    """`file: No such file or directory` instead of Python's `[Errno 2] …`."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason if error.filename is None else f"{os.fsdecode(error.filename)}: {reason}"
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
+    """Opens a temporary file beside `path`; renames it to `path` on success, removes it on failure.
+
+    `mode` is "wb" (bytes) or "w" (UTF-8 text). Folders that are missing are made. A symbolic link is written
+    through, and what is no regular file (/dev/stdout, a pipe) is written directly, for there is nothing to rename.
+    """
+    encoding = None if "b" in mode else "utf-8"
+    target = Path(os.path.realpath(path))
+    try:
+        special = not stat.S_ISREG(target.stat().st_mode)
+    except FileNotFoundError:
+        special = False
+    if special:
+        with open(target, mode, encoding=encoding) as file:
+            yield file
+        return
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, mode, encoding=encoding) as file:
+            yield file
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

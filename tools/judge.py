@@ -1,0 +1,232 @@
+"""Judges a story model: does it tell stories that make sense, end, and survive an engine's rounding?
+
+The quality gate of models/fables. A checker (tools/train/checker.py) reads each story with the grammar that the corpus
+was told with: one hero, friend, colour, object, animal, food, weather and place, matching pronouns, a proper ending, no
+non-words. The reference engine tells the stories:
+
+  greedy    the greedy story passes the checker, has 100 to 160 words, and ends by itself within the context
+  samples   at least 92 % of 200 samples at temperature 0.8, top-p 0.9 pass; all are distinct, and none stands verbatim
+            in the first 100,000 stories of the corpus
+  rounding  the greedy text and 20 samples are the same on the effective checkpoints of bf16 and int8
+  names     of 16 names that the corpus never contains, at least 12 are carried: the greedy story after "Once upon a
+            time, there was a brave girl named NAME." uses the name three times more, and no other hero
+
+Exit status 1: a bar is missed.
+
+examples:
+  tools/llama512 judge
+  tools/llama512 judge my.bin --grammar my.grammar --failures
+  tools/llama512 judge models/fables/fables.bin --json
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from os import cpu_count
+from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parent / "train"))
+
+from checker import Checker  # noqa: E402
+from common import checkpoint, matching, tokenizer  # noqa: E402
+from common.errors import UserError, run_tool  # noqa: E402
+from common.models import Model, find_model  # noqa: E402
+from common.terminal import Progress, argument_parser, paint, table  # noqa: E402
+from effective import effective_checkpoints  # noqa: E402
+from programs import Programs, build  # noqa: E402
+
+GRAMMAR = Path(__file__).resolve().parent / "train" / "fables.grammar"
+PROMPT = "Once upon a time, there was a brave {} named {}."
+# Names that no corpus contains: tools/train/names.cpp never makes them.
+NAMES = {"girl": ["Zelda", "Lily", "Anna", "Clara", "Ruby", "Emma", "Ivy", "Nora"],
+         "boy": ["Bob", "Tom", "Leo", "Hugo", "Felix", "Oscar", "Ben", "Victor"]}
+
+MIN_WORDS, MAX_WORDS = 100, 160
+MIN_PASS_SHARE = 0.92
+MIN_NAMES = 12
+MIN_MENTIONS = 4  # the prompt's, and three more
+CORPUS_STORIES = 100_000
+ROUNDING_SAMPLES = 20
+
+
+@dataclass(frozen=True)
+class Story:
+    """A text that the reference told, and whether it ended with BOS rather than with the context."""
+
+    text: str
+    ended: bool
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One line of the verdict."""
+
+    name: str
+    measured: str
+    wanted: str
+    passed: bool
+
+
+class Teller:
+    """Tells stories with the reference engine."""
+
+    def __init__(self, program: Path, model: Model) -> None:
+        self.program, self.model = program, model
+        self.config = checkpoint.read_config(model.checkpoint)
+        self.pieces = [tokenizer.printed(piece) for piece in
+                       tokenizer.load(model.tokenizer, self.config.vocab_size).pieces]
+
+    def tell(self, *arguments: str, file: Path | None = None) -> Story:
+        """One story; `file` is told instead of the model's checkpoint."""
+        command = [self.program, "-m", file or self.model.checkpoint, "--tokenizer", self.model.tokenizer, "--tokens",
+                   "--quiet", *arguments]
+        try:
+            result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise UserError(f"{self.program}: cannot run it: {error.strerror}") from error
+        if result.returncode:
+            raise UserError(f"the reference failed: {result.stderr.strip() or result.returncode}")
+        tokens = [int(line) for line in result.stdout.split()]
+        text = b"".join(self.pieces[token] for token in tokens[1:]).decode("utf-8", "replace")
+        # seq_len passes print 1 + seq_len tokens, unless the last one is BOS.
+        return Story(text.removeprefix(" "), len(tokens) <= self.config.seq_len)
+
+    def sample(self, seed: int, file: Path | None = None) -> Story:
+        return self.tell("--temp", "0.8", "--top-p", "0.9", "--seed", str(seed), file=file)
+
+
+def main() -> int:
+    parser = argument_parser(__doc__)
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="a name or a checkpoint (default: the project's own)")
+    parser.add_argument("--tokenizer", metavar="PATH", help="its tokenizer (default: beside the model)")
+    parser.add_argument("--grammar", type=Path, default=GRAMMAR, metavar="FILE", help="default: fables.grammar")
+    parser.add_argument("--samples", type=int, default=200, metavar="N", help="default: 200")
+    parser.add_argument("--corpus-seed", type=int, default=1, metavar="N", help="of the corpus (default: 1)")
+    parser.add_argument("--failures", action="store_true", help="show the samples that fail, and why")
+    parser.add_argument("--json", action="store_true", help="all figures, as one object")
+    options = parser.parse_args()
+    if options.samples < 1:
+        parser.error(f"--samples: {options.samples}, at least 1 is needed")
+
+    checker = Checker(options.grammar)
+    model = find_model(options.model, options.tokenizer)
+    programs = build()
+    teller = Teller(programs.path("reference"), model)
+
+    greedy = teller.tell()
+    greedy_problems = problems(checker, greedy)
+    gap, gap_position = smallest_gap(teller)
+    words = len(greedy.text.split())
+
+    with ThreadPoolExecutor(cpu_count() or 1) as pool, Progress("judge", options.samples, "samples") as progress:
+        def sample(seed: int) -> Story:
+            story = teller.sample(seed)
+            progress.add()
+            return story
+        samples = list(pool.map(sample, range(1, options.samples + 1)))
+        prompted = {name: story for gender, names in NAMES.items() for name, story in zip(names, pool.map(
+            lambda name, gender=gender: teller.tell("--prompt", PROMPT.format(gender, name)), names))}
+    failures = {seed: found for seed, story in enumerate(samples, 1) if (found := problems(checker, story))}
+    share = 1 - len(failures) / len(samples)
+    distinct = len({story.text for story in samples})
+    verbatim = count_verbatim(programs, options, {story.text for story in samples})
+    carried = [name for name, story in prompted.items() if carries(checker, name, story)]
+    consistent = [name for name, story in prompted.items() if not problems(checker, story)]
+    rounding = compare_rounding(teller, greedy, samples[:ROUNDING_SAMPLES])
+
+    bars = [
+        Bar("greedy story", greedy_problems[0] if greedy_problems else "passes the checker", "passes", not greedy_problems),
+        Bar("greedy words", str(words), f"{MIN_WORDS} to {MAX_WORDS}", MIN_WORDS <= words <= MAX_WORDS),
+        Bar("greedy smallest logit gap", f"{gap:.3f} at position {gap_position}", "more is better", True),
+        Bar("samples that pass", f"{share:.1%} of {len(samples)}", f"{MIN_PASS_SHARE:.0%}", share >= MIN_PASS_SHARE),
+        Bar("distinct samples", str(distinct), str(len(samples)), distinct == len(samples)),
+        Bar(f"verbatim in {CORPUS_STORIES:,} stories", str(verbatim), "0", verbatim == 0),
+        *(Bar(f"same text, {name}", f"greedy {'yes' if same_greedy else 'NO'}, samples {same} of {total}",
+              f"yes, {total}", same_greedy and same == total) for name, same_greedy, same, total in rounding),
+        Bar("names carried", f"{len(carried)} of {len(prompted)}", str(MIN_NAMES), len(carried) >= MIN_NAMES),
+        Bar("… whose story passes, too", f"{len(consistent)} of {len(prompted)}", "more is better", True),
+    ]
+    passed = all(bar.passed for bar in bars)
+    if options.json:
+        print(json.dumps({
+            "model": str(model.checkpoint), "passed": passed, "bars": [asdict(bar) for bar in bars],
+            "greedy": {"text": greedy.text, "words": words, "ended": greedy.ended, "problems": greedy_problems,
+                       "smallest_gap": gap, "smallest_gap_position": gap_position},
+            "samples": {"count": len(samples), "pass_share": share, "distinct": distinct, "verbatim": verbatim,
+                        "failures": {str(seed): found for seed, found in failures.items()}},
+            "rounding": [{"encoding": name, "greedy_same": same_greedy, "samples_same": same, "samples": total}
+                         for name, same_greedy, same, total in rounding],
+            "names": {name: {"carried": name in carried, "problems": problems(checker, story), "text": story.text}
+                      for name, story in prompted.items()},
+        }, indent=2))
+        return 0 if passed else 1
+
+    print(greedy.text, end="\n\n")
+    if options.failures:
+        for seed, found in failures.items():
+            print(f"seed {seed}: {'; '.join(found)}\n  {samples[seed - 1].text}\n")
+        for name, story in prompted.items():
+            if found := problems(checker, story):
+                print(f"name {name}: {'; '.join(found)}\n  {story.text}\n")
+    if failures:
+        kinds = Counter(found.split(":")[0] for all_found in failures.values() for found in all_found)
+        print("problems in samples: " + ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()), end="\n\n")
+    print(table([[bar.name, bar.measured, bar.wanted, paint("ok", "green") if bar.passed else paint("MISSED", "red")]
+                 for bar in bars], ["bar", "measured", "wanted", ""], "llll"))
+    return 0 if passed else 1
+
+
+def problems(checker: Checker, story: Story) -> list[str]:
+    """The checker's problems, and whether the story ended by itself."""
+    return checker.problems(story.text) + ([] if story.ended else ["end: the context was full before the story ended"])
+
+
+def carries(checker: Checker, name: str, story: Story) -> bool:
+    """Whether the story goes on with the prompt's name, and has no other hero."""
+    names = set(re.findall(r"(?<![.!?] )(?<![.!?]\" )(?<!^)(?<!\")\b[A-Z][a-z]+", story.text))
+    others = names - {name} - set(checker.friend_gender) - checker.words
+    others |= {hero for hero in checker.heroes - {name} if re.search(rf"\b{hero}\b", story.text)}
+    return len(re.findall(rf"\b{name}\b", story.text)) >= MIN_MENTIONS and not others
+
+
+def smallest_gap(teller: Teller) -> tuple[float, int]:
+    """The smallest difference between the best two logits along the greedy story, and its position."""
+    with tempfile.TemporaryDirectory(prefix="llama512-judge-") as folder:
+        path = Path(folder) / "logits"
+        teller.tell("--logits", str(path))
+        return matching.smallest_gap(path, teller.config.vocab_size)
+
+
+def count_verbatim(programs: Programs, options: object, texts: set[str]) -> int:
+    """How many of the texts stand in the corpus."""
+    with tempfile.TemporaryDirectory(prefix="llama512-judge-") as folder:
+        path = Path(folder) / "corpus.txt"
+        programs.run("corpus", "--grammar", options.grammar, "--out", path, "--stories", CORPUS_STORIES,
+                     "--seed", options.corpus_seed)
+        with open(path, encoding="utf-8") as corpus:
+            return len({line.rstrip("\n") for line in corpus} & texts)
+
+
+def compare_rounding(teller: Teller, greedy: Story, samples: list[Story]) -> list[tuple[str, bool, int, int]]:
+    """For each rounding: its name, whether the greedy text is the same, how many samples are, of how many."""
+    results = []
+    weights = checkpoint.load(teller.model.checkpoint)
+    pieces = tokenizer.load(teller.model.tokenizer, teller.config.vocab_size).pieces
+    with tempfile.TemporaryDirectory(prefix="llama512-judge-") as folder:
+        path = Path(folder) / "effective.bin"
+        for name, effective in effective_checkpoints(weights, pieces):
+            checkpoint.write_v0(path, effective)
+            same = sum(teller.sample(seed, path) == story for seed, story in enumerate(samples, 1))
+            results.append((name, teller.tell(file=path) == greedy, same, len(samples)))
+    return results
+
+
+if __name__ == "__main__":
+    run_tool(main)

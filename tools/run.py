@@ -1,0 +1,59 @@
+"""Tells a story: runs an engine, or the reference, and streams its text.
+
+ENGINE is a name of golf/engines.json (`llama512 run --list` shows them) or `reference`, the default. A golfed engine
+is built for the model first (it takes a second); it has no options at run time. What follows `--` goes to the reference.
+
+examples:
+  tools/llama512 run
+  tools/llama512 run cpp-linux-i386 --model stories260K
+  tools/llama512 run reference -- -p "The dragon was sad" --temp 0.8 -s 7
+  tools/llama512 run cpp-linux-i386 --emulate          under qemu-user, on any processor
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import boot
+from common import builds, engines
+from common.errors import UserError, run_tool
+from common.matching import reference_program
+from common.models import find_model
+from common.terminal import argument_parser
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    own_end = arguments.index("--") if "--" in arguments else len(arguments)
+    own, rest = arguments[:own_end], arguments[own_end + 1:]
+    parser = argument_parser(__doc__)
+    parser.add_argument("engine", nargs="?", default="reference", metavar="ENGINE")
+    parser.add_argument("-m", "--model", metavar="NAME|PATH", help="the model (default: the project's own)")
+    parser.add_argument("--tokenizer", metavar="PATH", help="its tokenizer (default: beside the model)")
+    parser.add_argument("--emulate", action="store_true", help="run a golfed engine under its emulator")
+    parser.add_argument("--list", action="store_true", help="list the engines")
+    options = parser.parse_args(own)
+    if options.list:
+        print("\n".join(["reference", *engines.names()]))
+        return
+    model = find_model(options.model, options.tokenizer)
+    if options.engine == "reference":
+        command = [str(reference_program()), "-m", str(model.checkpoint), "--tokenizer", str(model.tokenizer), *rest]
+    else:
+        if rest:
+            raise UserError(f"{options.engine}: {rest[0]}: a golfed engine takes no options, only the reference does")
+        engine = engines.find(options.engine)
+        if engine.target == boot.TARGET:
+            raise UserError(f"{engine.name}: a disk image, not a program; `llama512 boot --engine {engine.name}` boots it")
+        built = builds.build(engine, model)
+        command = [*(built.engine.runner() if options.emulate else []), str(built.program)]
+    sys.stdout.flush()
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        raise UserError(f"{command[0]}: cannot run: {error.strerror}; try --emulate (package qemu-user)") from error
+
+
+if __name__ == "__main__":
+    run_tool(main)

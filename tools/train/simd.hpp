@@ -1,0 +1,125 @@
+// simd.hpp: vectors of float or double that become SSE, AVX or AVX-512 registers, whichever the compiler targets.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+namespace llama512::train {
+
+#if defined(__AVX512F__)
+constexpr std::size_t kVectorBytes = 64;
+#elif defined(__AVX__)
+constexpr std::size_t kVectorBytes = 32;
+#else
+constexpr std::size_t kVectorBytes = 16;
+#endif
+
+template <typename Real>
+struct VectorOf {
+    typedef Real type __attribute__((vector_size(kVectorBytes), may_alias));
+    typedef Real unaligned __attribute__((vector_size(kVectorBytes), may_alias, aligned(sizeof(Real))));
+};
+
+/// A register of kLanes<Real> values. GCC's vector extension gives it + - * / and comparisons, lane by lane.
+template <typename Real>
+using Vector = typename VectorOf<Real>::type;
+
+template <typename Real>
+constexpr std::size_t kLanes = kVectorBytes / sizeof(Real);
+
+template <typename Real>
+Vector<Real> load(const Real* values) {
+    return *reinterpret_cast<const typename VectorOf<Real>::unaligned*>(values);
+}
+
+template <typename Real>
+void store(Real* values, Vector<Real> vector) {
+    *reinterpret_cast<typename VectorOf<Real>::unaligned*>(values) = vector;
+}
+
+template <typename Real>
+Real sum(Vector<Real> vector) {
+    Real total = 0;
+    for (std::size_t i = 0; i < kLanes<Real>; i++) total += vector[i];
+    return total;
+}
+
+/// sum of a[i] * b[i].
+template <typename Real>
+Real dot(const Real* a, const Real* b, std::size_t n) {
+    Vector<Real> partial{};
+    std::size_t i = 0;
+    for (; i + kLanes<Real> <= n; i += kLanes<Real>) partial += load(a + i) * load(b + i);
+    Real total = sum<Real>(partial);
+    for (; i < n; i++) total += a[i] * b[i];
+    return total;
+}
+
+/// exp, lane by lane. For float: 2^n times a polynomial, relative error below 2e-7 (the constants are Cephes's expf).
+inline Vector<float> exp(Vector<float> x) {
+    using Integers = typename VectorOf<std::int32_t>::type;
+    const auto limit = [](Vector<float> value, float low, float high) {
+        value = value < low ? Vector<float>{} + low : value;
+        return value > high ? Vector<float>{} + high : value;
+    };
+    x = limit(x, -87.0f, 88.0f);
+    const Vector<float> shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: rounds to a whole number
+    const Vector<float> n = shifted - 12582912.0f;
+    const Vector<float> r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    Vector<float> p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    const Integers exponent = (__builtin_convertvector(n, Integers) + 127) << 23;
+    Vector<float> scale;
+    std::memcpy(&scale, &exponent, sizeof scale);
+    return p * scale;
+}
+
+inline Vector<double> exp(Vector<double> x) {
+    for (std::size_t i = 0; i < kLanes<double>; i++) x[i] = std::exp(x[i]);
+    return x;
+}
+
+/// values[i] = exp(values[i] - shift); returns the sum.
+template <typename Real>
+Real exp_in_place(Real* values, std::size_t n, Real shift) {
+    Vector<Real> total{};
+    std::size_t i = 0;
+    for (; i + kLanes<Real> <= n; i += kLanes<Real>) {
+        const Vector<Real> e = exp(load(values + i) - shift);
+        store(values + i, e);
+        total += e;
+    }
+    Real rest = 0;
+    if (i < n) {
+        Vector<Real> last{};
+        for (std::size_t j = i; j < n; j++) last[j - i] = values[j] - shift;
+        last = exp(last);
+        for (std::size_t j = i; j < n; j++) rest += values[j] = last[j - i];
+    }
+    return sum<Real>(total) + rest;
+}
+
+template <typename Real>
+Real max(const Real* values, std::size_t n) {
+    Real best = values[0];
+    std::size_t i = 0;
+    if (n >= kLanes<Real>) {
+        Vector<Real> bests = load(values);
+        for (i = kLanes<Real>; i + kLanes<Real> <= n; i += kLanes<Real>) {
+            const Vector<Real> next = load(values + i);
+            bests = next > bests ? next : bests;
+        }
+        for (std::size_t lane = 0; lane < kLanes<Real>; lane++) best = bests[lane] > best ? bests[lane] : best;
+    }
+    for (; i < n; i++) best = values[i] > best ? values[i] : best;
+    return best;
+}
+
+}  // namespace llama512::train

@@ -1,0 +1,135 @@
+"""Checks that every engine says exactly what the reference says, token for token, from BOS to the stop.
+
+For each engine the exact program is run, and its output compared with the reference's tokens on the effective
+checkpoint (what the engine's weights really are). The models that the project ships or names must also give the same
+tokens on the original f32 checkpoint. The smallest gap between the best two logits is printed: a near-tie could be
+decided by rounding.
+
+Boot sectors are run on an emulated PC (package qemu-system-x86), and compared by what the screen or COM1 shows.
+
+Exit status 1: an engine differs.
+
+examples:
+  tools/llama512 verify
+  tools/llama512 verify --stream                    the texts as well, as they are generated
+  tools/llama512 verify --model my.bin --engine cpp-linux-i386 --encoding bf16 --emulate
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import boot
+from common import builds, engines, layout, matching
+from common.builds import Built
+from common.errors import run_tool
+from common.matching import Difference, Expected
+from common.models import NAMED_MODELS, find_model
+from common.terminal import argument_parser, paint, table
+
+
+@dataclass(frozen=True)
+class Result:
+    """One engine's run."""
+
+    built: Built
+    expected: Expected  # on the effective checkpoint
+    difference: Difference | None
+    original: Difference | None  # to the tokens of the original checkpoint
+    seconds: float
+
+
+def main() -> int:
+    parser = argument_parser(__doc__)
+    parser.add_argument("--engine", action="append", metavar="NAME", help="an engine; may be repeated (default: all)")
+    parser.add_argument("-m", "--model", metavar="NAME|PATH", help="the model (default: the project's own)")
+    parser.add_argument("--tokenizer", metavar="PATH", help="its tokenizer (default: beside the model)")
+    parser.add_argument("--encoding", choices=layout.ENCODINGS, help="of the weights, where an engine has it (default: each engine's first)")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where engines are built (default: build/…)")
+    parser.add_argument("--emulate", action="store_true", help="run programs under their emulators")
+    parser.add_argument("--stream", action="store_true", help="show the texts as they are generated")
+    parser.add_argument("--json", action="store_true", help="a list of objects instead of the table")
+    options = parser.parse_args()
+
+    model = find_model(options.model, options.tokenizer)
+    original = matching.expect(model)
+    if options.stream:
+        _title(f"reference: {model.name}, float32")
+        command = [matching.reference_program(), "-m", model.checkpoint, "--tokenizer", model.tokenizer, "--quiet"]
+        _, original_seconds = matching.run_program(command, show=True)
+    else:
+        original_seconds = original.seconds
+
+    results = []
+    for engine in engines.select(options.engine):
+        built = builds.build(engine, model, options.output,
+                             options.encoding if options.encoding in engine.encodings else None)
+        expected = matching.expect(built.effective)
+        if options.stream:
+            _title(f"{engine.name}: {built.counted} counted bytes")
+        output, seconds = _run(built, options.emulate, options.stream)
+        if options.stream:
+            print()
+        results.append(Result(built, expected, matching.compare(output, expected), matching.compare(output, original),
+                              seconds))
+    if options.stream:
+        _title("token for token")
+    must_match_original = model.name in NAMED_MODELS
+    if options.json:
+        print(json.dumps([_json(result) for result in results], indent=1))
+    else:
+        _print_table(original, original_seconds, results, must_match_original)
+    failed = [result for result in results if result.difference or (must_match_original and result.original)]
+    for result in failed:
+        print(f"{result.built.engine.name}: {result.difference or result.original}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _run(built: Built, emulate: bool, show: bool) -> tuple[bytes, float]:
+    """What an engine prints, and how long it takes: a program as it is or emulated, a disk image on an emulated PC."""
+    if built.engine.target == boot.TARGET:
+        return boot.capture(built, show)
+    command = [*built.engine.runner(), built.program] if emulate else matching.native_command(built)
+    return matching.run_program(command, show=show)
+
+
+def _title(text: str) -> None:
+    print(paint(f"\n--- {text} ---", "bold"), flush=True)
+
+
+def _print_table(original: Expected, seconds: float, results: list[Result], must_match_original: bool) -> None:
+    """The reference's row, then a row per engine."""
+    rows: list[list[object]] = [["reference", None, None, len(original.tokens), "", "", f"{original.gap:.4f}",
+                                 round(len(original.tokens) / seconds)]]
+    for result in results:
+        built = result.built
+        rows.append([built.engine.name, built.counted, built.engine.budget, len(result.expected.tokens),
+                     _verdict(result.difference, True), _verdict(result.original, must_match_original),
+                     f"{result.expected.gap:.4f}", round(len(result.expected.tokens) / result.seconds)])
+    print(table(rows, ["engine", "counted bytes", "budget", "tokens", "effective weights", "original weights",
+                       "smallest gap", "tokens/s"], "lrrrllrr"))
+    shape = engines.budget_shape()
+    if any(result.built.model != shape.name for result in results):
+        print(f"Counted for this model; budgets are for the shape of {shape.name} (`tools/llama512 size`).")
+
+
+def _verdict(difference: Difference | None, required: bool) -> str:
+    if difference is None:
+        return paint("equal", "green")
+    return paint(f"differs at token {difference.index}", "red" if required else "yellow")
+
+
+def _json(result: Result) -> dict[str, object]:
+    built = result.built
+    return {"engine": built.engine.name, "model": built.model, "encoding": built.encoding, "bytes": built.counted,
+            "budget": built.engine.budget, "tokens": len(result.expected.tokens), "equal": result.difference is None,
+            "first_difference": result.difference and result.difference.index,
+            "equal_to_original": result.original is None, "smallest_gap": result.expected.gap,
+            "tokens_per_second": round(len(result.expected.tokens) / result.seconds, 1)}
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -79,6 +79,7 @@ SECTORS         equ     (PACKED_BYTES + 511) / 512
 %endif
 WALK            equ     WALK_END - WALK_BYTES
 
+; @header and boot: an honest machine state
                 org     0x7c00
                 bits    16
                 xor     bx, bx
@@ -87,13 +88,14 @@ WALK            equ     WALK_END - WALK_BYTES
                 mov     ds, bx
                 cld
 %ifdef CLEAR
-                mov     ax, 3                   ; 80 x 25 cells of text, blank
-                int     0x10
+                mov     ax, 3                   ; 80 x 25 cells of text, blank @output
+                int     0x10                    ; @output
 %endif
 %ifdef READ_ERROR
                 mov     ax, 0x2401
                 int     0x15                    ; A20 on
 %endif
+; model @loading
                 mov     cx, SECTORS             ; from the last to the first: cx is the sector's number too (saves 5)
 .read:
                 imul    di, cx, byte 0x20       ; sector n goes to address 7C00h + 200h * n            (saves 1)
@@ -116,9 +118,10 @@ WALK            equ     WALK_END - WALK_BYTES
 %ifdef READ_ERROR
 .read_all:                                      ; nothing from here to sbb changes the carry
 %else
-                mov     ax, 0x2401
-                int     0x15                    ; A20 on
+                mov     ax, 0x2401              ; @header
+                int     0x15                    ; A20 on @header
 %endif
+; protected mode @header
                 cli
                 lgdt    [gdt - 2]
                 inc     FLAT
@@ -137,9 +140,9 @@ protected:
                 mov     ss, SELECTOR
                 mov     esp, WALK
                 fninit                          ; the FPU's state at reset is another one
-                fld1                            ; the 1.0 for ever
+                fld1                            ; the 1.0 for ever @swiglu
 %ifdef READ_ERROR
-                sbb     eax, eax                ; 0, or -1 when a sector could not be read
+                sbb     eax, eax                ; 0, or -1 when a sector could not be read @loading
 %else
                 xor     eax, eax
 %endif
@@ -148,8 +151,9 @@ protected:
                 rep stosd                       ; the walk must be zero
                 mov     SLOT, esp
                 mov     ebp, rows
-                push    dword 0xb8000           ; where the next character goes: always on top of the stack
+                push    dword 0xb8000           ; where the next character goes: always on top of the stack @output
 %ifdef READ_ERROR
+; the message @loading
                 inc     eax                     ; 1, or 0 after an error
                 jnz     .story
                 pop     edi                     ; to the screen
@@ -162,11 +166,12 @@ protected:
 .story:
 %endif
 %ifdef PROMPT
-                push    ebp                     ; place in the prompt - prompt + rows: is in a register already (saves 3)
+                push    ebp                     ; place in the prompt - prompt + rows: in a register already (saves 3) @argmax
 %endif
 %ifdef LINE_BREAKS
-                push    byte 80                 ; cells that are left in the row; these two are on top, if there
+                push    byte 80                 ; cells that are left in the row; these two are on top, if there @output
 %endif
+; @embedding
                 mov     esi, bos                ; the story begins with the embedding of BOS
 
 ; token: one forward pass. in esi = embedding - 4, SLOT = slot written last.
@@ -179,20 +184,22 @@ token:
                 dec     esi
                 dec     esi
                 loop    .copy
-                mov     esi, model - 2
+                mov     esi, model - 2          ; @loading
+; the layers @loop
                 SETC    N_LAYERS
 .again:
                 push    ecx
                 call    layer
                 pop     ecx
                 loop    .again
-                SETC    VOCAB_SIZE
-                call    ebp                     ; logits; edx = the slot of the best
-                sub     edx, edi                ; -4 * token, as the last slot is token 0
+                SETC    VOCAB_SIZE              ; @matmul
+                call    ebp                     ; logits; edx = the slot of the best @matmul
+                sub     edx, edi                ; -4 * token, as the last slot is token 0 @argmax
 %ifdef LINE_BREAKS
-                pop     ebx                     ; columns left
+                pop     ebx                     ; columns left @output
 %endif
 %ifdef PROMPT
+; the prompt's token instead of the best @argmax
                 pop     eax
   %if PROMPT_BYTES
                 movzx   ecx, byte [eax + prompt - rows] ; vocab_size - the prompt's next token, or 0 at its end
@@ -208,6 +215,7 @@ token:
   %endif
 .free:
 %endif
+; the token's record @output
 %ifdef LINE_BREAKS
                 xchg    edi, [esp]              ; the slot changes places with the screen
 %endif
@@ -219,7 +227,7 @@ token:
                 lodsw                           ; from "two bytes early" to the record
                 lodsd
                 xchg    eax, ecx                ; length of the text
-                jecxz   .halt                   ; BOS: the end
+                jecxz   .halt                   ; BOS: the end @loop
 %ifndef LINE_BREAKS
                 mov     ebx, edi
   %ifdef PROMPT
@@ -284,6 +292,7 @@ token:
 %elif TEXT_BYTES > 12
                 add     esi, TEXT_BYTES - 8
 %endif
+; on, or the end @loop
                 bt      SLOT, BIT
                 jnc     token                   ; until seq_len passes are made
 .halt:
@@ -295,11 +304,13 @@ token:
                 hlt                             ; interrupts are off: for ever
 
                 LAYER_AND_ROWS
-eps:            dd      EPSILON_BITS            ; dim * 1e-5; its last two bytes are the GDT's limit (saves 2)
+eps:            dd      EPSILON_BITS            ; dim * 1e-5; its last two bytes are the GDT's limit (saves 2) @rmsnorm
+; GDT @header
 gdt:            dw      gdt - 8                 ; GDT's address, 24 bits; also descriptor 1, code: limit (saves 4)
                 db      0, 0, 0, 0x9b, 0xcf, 0  ;     base 0, accessed (so it is never written to), 32 bits
                 db      0xff, 0xff, 0, 0, 0, 0x93, 0xcf, 0 ; descriptor 2, data: base 0, 4 GB, accessed
 %ifdef PROMPT
+; @argmax
 prompt:
   %macro TOKENS 0-*
     %rep %0
@@ -319,12 +330,14 @@ prompt:
                 TOKENS  PROMPT
 %endif
 %ifdef READ_ERROR
+; @loading
 message:        db      "Disk error"
 MESSAGE_BYTES   equ     $ - message
 %if MESSAGE_BYTES > 16
   %error "the message is longer than the columns that are counted for it"
 %endif
 %endif
+; signature @header
 code_end:
                 times   510 - ($ - $$) db 0
                 db      0x55, 0xaa

@@ -37,14 +37,15 @@
 WALK            equ     0x07000000 + UNIT * 0x10000 + 4 * (SEQ_LEN - 1)
 BASE            equ     0x200000
 
+; ELF @header and program header; code where they are free
                 org     BASE
                 db      0x7f, "ELF", 1, 1, 1    ; e_ident: 32 bits, little-endian, version 1; 9 bytes are free:
 start:
-                mov     ebp, rows
-                fld1                            ; the 1.0 for ever
-                jmp     short set_stack
+                mov     ebp, rows               ; @loop
+                fld1                            ; the 1.0 for ever @swiglu
+                jmp     short set_stack         ; @loop
                 dw      2, 3                    ; e_type = executable, e_machine = 386
-eps:            dd      EPSILON_BITS                ; e_version is free: dim * 1e-5                (saves 1)
+eps:            dd      EPSILON_BITS                ; e_version is free: dim * 1e-5                (saves 1) @rmsnorm
                 dd      start                   ; e_entry
                 dd      0x20                    ; e_phoff: the program header begins in the middle of this one
                 dd      1                       ; e_shoff                    p_type = load
@@ -52,18 +53,20 @@ eps:            dd      EPSILON_BITS                ; e_version is free: dim * 1
                 dw      0x34, 0x20              ; e_ehsize, e_phentsize      p_vaddr = 200034h
                 dw      1, 0                    ; e_phnum, e_shentsize       p_paddr
                 dd      end - BASE - 0x34       ; e_shnum, e_shstrndx        p_filesz
+; The start @loop
 set_stack:
                 mov     esp, WALK               ;                            p_memsz; p_flags from here on (saves 8)
                 mov     edi, esp
-                mov     esi, bos                ; the story begins with the embedding of BOS
+                mov     esi, bos                ; the story begins with the embedding of BOS @embedding
 
-; token: one forward pass. in esi = embedding - 4, edi = slot written last.
+; token: one forward pass, from the @embedding on. in esi = embedding - 4, edi = slot written last.
 token:
                 mov     ebx, edi
                 push    DIM + 1            ; one more, from the four bytes before it: the embedding lands at
                 pop     ecx                     ; ebx + 4                                      (saves 1)
                 rep movsd
-                lea     esi, [ebp + model - rows] ; the model begins just behind rows          (saves 2)
+                lea     esi, [ebp + model - rows] ; the model begins just behind rows          (saves 2) @loading
+; the layers @loop
                 push    byte N_LAYERS - 1       ; stays on the stack, as -1: esp counts tokens (saves the pop)
 .again:
                 call    layer
@@ -72,9 +75,10 @@ token:
 %if SLACK
                 add     edi, 4 * SLACK
 %endif
-                SETC    VOCAB_SIZE
-                call    ebp                     ; logits; edx = the slot of the best
-                sub     edx, edi                ; -4 * token, as the last slot is token 0
+                SETC    VOCAB_SIZE              ; @matmul
+                call    ebp                     ; logits; edx = the slot of the best @matmul
+                sub     edx, edi                ; -4 * token, as the last slot is token 0 @argmax
+; the token's record @output
                 imul    edx, edx, -(RECORD_BYTES / 4)
                 add     esi, edx                ; records stand where the classifier ends      (saves 4)
                 lodsd                           ; length + 1
@@ -85,18 +89,19 @@ token:
 %elif TEXT_BYTES > 12
                 add     esi, TEXT_BYTES - 8
 %endif
-                bt      esp, 16                 ; CF: seq_len passes are made
+                bt      esp, 16                 ; CF: seq_len passes are made @loop
 %if LENGTH_BIAS
-                dec     edx                     ; ZF: this is BOS; CF stays                    (saves 1)
+                dec     edx                     ; ZF: this is BOS; CF stays                    (saves 1) @loop
 %else
-                inc     edx
-                dec     edx
+                inc     edx                     ; @loop
+                dec     edx                     ; @loop
 %endif
                 push    byte 4
                 pop     eax                     ; write
                 push    byte 1
                 pop     ebx                     ; standard output
                 int     0x80                    ; keeps the flags
+; on, or the end @loop
                 ja      token                   ; neither                                      (saves 3)
                 xchg    eax, ebx                ; eax = 1: exit
                 xor     ebx, ebx                ; status 0

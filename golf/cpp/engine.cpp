@@ -31,6 +31,9 @@
 // makes a second copy of it: good for speed, bad for size (-25 for the fences, -14 for settle).
 //
 // "(-4)": the bytes that a trick saves on i386 for stories260K's shape, measured by taking it away.
+//
+// "@rope" in a comment says what the machine code is for: that of its line or, where the comment stands alone, of all
+// lines from there on. A helper's code belongs to the line that calls it. `llama512 anatomy` counts by it.
 
 #include "config.hpp"
 #include "target.hpp"
@@ -47,9 +50,8 @@ constexpr double root(double value, int n) {
 
 // The only two numbers in memory. They sit in the ELF header, in bytes that the kernel ignores (-8).
 // Not const, or gcc would make its own copies.
-HEADER f32 literals[2] = {dim * 1e-5f, f32(1 / root(10000, head_size / 2))};
-#define dim_epsilon literals[0]
-#define next_slower literals[1]
+HEADER f32 dim_epsilon = dim * 1e-5f;                          // @rmsnorm
+HEADER f32 next_slower = f32(1 / root(10000, head_size / 2));  // @rope
 
 extern "C" char model[];
 #define classifier (model + n_layers * dim * (qkv + dim + 3L * hidden_dim) * weight_bytes)
@@ -98,12 +100,13 @@ INLINE number run_of(number head) {
 // are stored in reverse, so that >= prefers the lowest token; *b starts as *r itself, so that negative logits are
 // no special case.
 // In: w, r, x, n. Out: w and r behind the last row and cell, b the best cell, n = j = 0.
+// @matmul
 NOINLINE static void rows() {
-  b = where(r);
+  b = where(r);  // @argmax
   do {
     real dot = 0;
     settle(dot);
-    real squares = dim_epsilon;
+    real squares = dim_epsilon;  // @rmsnorm
     j = dim;
     do {  // from the end of x to its start: counting down to 0 needs no comparison; the rows are stored in reverse
       real value = at((word)x - 4), t = value;
@@ -114,30 +117,33 @@ NOINLINE static void rows() {
       t *= *w;
       t += value;
       at((word)x - 4) = t;
-      squares += value * value;
+      squares += value * value;  // @rmsnorm
       next_weight();
     } while (again());
-    *r = dot / square_root(squares);
+    *r = dot / square_root(squares);  // @rmsnorm
     fence();  // compare what was stored: equal rows must tie
-    if (*r >= *(f32*)best) b = where(r);
+    if (*r >= *(f32*)best) b = where(r);  // @argmax
     next_cell();
   } while (--n);
 }
 
+// Position by position @loop
 extern "C" ENTRY void start() {
   r = cell(arena_at(stride));
   do {
-    w = cell(where((f32*)(records + record_bytes)) - b * (record_bytes / 4));  // records are whole words: no shift, no rounding (-22)
+    // The token's record @embedding: records are whole words, so there is no shift and no rounding (-22).
+    w = cell(where((f32*)(records + record_bytes)) - b * (record_bytes / 4));
     x = cell(where(r));
     copy_embedding();
-    write_piece();  // BOS's record has no text: it may be "printed" like the others
+    write_piece();  // BOS's record has no text: it may be "printed" like the others @output
+    // @loop
     if (where(r) >= arena_at((seq_len + 1) * stride)) break;
-    w = (f32*)model;
+    w = (f32*)model;  // @loading
     do {
-      n = count<qkv>(n);
-      rows();
+      n = count<qkv>(n);  // @matmul
+      rows();             // @matmul
 
-      // Attention, head by head, from the current position back to the first one.
+      // @attention, head by head, from the current position back to the first one.
       // q is turned by one step per position (RoPE on the way back: no position, no rotated keys, no table).
       // The output is a running mean, output += p * (v - output) with p = e / sum, so the order of the keys
       // does not matter, no second pass is needed, and at the first key p is exactly 1: the output may start as
@@ -146,9 +152,9 @@ extern "C" ENTRY void start() {
       n = count<-4 * dim>(n);
       do {
         a = run_of(n) + number(where(r));
-        real sum = 0, p = 0;
+        real sum = 0, p = 0;  // @softmax
         do {
-          real score = 1;  // exp_from's 1 (-4)
+          real score = 1;  // exp_from's 1 (-4) @softmax
           j = count<head_size>(j);
           do {  // keys and values are stored in reverse within a head: r walks up, j down
             real t = at(key + 4 * (stride - 2 * kv_dim) + 4 * (kv_dim - head_size - 1)) - *r;
@@ -160,6 +166,7 @@ extern "C" ENTRY void start() {
             next_cell();
           } while (again());
 
+          // Turn the query by one step @rope
           j = count<head_size / 2>(j);
           real angle = 1;
           do {  // r walks down again, pair by pair; the pairs are stored in reverse, the fastest last
@@ -175,23 +182,25 @@ extern "C" ENTRY void start() {
             r = cell(where(r) - 8);
           } while (again());
 
+          // The weight of this position @softmax
           score = exp_from(score);
           settle(score);
           sum += score;
           p = score / sum;
+          // One position back @attention
           a -= 4 * stride;
         } while (in_arena());
-        drop(p, sum);
+        drop(p, sum);  // @softmax
         r = cell(where(r) - 4 * head_size);
       } while (n += 4 * head_size);
       r = cell(where(r) + 4 * head_size);  // the first head's output
 
-      // Wo, W1 and W3 in one run: Wo's rows use up the attention's output, then r is at fresh cells (-7).
+      // Wo, W1 and W3 in one run @matmul: Wo's rows use up the attention's output, then r is at fresh cells (-7).
       fresh(n);
       n = count<dim + 2 * hidden_dim>(n);
       rows();
 
-      // SwiGLU, in place, from the last cell to the first, so that r ends at the first (-10).
+      // @swiglu, in place, from the last cell to the first, so that r ends at the first (-10).
       // W1 holds -1, W3 holds -1 too: silu(g) * u = -g * -u / (1 + exp(-g)).
       n = count<hidden_dim>(n);
       do {
@@ -202,13 +211,15 @@ extern "C" ENTRY void start() {
         *r *= gate;
       } while (--n);
 
+      // W2 @matmul
       fresh(n);
       n = count<hidden_dim>(n);
       rows();
+      // @loop
     } while ((char*)w != classifier);
-    n = count<vocab_size>(n);
-    rows();
-    b -= number(where(r));
+    n = count<vocab_size>(n);  // @matmul
+    rows();                    // @matmul
+    b -= number(where(r));     // @argmax
   } while (b += 8);
   exit();
 }

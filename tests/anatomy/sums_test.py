@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""Every counted byte of every engine is explained, once: the sums are exact, for several models and encodings.
+
+    python3 tests/anatomy/sums_test.py -v
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import tempfile
+import unittest
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests" / "rules"), str(ROOT / "tests" / "match")]
+
+import cases  # noqa: E402
+import rules  # noqa: E402
+
+from common import anatomy, builds, engines, models, random_model, sizes  # noqa: E402
+from common.anatomy import OPERATIONS  # noqa: E402
+from common.errors import UserError  # noqa: E402
+
+ENGINES = engines.table()
+# In every engine, whatever its size: without one of these it would not be a Llama 2.
+NEEDED = set(OPERATIONS) - {"header"}
+
+
+class Anatomy(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.temporary = tempfile.TemporaryDirectory(prefix="llama512-anatomy-")
+        cls.folder = Path(cls.temporary.name)
+        cls.model = sizes.budget_model(cls.folder)
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.temporary.cleanup()
+
+    def check(self, built: builds.Built) -> list[anatomy.Unit]:
+        """All that holds for every engine and model."""
+        units = anatomy.explain(built)
+        program = built.program.read_bytes()
+        manifest = json.loads((built.files / "manifest.json").read_text())
+        explained: set[int] = set()
+        for unit in units:
+            self.assertEqual(program[unit.offset:unit.offset + len(unit.data)], unit.data)
+            self.assertIn(unit.operation, OPERATIONS)
+            self.assertIn(unit.kind, anatomy.KINDS)
+            self.assertTrue(unit.instruction)
+            place = set(range(unit.offset, unit.offset + len(unit.data)))
+            self.assertTrue(place and not explained & place, unit)
+            explained |= place
+        self.assertEqual(len(explained), built.counted)
+        self.assertEqual(sum(anatomy.bytes_by(units, "operation").values()), built.counted)
+        self.assertEqual(sum(anatomy.bytes_by(units, "kind").values()), built.counted)
+        # The very bytes that the rules count, found in another way: from the file and the manifest alone.
+        if built.engine.target == "boot":
+            self.assertLessEqual(explained, set(range(512)))
+            self.assertEqual({i for i in range(512) if program[i]} - explained, set())
+        else:
+            image = rules.Image(program, (built.files / "model.packed").read_bytes(), manifest)
+            self.assertEqual(explained, {i for i, counted in enumerate(image.counted) if counted})
+        return units
+
+    def test_budget_shape(self) -> None:
+        for engine in ENGINES:
+            with self.subTest(engine=engine.name):
+                units = self.check(builds.build(engine, self.model, self.folder / "engines"))
+                found = anatomy.bytes_by(units, "operation")
+                print(f"{engine.name}: {found}")
+                self.assertEqual([name for name in NEEDED if not found[name]], [])
+                for unit in units:
+                    for place in unit.places:
+                        line = (ROOT / place.file).read_text().splitlines()[place.line - 1]
+                        self.assertIn(place.text, line)
+
+    def test_encodings(self) -> None:
+        for engine in ENGINES:
+            for encoding in engine.encodings[1:]:
+                with self.subTest(engine=engine.name, encoding=encoding):
+                    self.check(builds.build(engine, self.model, self.folder / encoding, encoding))
+
+    def test_features(self) -> None:
+        for engine in ENGINES:
+            if engine.features:
+                self.check(builds.build(replace(engine, features=()), self.model, self.folder / "bare"))
+                self.check(builds.build_with_prompt(replace(engine, features=("LINE_BREAKS", "SERIAL")), self.model,
+                                                    self.folder / "prompt", "a"))
+
+    def test_other_shapes(self) -> None:
+        """Other instructions: heads without groups, counts above 255, slack, odd sizes."""
+        for case in cases.CASES:
+            model = random_model.write(self.folder / case.name, "m", random_model.weights(case.config, seed=1), case.piece_length)
+            for engine in ENGINES:
+                with self.subTest(case=case.name, engine=engine.name):
+                    try:
+                        built = builds.build(engine, model, self.folder / case.name / "engines")
+                    except UserError as error:
+                        print(f"{engine.name}: {case.name}: not built: {error}")
+                        continue
+                    self.check(built)
+
+    def test_default_model(self) -> None:
+        try:
+            model = models.find_model()
+        except UserError as error:
+            self.skipTest(str(error))
+        for engine in ENGINES:
+            with self.subTest(engine=engine.name):
+                self.check(builds.build(engine, model, self.folder / "default"))
+
+
+class Marks(unittest.TestCase):
+    def source(self, text: str, name: str = "a.cpp") -> anatomy.Source:
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / name).write_text(text)
+            with mock.patch.object(anatomy, "ROOT", Path(folder)):
+                anatomy.source.cache_clear()
+                try:
+                    return anatomy.source(name)
+                finally:
+                    anatomy.source.cache_clear()
+
+    def test_lines_and_regions(self) -> None:
+        source = self.source('int a;\n// "@rope" and `@rope` are quotations, a@rope.org is none\nint b;\n'
+                             "// turn the query @rope\nint c;  // angle\nint d;  // score @softmax\nint e;\n"
+                             "// @matmul, row by row\n// to the end\nint f;\n")
+        self.assertEqual(source.marks, (None, None, None, "rope", "rope", "softmax", "rope", "matmul", "matmul", "matmul"))
+        self.assertEqual([place.comment for place in source.places],
+                         ["", '"@rope" and `@rope` are quotations, a@rope.org is none', "", "turn the query", "angle",
+                          "score", "turn the query", "matmul, row by row", "to the end", "matmul, row by row to the end"])
+        self.assertEqual([place.text for place in source.places][4:7], ["int c;", "int d;", "int e;"])
+
+    def test_nasm(self) -> None:
+        source = self.source('  db ";@rope"  ; text @output\n', "a.asm")
+        self.assertEqual((source.places[0].text, source.places[0].comment, source.marks), ('db ";@rope"', "text", ("output",)))
+
+    def test_unknown_mark(self) -> None:
+        with self.assertRaisesRegex(UserError, "a.cpp:1: mark @atention: no operation, known are header, "):
+            self.source("// @atention\n")
+
+    def test_reference_functions_exist(self) -> None:
+        for name, operation in OPERATIONS.items():
+            for place in operation.reference:
+                file, _, function = place.partition(":")
+                with self.subTest(operation=name, function=function):
+                    self.assertRegex((ROOT / file).read_text(), rf"(?m)^[\w:<>&\[\] ]*{re.escape(function)}\(")
+
+
+class Defects(unittest.TestCase):
+    """What cannot be explained is an error, never a guess."""
+
+    def setUp(self) -> None:
+        temporary = tempfile.TemporaryDirectory(prefix="llama512-anatomy-")
+        self.addCleanup(temporary.cleanup)
+        self.folder = Path(temporary.name)
+        self.model = sizes.budget_model(self.folder)
+
+    def test_code_without_a_mark(self) -> None:
+        for engine in ENGINES:
+            with self.subTest(engine=engine.name):
+                built = builds.build(engine, self.model, self.folder / "engines")
+                unmarked = anatomy.Source(anatomy.source(engine.source).places,
+                                          (None,) * len(anatomy.source(engine.source).marks))
+                with mock.patch.object(anatomy, "source", lambda file: unmarked if file == engine.source else REAL(file)), \
+                        self.assertRaisesRegex(UserError, "stands under a mark like @matmul"):
+                    anatomy.explain(built)
+
+    def test_bytes_that_are_left_over(self) -> None:
+        built = builds.build(ENGINES[0], self.model, self.folder / "engines")
+        with self.assertRaisesRegex(UserError, f"{built.counted + 1} bytes are counted, but {built.counted} explained"):
+            anatomy.explain(replace(built, counted=built.counted + 1))
+
+
+REAL = anatomy.source
+
+
+if __name__ == "__main__":
+    unittest.main()

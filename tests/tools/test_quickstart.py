@@ -11,8 +11,10 @@ import support
 from support import FolderTest, TOOLS
 
 PACKAGES = {"g++": ["g++", "12.2.0"], "cmake": ["cmake", "3.25.1"], "ninja-build": ["ninja", "1.11"],
-            "python3": ["python3", "3.11.2"], "nasm": ["nasm", "2.16"], "qemu-user": ["qemu-i386", "7.2"],
-            "qemu-system-x86": ["qemu-system-i386", "7.2"], "bochs": ["bochs-bin", "2.7"]}
+            "python3": ["python3", "3.11.2"], "git": ["git", "2.39.5"], "nasm": ["nasm", "2.16"], "qemu-user": ["qemu-i386", "7.2"],
+            "qemu-system-x86": ["qemu-system-i386", "7.2"], "bochs": ["bochs-bin", "2.7"],
+            "chromium": ["chromium", "140.0"], "chromium-driver": ["chromedriver", "140.0"]}
+OPTIONAL = ("chromium", "chromium-driver")
 NO_COMMAND = ("bochs-sdl", "bochsbios", "vgabios", "libgtest-dev")
 EMULATORS = "qemu-user qemu-system-x86 bochs bochs-sdl bochsbios vgabios"
 BASICS = ("sh", "cat", "dirname", "readlink", "sed", "grep", "head", "sort", "env")
@@ -146,15 +148,32 @@ class Quickstart(FolderTest):
     # --- Something is missing
 
     def test_installs_what_is_missing(self) -> None:
-        self.provide("g++", "python3", "ninja-build")
+        self.provide("g++", "python3", "ninja-build", "git")
         result = self.start("test")
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         self.assertEqual(self.calls(), [
             "apt-get update",
             f"apt-get install -y --no-install-recommends cmake nasm {EMULATORS} libgtest-dev",
+            "apt-get install -y --no-install-recommends chromium chromium-driver",
             "cmake --workflow --preset test"])
         self.start("test")
         self.assertEqual(self.calls(), ["cmake --workflow --preset test"])
+
+    def test_optional_packages(self) -> None:
+        """Only the tests want them, and nothing stops where they cannot be had."""
+        self.provide(*(name for name in PACKAGES if name not in OPTIONAL), *NO_COMMAND)
+        self.assertEqual(self.start().returncode, 0)
+        self.assertEqual(self.calls(), ["llama512 fetch --if-missing", "cmake --workflow --preset demo"])
+        result = self.start("test", "--no-install")
+        self.assertEqual((result.returncode, self.calls()), (0, ["cmake --workflow --preset test"]))
+        self.assertIn("missing, so tests will be skipped: chromium chromium-driver\n", result.stdout)
+        self.stub("apt-get", '[ "$1" = update ]')  # an archive without them
+        result = self.start("test")
+        self.assertEqual(result.returncode, 0)
+        self.assertIn("not installed, so tests will be skipped: chromium chromium-driver\n", result.stdout)
+        self.assertEqual(self.calls(), ["apt-get update",
+                                        "apt-get install -y --no-install-recommends chromium chromium-driver",
+                                        "cmake --workflow --preset test"])
 
     def test_apt_asks_no_questions(self) -> None:
         self.provide_all()
@@ -189,7 +208,7 @@ class Quickstart(FolderTest):
             "cmake --workflow --preset test"])
 
     def test_no_install(self) -> None:
-        self.provide("g++", "python3", "ninja-build")
+        self.provide("g++", "python3", "ninja-build", "git")
         for arguments in (["--no-install"], ["test", "--no-install"]):
             result = self.start(*arguments)
             self.assertEqual((result.returncode, result.stderr, self.calls()), (1, "", []))
@@ -273,7 +292,7 @@ class Quickstart(FolderTest):
         lines = (TOOLS / "packages.txt").read_text().splitlines()
         for line in filter(None, lines):
             if not line.startswith("#"):
-                self.assertRegex(line, r"^[a-z0-9.+-]+ +[a-z0-9.+=>-]+ +# \w")
+                self.assertRegex(line, r"^[a-z0-9.+-]+ +[a-z0-9.+=>-]+ +(optional +)?# \w")
 
 
 if __name__ == "__main__":

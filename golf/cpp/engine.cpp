@@ -81,17 +81,134 @@ INLINE real exp_from(real y) {
   return y;
 }
 
-// Queries are walked from the last head to the first; head = -4*dim .. -4*head_size is how far (in bytes).
+// Queries are walked from the last head to the first; n = -4*dim .. -4*head_size is how far (in bytes).
 // The packer orders them so that query slot s uses key/value slot s % n_kv_heads. So the distance between a query and
 // its keys is constant within a run of n_kv_heads heads, and grows by one kv_dim from run to run. Counting up to 0
 // needs no comparison, and leaves this distance without a constant (-14).
-INLINE number run_of(number head) {
+// Out: a = n, down to a whole run above -4*dim; j = 0.
+INLINE void run_of_head() {
   constexpr number run = 4 * kv_dim;
-  if constexpr (run & (run - 1)) return (head + 4 * dim) / run * run - 4 * dim;
-  else return head & -run;
+  if constexpr (run & (run - 1)) {
+    a = n + 4 * dim;
+    j = run;
+    divide();  // b is free here; gcc would save it in a stack frame, which a naked function has not
+    j = 0;
+    a = n;
+    a -= b;
+  } else {
+    a = n & -run;
+  }
 }
 
-// n rows of a matrix against x. Every row does two things:
+// The order in memory is start, layer, rows: the jumps of start's loops are short, and layer falls into rows (-12).
+static void rows();
+extern "C" void layer();
+
+// Position by position @loop
+extern "C" ENTRY void start() {
+  r = cell(arena_at(stride));
+  do {
+    // The token's record @embedding: records are whole words, so there is no shift and no rounding (-22).
+    b *= -(record_bytes / 4);
+    w_from_b(records + record_bytes);
+    x = cell(where(r));
+    copy_embedding();
+    write_piece();  // BOS's record has no text: it may be "printed" like the others @output
+    // @loop
+    if (where(r) >= arena_at((seq_len + 1) * stride)) break;
+    w = (f32*)model;  // @loading
+    do layer();
+    while (before(classifier));
+    n = count<vocab_size>(n);  // @matmul
+    rows();                    // @matmul
+    b -= number(where(r));     // @argmax
+  } while (b += 8);
+  exit();
+}
+
+// x passes through one layer. The function has a name of its own, or gcc would know that it does not return.
+// In: w, r, x. Out: w behind the layer's weights, r behind its cells, n = j = 0.
+extern "C" LAYER void layer_and_rows() asm("layer");
+extern "C" void layer_and_rows() {
+  n = count<qkv>(n);  // @matmul
+  rows();             // @matmul
+
+  // @attention, head by head, from the current position back to the first one.
+  // q is turned by one step per position (RoPE on the way back: no position, no rotated keys, no table).
+  // The output is a running mean, output += p * (v - output) with p = e / sum, so the order of the keys
+  // does not matter, no second pass is needed, and at the first key p is exactly 1: the output may start as
+  // any junk. The update is one step late, so that it shares its loop with the next key's score; the last
+  // one happens on the dummy row.
+  n = count<-4 * dim>(n);
+  do {
+    run_of_head();
+    a += number(where(r));
+    real sum = 0, p = 0;  // @softmax
+    do {
+      real score = 1;  // exp_from's 1 (-4) @softmax
+      j = count<head_size>(j);
+      do {  // keys and values are stored in reverse within a head: r walks up, j down
+        real t = at(key + 4 * (stride - 2 * kv_dim) + 4 * (kv_dim - head_size - 1)) - *r;
+        fence();
+        t *= p;
+        t += *r;
+        *r = t;
+        score += r[-head_size] * at(key + 4 * (-head_size - 1));
+        next_cell();
+      } while (again());
+
+      // Turn the query by one step @rope
+      j = count<head_size / 2>(j);
+      real angle = 1;
+      do {  // r walks down again, pair by pair; the pairs are stored in reverse, the fastest last
+        real c, s;
+        cos_sin(angle, c, s);
+        real cb = c * r[-head_size - 1], ca = c * r[-head_size - 2];
+        real sb = s * r[-head_size - 1], sa = s * r[-head_size - 2];
+        ca -= sb;
+        cb += sa;
+        r[-head_size - 1] = cb;
+        r[-head_size - 2] = ca;
+        angle *= next_slower;
+        r = cell(where(r) - 8);
+      } while (again());
+
+      // The weight of this position @softmax
+      score = exp_from(score);
+      settle(score);
+      sum += score;
+      p = score / sum;
+      // One position back @attention
+      a -= 4 * stride;
+    } while (in_arena());
+    drop(p, sum);  // @softmax
+    r = cell(where(r) - 4 * head_size);
+  } while (n += 4 * head_size);
+  r = cell(where(r) + 4 * head_size);  // the first head's output
+
+  // Wo, W1 and W3 in one run @matmul: Wo's rows use up the attention's output, then r is at fresh cells (-7).
+  fresh(n);
+  n = count<dim + 2 * hidden_dim>(n);
+  rows();
+
+  // @swiglu, in place, from the last cell to the first, so that r ends at the first (-10).
+  // W1 holds -1, W3 holds -1 too: silu(g) * u = -g * -u / (1 + exp(-g)).
+  n = count<hidden_dim>(n);
+  do {
+    r = cell(where(r) - 4);
+    fence();
+    real gate = r[-hidden_dim];
+    gate /= 1 + exp_from(1 + gate);
+    *r *= gate;
+  } while (--n);
+
+  // W2 @matmul
+  fresh(n);
+  n = count<hidden_dim>(n);
+  fall_into_rows();
+}
+
+// @matmul: n rows of a matrix against x. Every row does two things:
 //   dot         *r = (w . x) / rms(x)     all norms are folded into this division; sqrt(dim) is folded into the matrix
 //   accumulate  x += *r * w               for Wo and W2, which are stored transposed
 // and needs only one of them. Where a result is wanted, *r is a fresh cell, so 0 is accumulated. Where x is to be
@@ -100,8 +217,7 @@ INLINE number run_of(number head) {
 // are stored in reverse, so that >= prefers the lowest token; *b starts as *r itself, so that negative logits are
 // no special case.
 // In: w, r, x, n. Out: w and r behind the last row and cell, b the best cell, n = j = 0.
-// @matmul
-NOINLINE static void rows() {
+ROWS static void rows() {
   b = where(r);  // @argmax
   do {
     real dot = 0;
@@ -125,101 +241,4 @@ NOINLINE static void rows() {
     if (*r >= *(f32*)best) b = where(r);  // @argmax
     next_cell();
   } while (--n);
-}
-
-// Position by position @loop
-extern "C" ENTRY void start() {
-  r = cell(arena_at(stride));
-  do {
-    // The token's record @embedding: records are whole words, so there is no shift and no rounding (-22).
-    w = cell(where((f32*)(records + record_bytes)) - b * (record_bytes / 4));
-    x = cell(where(r));
-    copy_embedding();
-    write_piece();  // BOS's record has no text: it may be "printed" like the others @output
-    // @loop
-    if (where(r) >= arena_at((seq_len + 1) * stride)) break;
-    w = (f32*)model;  // @loading
-    do {
-      n = count<qkv>(n);  // @matmul
-      rows();             // @matmul
-
-      // @attention, head by head, from the current position back to the first one.
-      // q is turned by one step per position (RoPE on the way back: no position, no rotated keys, no table).
-      // The output is a running mean, output += p * (v - output) with p = e / sum, so the order of the keys
-      // does not matter, no second pass is needed, and at the first key p is exactly 1: the output may start as
-      // any junk. The update is one step late, so that it shares its loop with the next key's score; the last
-      // one happens on the dummy row.
-      n = count<-4 * dim>(n);
-      do {
-        a = run_of(n) + number(where(r));
-        real sum = 0, p = 0;  // @softmax
-        do {
-          real score = 1;  // exp_from's 1 (-4) @softmax
-          j = count<head_size>(j);
-          do {  // keys and values are stored in reverse within a head: r walks up, j down
-            real t = at(key + 4 * (stride - 2 * kv_dim) + 4 * (kv_dim - head_size - 1)) - *r;
-            fence();
-            t *= p;
-            t += *r;
-            *r = t;
-            score += r[-head_size] * at(key + 4 * (-head_size - 1));
-            next_cell();
-          } while (again());
-
-          // Turn the query by one step @rope
-          j = count<head_size / 2>(j);
-          real angle = 1;
-          do {  // r walks down again, pair by pair; the pairs are stored in reverse, the fastest last
-            real c, s;
-            cos_sin(angle, c, s);
-            real cb = c * r[-head_size - 1], ca = c * r[-head_size - 2];
-            real sb = s * r[-head_size - 1], sa = s * r[-head_size - 2];
-            ca -= sb;
-            cb += sa;
-            r[-head_size - 1] = cb;
-            r[-head_size - 2] = ca;
-            angle *= next_slower;
-            r = cell(where(r) - 8);
-          } while (again());
-
-          // The weight of this position @softmax
-          score = exp_from(score);
-          settle(score);
-          sum += score;
-          p = score / sum;
-          // One position back @attention
-          a -= 4 * stride;
-        } while (in_arena());
-        drop(p, sum);  // @softmax
-        r = cell(where(r) - 4 * head_size);
-      } while (n += 4 * head_size);
-      r = cell(where(r) + 4 * head_size);  // the first head's output
-
-      // Wo, W1 and W3 in one run @matmul: Wo's rows use up the attention's output, then r is at fresh cells (-7).
-      fresh(n);
-      n = count<dim + 2 * hidden_dim>(n);
-      rows();
-
-      // @swiglu, in place, from the last cell to the first, so that r ends at the first (-10).
-      // W1 holds -1, W3 holds -1 too: silu(g) * u = -g * -u / (1 + exp(-g)).
-      n = count<hidden_dim>(n);
-      do {
-        r = cell(where(r) - 4);
-        fence();
-        real gate = r[-hidden_dim];
-        gate /= 1 + exp_from(1 + gate);
-        *r *= gate;
-      } while (--n);
-
-      // W2 @matmul
-      fresh(n);
-      n = count<hidden_dim>(n);
-      rows();
-      // @loop
-    } while ((char*)w != classifier);
-    n = count<vocab_size>(n);  // @matmul
-    rows();                    // @matmul
-    b -= number(where(r));     // @argmax
-  } while (b += 8);
-  exit();
 }

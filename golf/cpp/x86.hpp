@@ -9,8 +9,10 @@ typedef unsigned address;     // what addresses are computed in
 typedef int number;           // as wide as address
 
 #define INLINE static inline __attribute__((always_inline))
-#define NOINLINE __attribute__((noinline))
-#define ENTRY [[noreturn, gnu::externally_visible]]
+// naked: gcc writes no prologue; on x86-64 it would push a register, to align a stack that nobody looks at (-2 each).
+#define ENTRY [[noreturn, gnu::externally_visible, gnu::naked]]
+#define LAYER [[gnu::naked, gnu::used, gnu::section(".text.layer")]]
+#define ROWS [[gnu::section(".text.rows")]] __attribute__((noinline))
 #define HEADER __attribute__((section(".header"), used))
 
 // The registers. On i386 these seven are all: gcc allocates nothing, and spills nothing.
@@ -44,6 +46,26 @@ INLINE void next_weight() {
   else asm volatile("lodsw" : "+r"(w), "+r"(a));
 }
 INLINE void next_cell() { asm volatile("scasl" : "+r"(r)); }
+
+// The last words of a function that rows() stands behind: neither call nor return (-6). n is still needed.
+[[noreturn]] INLINE void fall_into_rows() {
+  fresh(n);
+  __builtin_unreachable();
+}
+
+// b = a % j, a = a / j, for positive numbers.
+INLINE void divide() { asm volatile("cltd\n\tidivl %2" : "+r"(a), "=r"(b) : "r"(j) : "cc"); }
+
+// w = base + b, as one instruction (-1 on x86-64).
+INLINE void w_from_b(const char* base) { asm volatile("leal %c1(%%" WIDE "dx), %%esi" : "=r"(w) : "i"(base), "r"(b)); }
+
+// Whether w has not arrived there, compared as 32 bits (-1 on x86-64).
+INLINE bool before(const char* end) {
+  asm goto("cmpl %1, %k0\n\tjne %l[yes]" : : "r"(w), "i"(end) : "cc" : yes);
+  return false;
+yes:
+  return true;
+}
 
 INLINE real square_root(real v) { return __builtin_sqrtl(v); }
 INLINE void cos_sin(real angle, real& c, real& s) { asm("fsincos" : "=t"(c), "=u"(s) : "0"(angle)); }

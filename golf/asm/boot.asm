@@ -303,7 +303,7 @@ token:
 %endif
                 hlt                             ; interrupts are off: for ever
 
-                LAYER_AND_ROWS
+                LAYER_AND_ROWS                  ; the transformer's layer, see transformer.inc
 eps:            dd      EPSILON_BITS            ; dim * 1e-5; its last two bytes are the GDT's limit (saves 2) @rmsnorm
 ; GDT @header
 gdt:            dw      gdt - 8                 ; GDT's address, 24 bits; also descriptor 1, code: limit (saves 4)

@@ -107,7 +107,7 @@ token:
                 xor     ebx, ebx                ; status 0
                 int     0x80
 
-                LAYER_AND_ROWS
+                LAYER_AND_ROWS                  ; the transformer's layer, see transformer.inc
 model:
                 incbin  "model.packed"
 bos             equ     model + RECORDS_OFFSET + RECORD_BYTES + TEXT_BYTES - 4

@@ -6,7 +6,7 @@
 //
 // What the machine sees
 // ---------------------
-//   model   layers | classifier | records      read only, packed in the order of use: `stream` in tools/common/layout.py
+//   model   layers | classifier | records      read only, in the order of use: `stream` in tools/common/layout.py
 //   arena   dummy row | position 0 | position 1 | … | position seq_len - 1        zero at the start
 //
 // One position's row in the arena, in floats. `r` walks through it, and every cell that `r` has not
@@ -72,8 +72,8 @@ template <int N, class T> INLINE T count(T zero) {
 INLINE f32& at(word base) { return ((f32*)base)[index]; }
 
 // (1 + z / 2^24) ^ (2^24) = exp(z) to seven digits, by squaring. The caller passes 1 + z / 2^24; the division is
-// folded into Wq and W1 (-20 against the x87's own exponential, used twice). Nothing overflows in an 80-bit real (z < 11000), so that
-// softmax need not subtract the maximum.
+// folded into Wq and W1 (-20 against the x87's own exponential, used twice). Nothing overflows in an 80-bit real
+// (z < 11000), so that softmax need not subtract the maximum.
 INLINE real exp_from(real y) {
   j = count<exp_squarings>(j);
   do y *= y;

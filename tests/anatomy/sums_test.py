@@ -96,7 +96,8 @@ class Anatomy(unittest.TestCase):
     def test_other_shapes(self) -> None:
         """Other instructions: heads without groups, counts above 255, slack, odd sizes."""
         for case in cases.CASES:
-            model = random_model.write(self.folder / case.name, "m", random_model.weights(case.config, seed=1), case.piece_length)
+            weights = random_model.weights(case.config, seed=1)
+            model = random_model.write(self.folder / case.name, "m", weights, case.piece_length)
             for engine in ENGINES:
                 with self.subTest(case=case.name, engine=engine.name):
                     try:
@@ -131,15 +132,17 @@ class Marks(unittest.TestCase):
         source = self.source('int a;\n// "@rope" and `@rope` are quotations, a@rope.org is none\nint b;\n'
                              "// turn the query @rope\nint c;  // angle\nint d;  // score @softmax\nint e;\n"
                              "// @matmul, row by row\n// to the end\nint f;\n")
-        self.assertEqual(source.marks, (None, None, None, "rope", "rope", "softmax", "rope", "matmul", "matmul", "matmul"))
+        self.assertEqual(source.marks, (None,) * 3 + ("rope", "rope", "softmax", "rope") + ("matmul",) * 3)
         self.assertEqual([place.comment for place in source.places],
                          ["", '"@rope" and `@rope` are quotations, a@rope.org is none', "", "turn the query", "angle",
-                          "score", "turn the query", "matmul, row by row", "to the end", "matmul, row by row to the end"])
+                          "score", "turn the query", "matmul, row by row", "to the end",
+                          "matmul, row by row to the end"])
         self.assertEqual([place.text for place in source.places][4:7], ["int c;", "int d;", "int e;"])
 
     def test_nasm(self) -> None:
         source = self.source('  db ";@rope"  ; text @output\n', "a.asm")
-        self.assertEqual((source.places[0].text, source.places[0].comment, source.marks), ('db ";@rope"', "text", ("output",)))
+        (place,) = source.places
+        self.assertEqual((place.text, place.comment, source.marks), ('db ";@rope"', "text", ("output",)))
 
     def test_unknown_mark(self) -> None:
         with self.assertRaisesRegex(UserError, "a.cpp:1: mark @atention: no operation, known are header, "):
@@ -166,9 +169,10 @@ class Defects(unittest.TestCase):
         for engine in ENGINES:
             with self.subTest(engine=engine.name):
                 built = builds.build(engine, self.model, self.folder / "engines")
-                unmarked = anatomy.Source(anatomy.source(engine.source).places,
-                                          (None,) * len(anatomy.source(engine.source).marks))
-                with mock.patch.object(anatomy, "source", lambda file: unmarked if file == engine.source else REAL(file)), \
+                places = REAL(engine.source).places
+                unmarked = anatomy.Source(places, (None,) * len(places))
+                with mock.patch.object(anatomy, "source",
+                                       lambda file: unmarked if file == engine.source else REAL(file)), \
                         self.assertRaisesRegex(UserError, "stands under a mark like @matmul"):
                     anatomy.explain(built)
 

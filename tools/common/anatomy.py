@@ -4,12 +4,12 @@
     units = anatomy.explain(built)                              # in file order; their bytes are the counted ones
     sum(len(unit.data) for unit in units if unit.operation == "rope")
 
-The sources say it themselves: `@rope` in a comment is a mark. Behind code it holds for that line; where the comment stands
-alone, for all lines from there on. Macros and inlined functions without marks belong to the line that uses them.
+The sources say it themselves: `@rope` in a comment is a mark. Behind code it holds for that line; where the comment
+stands alone, for all lines from there on. Macros and inlined functions without marks belong to the line that uses them.
 
 - NASM: the listing that the build writes leads from bytes to source lines, and through macros.
-- C++: the linker script leads to the header's fields, DWARF to everything else: `addr2line -i` names the source line of each
-  instruction and the lines that it was inlined into. It is read from engine.elf, of which the program is a copy.
+- C++: the linker script leads to the header's fields, DWARF to everything else: `addr2line -i` names the source line of
+  each instruction and the lines that it was inlined into. It is read from engine.elf, of which the program is a copy.
 """
 
 from __future__ import annotations
@@ -236,7 +236,8 @@ def _nasm_units(built: Built, program: bytes) -> list[Unit]:
             continue
         stack.append(place)
         if row.size and row.offset is not None and not FILL.match(row.text):
-            units.append(_unit(program, row.offset, row.size, not DATA.match(row.text), _instruction(stack), stack[::-1]))
+            code = not DATA.match(row.text)
+            units.append(_unit(program, row.offset, row.size, code, _instruction(stack), stack[::-1]))
     return units
 
 
@@ -266,32 +267,29 @@ def _instruction(stack: Sequence[tuple[str, int]]) -> str:
 
 # --- C++ ---------------------------------------------------------------------------------------------------------
 
-# Fields of the two headers: name and bytes (System V ABI, chapter 4, "ELF Header" and "Program Header").
-ELF_HEADER = {
-    32: [("e_ident", 16), ("e_type", 2), ("e_machine", 2), ("e_version", 4), ("e_entry", 4), ("e_phoff", 4), ("e_shoff", 4),
-         ("e_flags", 4), ("e_ehsize", 2), ("e_phentsize", 2), ("e_phnum", 2), ("e_shentsize", 2), ("e_shnum", 2),
-         ("e_shstrndx", 2)],
-    64: [("e_ident", 16), ("e_type", 2), ("e_machine", 2), ("e_version", 4), ("e_entry", 8), ("e_phoff", 8), ("e_shoff", 8),
-         ("e_flags", 4), ("e_ehsize", 2), ("e_phentsize", 2), ("e_phnum", 2), ("e_shentsize", 2), ("e_shnum", 2),
-         ("e_shstrndx", 2)],
-}
+# Fields of the two headers: name and bytes, WORD for those as wide as an address (System V ABI, chapters 4 and 5).
+WORD = 0
+ELF_HEADER = (("e_ident", 16), ("e_type", 2), ("e_machine", 2), ("e_version", 4), ("e_entry", WORD), ("e_phoff", WORD),
+              ("e_shoff", WORD), ("e_flags", 4), ("e_ehsize", 2), ("e_phentsize", 2), ("e_phnum", 2), ("e_shentsize", 2),
+              ("e_shnum", 2), ("e_shstrndx", 2))
 PROGRAM_HEADER = {
-    32: [("p_type", 4), ("p_offset", 4), ("p_vaddr", 4), ("p_paddr", 4), ("p_filesz", 4), ("p_memsz", 4), ("p_flags", 4),
-         ("p_align", 4)],
-    64: [("p_type", 4), ("p_flags", 4), ("p_offset", 8), ("p_vaddr", 8), ("p_paddr", 8), ("p_filesz", 8), ("p_memsz", 8),
-         ("p_align", 8)],
+    32: (("p_type", 4), ("p_offset", 4), ("p_vaddr", 4), ("p_paddr", 4), ("p_filesz", 4), ("p_memsz", 4), ("p_flags", 4),
+         ("p_align", 4)),
+    64: (("p_type", 4), ("p_flags", 4), ("p_offset", 8), ("p_vaddr", 8), ("p_paddr", 8), ("p_filesz", 8), ("p_memsz", 8),
+         ("p_align", 8)),
 }
 STATEMENTS = {"BYTE": 1, "SHORT": 2, "LONG": 4, "QUAD": 8}
 
 
 def header_fields(program: bytes) -> list[str]:
     """For each byte of an ELF file's two headers, which may overlap, the fields that it belongs to."""
-    bits = 32 * program[4]
-    place = 28 if bits == 32 else 32
+    bits = 32 * program[4]  # e_ident[EI_CLASS] is 1 or 2
+    place = 24 + bits // 8  # of e_phoff
     names: dict[int, list[str]] = {}
-    for start, fields in ((0, ELF_HEADER[bits]),
+    for start, fields in ((0, ELF_HEADER),
                           (int.from_bytes(program[place:place + bits // 8], "little"), PROGRAM_HEADER[bits])):
         for name, size in fields:
+            size = size or bits // 8
             for offset in range(start, start + size):
                 names.setdefault(offset, []).append(name)
             start += size
@@ -319,7 +317,7 @@ def _cpp_units(built: Built, program: bytes) -> list[Unit]:
 def _tool(*command: object) -> str:
     result = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if result.returncode:
-        raise UserError(f"{command[0]}: {result.stderr.strip() or result.returncode}; it belongs to the package binutils")
+        raise UserError(f"{command[0]}: {result.stderr.strip() or result.returncode}; it is of the package binutils")
     return result.stdout
 
 

@@ -110,7 +110,8 @@ def price_list(names: Sequence[str] | None = None, model: Model | None = None) -
                 rest = tuple(other for other in engine.features if other != feature)
                 prices.append(Price(engine.name, feature, full, counted(replace(engine, features=rest))))
             first, *others = engine.encodings
-            prices += [Price(engine.name, f"{other} instead of {first}", counted(engine, other), full) for other in others]
+            prices += [Price(engine.name, f"{other} instead of {first}", counted(engine, other), full)
+                       for other in others]
     return prices
 
 
@@ -198,7 +199,8 @@ def to_benchmark(rows: Sequence[Size]) -> str:
 def to_badge(row: Size) -> str:
     """The answer of a shields.io endpoint (https://shields.io/badges/endpoint-badge)."""
     colour = "red" if row.over_budget else "brightgreen" if row.bytes <= 512 else "blue"
-    return json.dumps({"schemaVersion": 1, "label": row.engine, "message": f"{row.bytes} bytes", "color": colour}, indent=1)
+    badge = {"schemaVersion": 1, "label": row.engine, "message": f"{row.bytes} bytes", "color": colour}
+    return json.dumps(badge, indent=1)
 
 
 def to_bloaty(rows: Sequence[Size]) -> str:

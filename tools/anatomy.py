@@ -1,0 +1,119 @@
+"""Explains every counted byte of the golfed engines: which operation of the transformer it serves.
+
+For NASM the bytes are read from the listing, for C++ from the debug information of the same link; so the sum of the
+operations is the number of counted bytes, exactly. Without --model the engines are built for the budgets' shape, as
+by `llama512 size`.
+
+--html writes one page that needs no network: each byte is a cell, and shows its instruction, its source line with
+the comment, and the function of the reference that it corresponds to.
+
+Exit status 1: an engine cannot be built, or a byte cannot be explained.
+
+examples:
+  tools/llama512 anatomy
+  tools/llama512 anatomy --html anatomy.html --svg anatomy.svg
+  tools/llama512 anatomy --units --engine asm-boot        one engine, instruction by instruction
+  tools/llama512 anatomy --markdown --engine asm-linux-i386 --engine cpp-linux-i386
+  tools/llama512 anatomy --json --model my.bin
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from common import builds, engines, sizes
+from common.anatomy import OPERATIONS, Unit, bytes_by, explain
+from common.anatomy_bars import bars_svg
+from common.anatomy_page import page
+from common.errors import atomic_write, run_tool
+from common.models import find_model
+from common.terminal import Progress, argument_parser, markdown_table, table
+
+Anatomies = dict[str, list[Unit]]  # by engine
+
+
+def main() -> int:
+    parser = argument_parser(__doc__)
+    parser.add_argument("--engine", action="append", metavar="NAME", help="an engine; may be repeated (default: all)")
+    parser.add_argument("-m", "--model", metavar="NAME|PATH", help="build for this model (default: the budgets' shape)")
+    parser.add_argument("--tokenizer", metavar="PATH", help="its tokenizer (default: beside the model)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="a list of objects: engine, counted, operations, units")
+    form.add_argument("--markdown", action="store_true", help="a Markdown table")
+    form.add_argument("--units", action="store_true", help="one engine, unit by unit: bytes, instruction, source line")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="write a picture: one bar per engine")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page: one cell per byte")
+    options = parser.parse_args()
+    if options.units and len(options.engine or []) != 1:
+        parser.error("--units is for one engine: add --engine NAME")
+    if options.tokenizer and not options.model:
+        parser.error("--tokenizer is for --model")
+
+    model, anatomies = explain_all(options.engine, options.model, options.tokenizer)
+    columns = {engine: bytes_by(units, "operation") for engine, units in anatomies.items()}
+    if options.svg:
+        with atomic_write(options.svg, "w") as file:
+            file.write(bars_svg(columns))
+    if options.html:
+        with atomic_write(options.html, "w") as file:
+            file.write(page(model, anatomies))
+    if options.json:
+        print(json.dumps([to_json(engine, units) for engine, units in anatomies.items()], indent=1))
+    elif options.units:
+        print(listing(anatomies[options.engine[0]]))
+    elif options.markdown or not (options.svg or options.html):
+        print(summary(columns, options.markdown))
+    return 0
+
+
+def explain_all(names: list[str] | None, name: str | None, tokenizer: str | None) -> tuple[str, Anatomies]:
+    """The model's name, and the units of every engine that is wanted, built for it."""
+    wanted = list(dict.fromkeys(engines.select(names)))
+    anatomies = {}
+    with tempfile.TemporaryDirectory() as temporary, Progress("anatomy", len(wanted), "engines") as progress:
+        folder = Path(temporary)
+        model = find_model(name, tokenizer) if name else sizes.budget_model(folder)
+        for engine in wanted:
+            anatomies[engine.name] = explain(builds.build(engine, model, folder / "engines"))
+            progress.add()
+    return model.name, anatomies
+
+
+def summary(columns: dict[str, dict[str, int]], markdown: bool) -> str:
+    """Operation x engine in bytes, with the sums; of a single engine the shares as well."""
+    rows: list[list[object]] = [[operation.title, *(parts[name] for parts in columns.values())]
+                                for name, operation in OPERATIONS.items()]
+    rows.append(["counted bytes", *(sum(parts.values()) for parts in columns.values())])
+    headers = ["operation", *columns]
+    if len(columns) == 1:
+        total = rows[-1][1]
+        headers.append("share")
+        rows = [[*row, f"{100 * int(row[1]) / int(total):.1f}%"] for row in rows]  # type: ignore[call-overload]
+    return (markdown_table if markdown else table)(rows, headers)
+
+
+def listing(units: list[Unit]) -> str:
+    """One line per unit."""
+    return table([[f"{unit.offset:#05x}", unit.data.hex(" "), unit.operation, unit.instruction, where(unit)]
+                  for unit in units], ["offset", "bytes", "operation", "instruction", "source"], "lllll")
+
+
+def where(unit: Unit) -> str:
+    """The source line that the unit comes from, and the line in the main source that brought it there."""
+    ends = unit.places[:1] + unit.places[1:][-1:]
+    return " < ".join(f"{place.file}:{place.line}" for place in ends)
+
+
+def to_json(engine: str, units: list[Unit]) -> dict[str, object]:
+    """What --json prints of an engine."""
+    return {"engine": engine, "counted": sum(len(unit.data) for unit in units),
+            "operations": bytes_by(units, "operation"),
+            "units": [{"offset": unit.offset, "bytes": unit.data.hex(), "operation": unit.operation,
+                       "kind": unit.kind, "instruction": unit.instruction,
+                       "places": [vars(place) for place in unit.places]} for unit in units]}
+
+
+if __name__ == "__main__":
+    run_tool(main)

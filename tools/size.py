@@ -1,125 +1,170 @@
-"""Counts the bytes of the golfed engines, and compares them with their budgets.
+"""Counts the bytes of the golfed engines, and compares them with their budgets, or with what they were.
 
-Counted is every byte of the program that is neither tensor nor vocabulary: ELF header, code, constants, alignment and
+Counted is every byte of the program that is neither tensor nor vocabulary: headers, code, constants, alignment and
 padding. Budgets are for the shape of golf/engines.json and the compiler named there. The weights do not matter, so a
 random checkpoint of that shape is built; --model counts for a model of yours instead.
 
-Exit status 1: an engine is over its budget (with the budget's compiler; with another one that is only reported).
+Exit status 1: an engine is over its budget (with the budget's compiler; with another one that is only reported), or,
+with --fail-on-growth, larger than before.
 
 examples:
   tools/llama512 size
-  tools/llama512 size --json
-  tools/llama512 size --features                          what line breaks, COM1 … cost in asm-boot-full
-  tools/llama512 size --report size_report.md             what is committed; a test fails when it is stale
+  tools/llama512 size --features                          what line breaks, COM1, bf16 … cost
+  tools/llama512 size -o sizes.csv                        raw numbers, to compare with later
+  tools/llama512 size -d sizes.csv                        before, after, difference
+  tools/llama512 size --diff HEAD~1 --fail-on-growth      against a commit, which is built in a temporary worktree
+  tools/llama512 size --diff main                         against the commit where this line of history left main
+  tools/llama512 size --json                              or --markdown, --csv
+  tools/llama512 size --badge --engine asm-boot -o badge.json      for a shields.io endpoint
+  tools/llama512 size --benchmark -o sizes.json           for github-action-benchmark, customSmallerIsBetter
+  tools/llama512 size --bloaty                            header, code, data, model: as bloaty --csv prints sections
   tools/llama512 size --model my.bin --engine cpp-linux-i386
 """
 
 from __future__ import annotations
 
 import json
-import tempfile
-from dataclasses import replace
+from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
 from pathlib import Path
+from typing import Sequence
 
-from common import builds, engines, random_model
-from common.builds import CONSTANTS, Built
+from common import revisions, sizes
 from common.errors import atomic_write, run_tool
 from common.models import Model, find_model
+from common.sizes import Change, Size
 from common.terminal import argument_parser, markdown_table, paint, table
 
 
-def budget_model(folder: Path) -> Model:
-    """A random checkpoint of the shape that budgets are for."""
-    shape = engines.budget_shape()
-    return random_model.write(folder, shape.name, random_model.weights(shape.config, seed=512), shape.longest_piece)
-
-
-PEERS = {"sectorllm": 1189, "its smallest fork": 1076}  # counted bytes of the programs that the idea came from
-
-
-def main() -> int:
+def parser() -> ArgumentParser:
     parser = argument_parser(__doc__)
     parser.add_argument("--engine", action="append", metavar="NAME", help="an engine; may be repeated (default: all)")
     parser.add_argument("-m", "--model", metavar="NAME|PATH", help="count for this model (default: the budgets' shape)")
     parser.add_argument("--tokenizer", metavar="PATH", help="its tokenizer (default: beside the model)")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE",
+                        help="write to a file instead: the form chosen below, or else the raw numbers as CSV")
+    against = parser.add_mutually_exclusive_group()
+    against.add_argument("-d", "--diff-file", type=Path, metavar="OLD.csv", help="compare with a file that -o wrote")
+    against.add_argument("--diff", metavar="REV", help="compare with a commit; of a branch, with the merge base")
+    against.add_argument("--features", action="store_true", help="the price of each feature: built with and without it")
+    parser.add_argument("--fail-on-growth", action="store_true", help="with -d or --diff: exit 1 when an engine grew")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="a list of objects: engine, model, bytes, budget, …")
-    form.add_argument("--markdown", action="store_true", help="a Markdown table")
-    form.add_argument("--features", action="store_true", help="the price of each feature: built with and without it")
-    form.add_argument("--report", type=Path, metavar="FILE", help="write the size report for the budgets' shape")
-    options = parser.parse_args()
-    if options.report and (options.model or options.engine):
-        parser.error("--report is for all engines and the budgets' shape, without --model and --engine")
+    for name, text in (("json", "a list of objects: engine, model, bytes, budget, …"),
+                       ("markdown", "a Markdown table"),
+                       ("csv", "raw numbers, one line per engine"),
+                       ("benchmark", "JSON for github-action-benchmark (customSmallerIsBetter)"),
+                       ("badge", "JSON for a shields.io endpoint; of one engine"),
+                       ("bloaty", "sections as `bloaty --csv -d inputfiles,sections` prints them")):
+        form.add_argument(f"--{name}", dest="form", action="store_const", const=name, help=text)
+    return parser
 
+
+def main() -> int:
+    options = check(parser())
+    model = find_model(options.model, options.tokenizer) if options.model else None
     if options.features:
-        return print_features(options.engine, options.model, options.tokenizer)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        model = find_model(options.model, options.tokenizer) if options.model else budget_model(folder)
-        results = [builds.build(engine, model, folder / "engines") for engine in engines.select(options.engine)]
-    if options.report:
-        with atomic_write(options.report, "w") as file:
-            file.write(report(results))
-    elif options.json:
-        print(json.dumps([row(built, options.model is None) for built in results], indent=1))
+        write(options, [asdict(price) | {"price": price.price} for price in sizes.price_list(options.engine, model)],
+              ["engine", "feature", "with it", "without it", "price"])
+        return 0
+    before = old_sizes(options, model) if options.diff_file or options.diff else None
+    rows = sizes.measure(options.engine, model)
+    over = any(row.over_budget for row in rows)
+    if before is None:
+        report(options, rows)
+        return 1 if over else 0
+    changes = sizes.compare(before, [(row.engine, row.model, row.bytes) for row in rows])
+    show_changes(options, changes)
+    return 1 if over or options.fail_on_growth and any(change.grew for change in changes) else 0
+
+
+def check(parser: ArgumentParser) -> Namespace:
+    """The command line; combinations that mean nothing are refused."""
+    options = parser.parse_args()
+    comparing = bool(options.diff_file or options.diff)
+    if options.fail_on_growth and not comparing:
+        parser.error("--fail-on-growth: growth since when? Give -d OLD.csv or --diff REV")
+    if (comparing or options.features) and options.form in ("benchmark", "badge", "bloaty", "csv"):
+        parser.error(f"--{options.form} is a form of the sizes themselves; use --json or --markdown here")
+    if (comparing or options.features) and options.output and not options.form:
+        parser.error("-o: with a comparison or --features, say which form: --json or --markdown")
+    if options.form == "badge" and len(options.engine or []) != 1:
+        parser.error("--badge is for one engine: give --engine NAME once")
+    if options.tokenizer and not options.model:
+        parser.error("--tokenizer belongs to a --model")
+    return options
+
+
+# --- What there was ----------------------------------------------------------------------------------------------
+
+def old_sizes(options: Namespace, model: Model | None) -> list[tuple[str, str, int]]:
+    """(engine, model, bytes) of the file or the commit to compare with."""
+    if options.diff_file:
+        before = sizes.from_csv(options.diff_file)
     else:
-        show = markdown_table if options.markdown else table
-        print(show([[built.engine.name, built.model, built.counted, built.engine.budget,
-                     built.engine.budget - built.counted, built.packed, built.compiler, remark(built)]
-                    for built in results],
-                   ["engine", "model", "bytes", "budget", "headroom", "model bytes", "compiler", ""]))
-    return 1 if options.model is None and any(over_budget(built) for built in results) else 0
+        branch = revisions.is_branch(options.diff)
+        commit = revisions.merge_base(options.diff) if branch else revisions.resolve(options.diff)
+        arguments = []
+        if model:
+            arguments = ["--model", str(model.checkpoint.resolve()), "--tokenizer", str(model.tokenizer.resolve())]
+        before = [(row["engine"], row["model"], row["bytes"]) for row in revisions.measure(commit, *arguments)]
+    return [row for row in before if row[0] in options.engine] if options.engine else before
 
 
-def print_features(names: list[str] | None, name: str | None, tokenizer: str | None) -> int:
-    """For each feature of each engine: its bytes, measured by leaving it out."""
-    rows: list[list[object]] = []
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        model = find_model(name, tokenizer) if name else budget_model(folder)
-        for engine in (engine for engine in engines.select(names) if engine.features):
-            full = builds.build(engine, model, folder / "full").counted
-            for feature in engine.features:
-                rest = tuple(other for other in engine.features if other != feature)
-                without = builds.build(replace(engine, features=rest), model, folder / feature).counted
-                rows.append([engine.name, feature, full, without, full - without])
-    print(table(rows, ["engine", "feature", "with all", "without it", "price"], "llrrr"))
-    return 0
+# --- What is printed ---------------------------------------------------------------------------------------------
+
+def report(options: Namespace, rows: Sequence[Size]) -> None:
+    form = options.form or ("csv" if options.output else None)
+    text = {"csv": sizes.to_csv, "benchmark": sizes.to_benchmark, "bloaty": sizes.to_bloaty,
+            "badge": lambda rows: sizes.to_badge(rows[0]),
+            "json": lambda rows: json.dumps([as_object(row) for row in rows], indent=1)}.get(form)
+    if text:
+        put(options, text(rows))
+        return
+    # "binding" is said in words by the last column.
+    columns = ["engine", "model", "bytes", "budget", "headroom", "header", "code", "data", "packed", "compiler"]
+    show = markdown_table if form == "markdown" else table
+    put(options, show([[*(getattr(row, name) for name in columns), remark(row)] for row in rows],
+                      [*("model bytes" if name == "packed" else name for name in columns), ""]))
 
 
-def report(results: list[Built]) -> str:
-    """size_report.md."""
-    shape = engines.budget_shape()
-    rows = [[f"`{built.engine.name}`", built.counted, built.engine.budget, built.packed,
-             *(f"{100 * built.counted / size:.0f} %" for size in PEERS.values()), built.compiler] for built in results]
-    headers = ["engine", "counted bytes", "budget", "model bytes",
-               *(f"of {name} ({size})" for name, size in PEERS.items()), "compiler"]
-    return ("<!-- Generated by `tools/llama512 size --report size_report.md`: do not edit. -->\n\n# Size report\n\n"
-            f"For the shape of {shape.name}: {', '.join(f'{name} {getattr(shape.config, name)}' for name in CONSTANTS)}."
-            "\nCounted is every byte of the program that is neither tensor nor vocabulary.\n\n"
-            f"{markdown_table(rows, headers)}\n")
+def as_object(row: Size) -> dict[str, object]:
+    """What --json prints of an engine."""
+    return asdict(row) | {"ok": not row.over_budget}
 
 
-def row(built: Built, shape_only: bool) -> dict[str, object]:
-    """What --json prints of an engine. Only the budgets' shape is held to the budget."""
-    return {"engine": built.engine.name, "model": built.model, "bytes": built.counted, "budget": built.engine.budget,
-            "packed": built.packed, "compiler": built.compiler, "searched_flags": built.searched,
-            "binding": shape_only and binding(built), "ok": not (shape_only and over_budget(built))}
+def remark(row: Size) -> str:
+    if not row.binding:
+        return "budget does not bind: another shape or compiler"
+    return paint("over budget", "red") if row.over_budget else "ok"
 
 
-def binding(built: Built) -> bool:
-    """A budget binds only with the compiler that it was measured with."""
-    return built.compiler == built.engine.budget_compiler
+def show_changes(options: Namespace, changes: Sequence[Change]) -> None:
+    colours = {"▲": "red", "▼": "green"}
+    rows = [{"engine": change.engine, "model": change.model, "before": change.before, "after": change.after,
+             "delta": change.delta, "mark": change.mark} for change in changes]
+    if options.form is None:
+        for row in rows:
+            mark = str(row["mark"])
+            row["delta"] = sizes.signed(row["delta"])  # type: ignore[arg-type]
+            row["mark"] = paint(mark, colours[mark[0]]) if mark[0] in colours else mark
+    write(options, rows, ["engine", "model", "before", "after", "Δ", ""])
 
 
-def over_budget(built: Built) -> bool:
-    return binding(built) and built.counted > built.engine.budget
+def write(options: Namespace, rows: Sequence[dict[str, object]], headers: Sequence[str]) -> None:
+    """Objects in the chosen form: a table, Markdown or JSON."""
+    if options.form == "json":
+        put(options, json.dumps(rows, indent=1))
+    else:
+        show = markdown_table if options.form == "markdown" else table
+        put(options, show([list(row.values()) for row in rows], headers))
 
 
-def remark(built: Built) -> str:
-    if not binding(built):
-        return f"budget is for {built.engine.budget_compiler}: not binding"
-    return paint("over budget", "red") if over_budget(built) else "ok"
+def put(options: Namespace, text: str) -> None:
+    if options.output is None:
+        print(text)
+        return
+    with atomic_write(options.output, "w") as file:
+        file.write(text.rstrip("\n") + "\n")
 
 
 if __name__ == "__main__":

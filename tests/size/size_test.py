@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests" / "rules")]
 
 import rules  # noqa: E402
 
-from common import builds, engines, random_model  # noqa: E402
+from common import builds, engines, random_model, sizes  # noqa: E402
 
 ENGINES = engines.table()
 FIELDS = {"engine": str, "model": str, "bytes": int, "budget": int}  # what CI and the size report read
@@ -60,15 +60,17 @@ class Budget(unittest.TestCase):
 
 class Features(unittest.TestCase):
     def test_every_feature_has_its_price(self) -> None:
-        result = subprocess.run([sys.executable, "-B", ROOT / "tools" / "llama512", "size", "--features"],
-                                capture_output=True, text=True, check=True)
-        print(result.stdout)
-        rows = [line.split() for line in result.stdout.splitlines()[2:]]
-        self.assertEqual([row[:2] for row in rows],
-                         [[engine.name, feature] for engine in ENGINES for feature in engine.features])
-        for _, _, full, without, price in rows:
-            self.assertEqual(int(full) - int(without), int(price))
-            self.assertGreater(int(price), 0)
+        prices = sizes.price_list()
+        for price in prices:
+            print(f"{price.engine}: {price.feature}: {price.with_it} - {price.without_it} = {price.price}")
+        expected = [(engine.name, name) for engine in ENGINES for name in (
+            *engine.features, *(f"{other} instead of {engine.encodings[0]}" for other in engine.encodings[1:]))]
+        self.assertEqual([(price.engine, price.feature) for price in prices], expected)
+        for price in prices:
+            self.assertGreater(price.price, 0)
+        if engines.table()[-1].features:
+            self.assertEqual({price.with_it for price in prices if price.engine == ENGINES[-1].name},
+                             {row["bytes"] for row in size("--engine", ENGINES[-1].name)[1]})
 
 
 class Counting(unittest.TestCase):

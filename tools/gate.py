@@ -1,0 +1,255 @@
+"""Refuses commits that make an engine larger without saying so: every byte of growth needs a reason.
+
+Each commit after BASE is built, and compared with its first parent. For each engine that grew, its message needs a line
+
+  Size: +N engine, reason
+
+with the exact N. A line that does not fit what was measured is refused, too. A merge may weigh what its parents' own
+growth adds up to; only more than that must be declared. New engines are no growth. What was built is kept in
+build/sizes/, so that no commit is built twice; the committed record is not trusted, but compared.
+
+BASE is a commit or a branch; 40 zeros, which GitHub gives for a new branch, are the whole history.
+
+Exit status 1: growth without its line, a line that does not fit, an engine over its budget, a commit that does not
+build, or a record that disagrees.
+
+examples:
+  tools/llama512 gate origin/main
+  tools/llama512 gate HEAD~3 --head HEAD~1
+  tools/llama512 gate $BEFORE --head $AFTER --json
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Mapping, Sequence
+
+from common import record, revisions
+from common.errors import UserError, run_tool
+from common.models import ROOT
+from common.record import RECORD
+from common.revisions import Commit
+from common.terminal import Progress, argument_parser, paint, table
+
+DECLARATION = re.compile(r"Size: \+(\d+) (\S+?),[ \t]*(\S.*)")
+FORM = "`Size: +N engine, reason`"
+
+
+@dataclass
+class Verdict:
+    """A commit, what it did, and what is wrong with it."""
+
+    commit: Commit
+    sizes: dict[str, int] = field(default_factory=dict)
+    before: dict[str, int] = field(default_factory=dict)  # of the first parent
+    growth: dict[str, int] = field(default_factory=dict)  # what must be declared
+    problems: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)  # lines to add to the message
+
+    @property
+    def changes(self) -> list[str]:
+        """`asm-boot 424 +1`, `asm-boot new 424`, `asm-boot gone`."""
+        old = self.before
+        said = [f"{engine} {size} ({size - old[engine]:+d})" if engine in old else f"{engine} {size} (new)"
+                for engine, size in self.sizes.items() if size != old.get(engine)]
+        return said + [f"{engine} gone" for engine in self.before if self.sizes and engine not in self.sizes]
+
+
+class Meter:
+    """Measures commits; each once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.rows: dict[str, list[dict] | revisions.DoesNotBuild] = {}
+
+    def key(self, commit: str) -> str:
+        return revisions.key_of_revision(commit, self.root)
+
+    def measure(self, commit: str) -> list[dict]:
+        """What `size --json` says there; raises DoesNotBuild."""
+        key = self.key(commit)
+        if key not in self.rows:
+            try:
+                self.rows[key] = revisions.measure(commit, root=self.root)
+            except revisions.DoesNotBuild as problem:
+                self.rows[key] = problem
+        found = self.rows[key]
+        if isinstance(found, revisions.DoesNotBuild):
+            raise found
+        return found
+
+    def sizes(self, commit: str | None) -> dict[str, int]:
+        """Counted bytes at a commit, or at the nearest first parent before that builds."""
+        while commit:
+            try:
+                return {row["engine"]: row["bytes"] for row in self.measure(commit)}
+            except revisions.DoesNotBuild:
+                parents = revisions.git(self.root, "rev-list", "--parents", "-1", commit).split()[1:]
+                commit = parents[0] if parents else None
+        return {}
+
+
+def main() -> int:
+    parser = argument_parser(__doc__)
+    parser.add_argument("base", metavar="BASE", help="the commits after this one are checked")
+    parser.add_argument("--head", metavar="REV", default="HEAD", help="the last one to check (default: HEAD)")
+    parser.add_argument("--json", action="store_true", help="print the verdicts as an object")
+    options = parser.parse_args()
+
+    meter = Meter(ROOT)
+    verdicts = judge_range(options.base, options.head, meter)
+    disagreements = compare_record(options.head, meter)
+    good = not disagreements and not any(verdict.problems for verdict in verdicts)
+    if options.json:
+        print(json.dumps({"ok": good, "toolchains": revisions.toolchains(), "record": disagreements,
+                          "commits": [as_object(verdict) for verdict in verdicts]}, indent=1))
+    else:
+        show(verdicts, disagreements)
+    return 0 if good else 1
+
+
+def judge_range(base: str, head: str, meter: Meter) -> list[Verdict]:
+    """A verdict on every commit after base, oldest first."""
+    end = revisions.resolve(head, meter.root)
+    whole = re.fullmatch(r"0{40}|0{64}", base)
+    span = end if whole else f"{revisions.resolve(base, meter.root)}..{end}"
+    commits = revisions.commits(span, root=meter.root)
+    if revisions.is_shallow(meter.root) and any(not commit.parents for commit in commits):
+        raise UserError(f"revision {base!r}: this clone is shallow and ends before it; get the rest with "
+                        "`git fetch --unshallow` (in GitHub Actions: fetch-depth: 0)")
+    with Progress("gate", total=len(commits), unit="commits") as progress:
+        verdicts = []
+        for commit in commits:
+            progress.update(progress.done, f"{commit.short} {commit.subject}")
+            verdicts.append(judge(commit, meter))
+            progress.add()
+    return verdicts
+
+
+def judge(commit: Commit, meter: Meter) -> Verdict:
+    """Compares a commit with its parents, and its growth with its message."""
+    verdict = Verdict(commit)
+    if commit.parents and meter.key(commit.hash) == meter.key(commit.parents[0]):
+        check_message(verdict)  # nothing that decides a size changed
+        return verdict
+    try:
+        rows = meter.measure(commit.hash)
+    except revisions.DoesNotBuild as problem:
+        verdict.problems.append(f"does not build: {problem}")
+        return verdict
+    verdict.sizes = {row["engine"]: row["bytes"] for row in rows}
+    verdict.problems += [f"{row['engine']} is over its budget: {row['bytes']} bytes, allowed are {row.get('budget')}"
+                         for row in rows if not row.get("ok", True)]
+    parents = [meter.sizes(parent) for parent in commit.parents]
+    verdict.before = parents[0] if parents else {}
+    base = meter.sizes(common_ancestor(commit, meter.root)) if len(parents) > 1 else {}
+    for engine, size in verdict.sizes.items():
+        allowed = allowance(engine, parents, base)
+        if allowed is not None and size > allowed:
+            verdict.growth[engine] = size - allowed
+    check_message(verdict)
+    return verdict
+
+
+def common_ancestor(commit: Commit, root: Path) -> str | None:
+    return next(iter(revisions.git(root, "merge-base", "--octopus", *commit.parents, check=False).split()), None)
+
+
+def allowance(engine: str, parents: Sequence[Mapping[str, int]], base: Mapping[str, int]) -> int | None:
+    """What an engine may weigh without a line: as much as in a parent; in a merge, also all parents' growth together.
+
+    None: no parent has it, so it is new."""
+    sizes = [parent[engine] for parent in parents if engine in parent]
+    if not sizes:
+        return None
+    if len(sizes) < 2 or engine not in base:
+        return max(sizes)
+    return max(*sizes, base[engine] + sum(size - base[engine] for size in sizes))
+
+
+def check_message(verdict: Verdict) -> None:
+    """Adds what is wrong with the `Size:` lines, and the lines that are missing."""
+    growth = dict(verdict.growth)
+    declared: set[str] = set()
+    for line in verdict.commit.body.splitlines():
+        if not re.match(r"\s*size:", line, re.IGNORECASE):
+            continue
+        found = DECLARATION.fullmatch(line.rstrip())
+        if found is None:
+            verdict.problems.append(f"`{line.strip()}`: the form is {FORM}")
+            continue
+        engine, count = found[2], int(found[1])
+        if engine in declared:
+            verdict.problems.append(f"`{line}`: a second line for {engine}; one line tells its whole growth")
+        elif engine in growth and count == growth[engine]:
+            declared.add(engine)
+        elif engine in growth:
+            verdict.problems.append(f"`{line}`: {engine} grew by {growth[engine]}, not by {count}")
+        elif verdict.sizes and engine not in verdict.sizes:
+            verdict.problems.append(f"`{line}`: there is no engine {engine}; engines are {', '.join(verdict.sizes)}")
+        else:
+            what = "it is new" if verdict.sizes and engine not in verdict.before else \
+                f"its change is {verdict.sizes.get(engine, 0) - verdict.before.get(engine, 0):+d}"
+            verdict.problems.append(f"`{line}`: {engine} did not grow ({what}); remove the line")
+    for engine, count in growth.items():
+        if engine not in declared:
+            verdict.problems.append(f"{engine} grew by {count} to {verdict.sizes[engine]} bytes, and no line says why")
+            verdict.missing.append(f"Size: +{count} {engine}, REASON")
+
+
+def compare_record(head: str, meter: Meter) -> list[str]:
+    """Rows of the record, as committed at the head, that do not say what was measured."""
+    text = revisions.file_at(head, RECORD, meter.root)
+    if text is None:
+        return []
+    known = {row.name: row for row in record.parse(text, f"{head}:{RECORD}")}
+    wrong = []
+    for key, rows in meter.rows.items():
+        if isinstance(rows, revisions.DoesNotBuild):
+            continue
+        failed = known.get(record.failed(key, revisions.toolchains_name(), "").name)
+        if failed is not None:
+            wrong.append(f"{RECORD}: {failed.inputs}: the record says that it does not build ({failed.problem}), but "
+                         "it does; run `tools/llama512 history --retry`")
+        for new in record.measured(key, rows):
+            old = known.get(new.name)
+            if old is not None and (old.bytes, old.packed) != (new.bytes, new.packed):
+                wrong.append(f"{RECORD}: {new.inputs}, {new.engine}, {new.toolchain}: the record says "
+                             f"{old.bytes} bytes and a model of {old.packed}, measured are {new.bytes} and "
+                             f"{new.packed}; delete the line, and run `tools/llama512 history`")
+    return wrong
+
+
+# --- Showing -----------------------------------------------------------------------------------------------------
+
+def show(verdicts: Sequence[Verdict], disagreements: Sequence[str]) -> None:
+    rows = []
+    for verdict in verdicts:
+        subject = verdict.commit.subject
+        word = paint("refused", "red") if verdict.problems else "declared" if verdict.growth else "ok"
+        rows.append([verdict.commit.short, subject if len(subject) <= 60 else f"{subject[:59]}…",
+                     ", ".join(verdict.changes) or "no change", word])
+    print(table(rows, ["commit", "subject", "bytes", ""], "llll") if rows else "no commits in this range")
+    for verdict in verdicts:
+        if verdict.problems:
+            print(f"\n{verdict.commit.short} {verdict.commit.subject}")
+            for problem in verdict.problems:
+                print(f"  {problem}")
+            if verdict.missing:
+                print("  add to the message of this commit (git commit --amend, git rebase -i), with your reason:")
+                print("".join(f"\n    {line}" for line in verdict.missing))
+    for line in disagreements:
+        print(f"\n{line}")
+
+
+def as_object(verdict: Verdict) -> dict[str, object]:
+    """What --json prints of a commit."""
+    return {"commit": verdict.commit.hash, "subject": verdict.commit.subject, "bytes": verdict.sizes,
+            "before": verdict.before, "growth": verdict.growth, "problems": verdict.problems, "add": verdict.missing}
+
+
+if __name__ == "__main__":
+    run_tool(main)

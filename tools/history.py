@@ -1,0 +1,229 @@
+"""Tells what every commit did to the engines' sizes, and writes the size report.
+
+Every commit that touched what decides a size is built once, in a temporary worktree, and its counted bytes are kept in
+golf/sizes/record.csv, under a hash of those files: so the record of a change can be part of the same commit. Then the
+working tree is measured, and golf/sizes/history.svg, golf/sizes/anatomy.svg and size_report.md are written. What was
+interrupted (Ctrl-C) goes on where it was. Commit the files together with the change.
+
+The report is for the compilers that budgets are for. With others, sizes are recorded, and the report stays as it is.
+
+Exit status 1: something failed; with --check: the record, the report or a picture is stale.
+
+examples:
+  tools/llama512 history
+  tools/llama512 history --check         is what is committed still right? writes nothing
+  tools/llama512 history --retry         builds commits again that did not build
+  tools/llama512 history --json          the story as a list of objects
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Sequence
+
+from common import engines, record, report, revisions, story
+from common.anatomy import OPERATIONS, bytes_by, explain
+from common.anatomy_bars import bars_svg
+from common.builds import CONSTANTS
+from common.chart import line_chart
+from common.errors import UserError, atomic_write, run_tool
+from common.models import ROOT
+from common.record import RECORD, Row
+from common.report import ANATOMY, CHART, Today
+from common.sizes import built_engines, price_list, size_of
+from common.story import Change
+from common.terminal import Progress, argument_parser, paint, table
+
+REPORT = "size_report.md"
+MENDING = "run `tools/llama512 history`"
+SHALLOW = "This clone is shallow: the story begins where the clone begins."
+
+
+def main() -> int:
+    parser = argument_parser(__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 when something is stale")
+    parser.add_argument("--retry", action="store_true", help="build commits again that did not build")
+    parser.add_argument("--json", action="store_true", help="print the story as a list of objects")
+    options = parser.parse_args()
+    if options.check and (options.retry or options.json):
+        parser.error("--check goes alone")
+    if options.check:
+        return check(ROOT)
+
+    if not revisions.in_repository(ROOT):
+        raise UserError(f"{ROOT}: no git repository, so there is no history; get the project with `git clone`")
+    chains = revisions.toolchains()
+    shallow = revisions.is_shallow(ROOT)
+    rows = complete(ROOT, options.retry)
+    if shallow:
+        remark(SHALLOW)
+    else:
+        lost = story.orphans(rows, ROOT)
+        rows = [row for row in rows if row.inputs not in lost]
+        record.write(ROOT / RECORD, rows)
+    changes = story.tell(rows, set(chains.values()), ROOT)
+    print(json.dumps([as_object(change) for change in changes], indent=1) if options.json else story_table(changes))
+    wanted = budget_compilers(ROOT)
+    if wanted <= set(chains.values()):
+        for name, content in fresh_files(today_facts(), changes, SHALLOW if shallow else "").items():
+            write(ROOT / name, content)
+    else:
+        remark(f"{REPORT} and its pictures stay as they are: they are for {', '.join(sorted(wanted))}, these are "
+               f"{revisions.toolchains_name()}")
+    return 0
+
+
+def remark(text: str) -> None:
+    """A line for people, apart from the answer."""
+    print(paint(text, "yellow", sys.stderr), file=sys.stderr)
+
+
+def write(path: Path, content: str) -> None:
+    with atomic_write(path, "w") as file:
+        file.write(content)
+
+
+def budget_compilers(root: Path) -> set[str]:
+    """The compilers that budgets, and so the report, are for."""
+    table_file = root / "golf" / "engines.json"
+    try:
+        return {row["budget_compiler"] for row in json.loads(table_file.read_text("utf-8"))["engines"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{table_file}: {error}: no table of engines with budget_compiler; repair it") from error
+
+
+def complete(root: Path, retry: bool) -> list[Row]:
+    """The record with all commits and the working tree; written after each measurement."""
+    path = root / RECORD
+    rows = record.read(path)
+    missing = story.unmeasured(rows, revisions.toolchains(), root, retry)
+    if missing:
+        with Progress("history", total=len(missing), unit="commits") as progress:
+            for commit in missing:
+                progress.update(progress.done, f"{commit.short} {commit.subject}")
+                key = revisions.key_of_revision(commit.hash, root)
+                try:
+                    new = record.measured(key, revisions.measure(commit.hash, root=root))
+                except revisions.DoesNotBuild as problem:
+                    new = [record.failed(key, revisions.toolchains_name(), str(problem))]
+                rows = record.add(rows, new)
+                record.write(path, rows)
+                progress.add()
+    # The working tree's tools may tell more than those of the commit that had the same sources, so it is always built.
+    rows = record.add(rows, record.measured(revisions.key_of_worktree(root), revisions.measure_folder(root)))
+    record.write(path, rows)
+    return rows
+
+
+def today_facts() -> Today:
+    """What the report says of the present files."""
+    shape = engines.budget_shape()
+    words = ", ".join(f"{name} {getattr(shape.config, name)}" for name in CONSTANTS)
+    with built_engines() as results:
+        sizes = [size_of(built, shape_of_budget=True) for built in results]
+        anatomy = {built.engine.name: bytes_by(explain(built), "operation") for built in results}
+    return Today(f"{shape.name}: {words}", sizes, {name: operation.title for name, operation in OPERATIONS.items()},
+                 anatomy, price_list())
+
+
+def fresh_files(today: Today, changes: Sequence[Change], note: str = "") -> dict[str, str]:
+    """What is written, by its path."""
+    return {CHART: line_chart([change.sizes for change in changes]),
+            ANATOMY: bars_svg({engine: dict(parts) for engine, parts in today.anatomy.items()}),
+            REPORT: report.text(today, changes, note)}
+
+
+def check(root: Path) -> int:
+    """Whether all that is committed follows from the present files and the history."""
+    wanted, chains = budget_compilers(root), revisions.toolchains()
+    if not wanted <= set(chains.values()):
+        remark(f"sizes are for {', '.join(sorted(wanted))}, these are {revisions.toolchains_name()}: not compared")
+        return 0
+    rows = record.read(root / RECORD)
+    today = today_facts()
+    stale: list[str] = []
+    changes: list[Change] = []
+    why = unseen(rows, root)
+    if why:
+        remark(f"{why}: the story and its chart are not compared")
+    if revisions.in_repository(root):
+        stale += stale_record(rows, today, root)
+    if not why:
+        missing = story.unmeasured(rows, chains, root)
+        stale += [f"{RECORD}: no row of commit {commit.short} ({commit.subject})" for commit in missing]
+        changes = story.tell(rows, set(chains.values()), root)
+    for name, content in fresh_files(today, changes).items():
+        path = root / name
+        if not path.is_file():
+            stale.append(f"{name}: it is not there")
+        elif name == REPORT:
+            sections = report.differences(path.read_text("utf-8"), content, visible=not why)
+            stale += [f"{name}: {f'section {title!r}' if title else 'the beginning'} is stale" for title in sections]
+        elif path.read_text("utf-8") != content and not (name == CHART and why):
+            stale.append(f"{name}: it is stale")
+    for line in stale:
+        print(line)
+    print(f"stale: {MENDING}, and commit what it writes" if stale else "fresh: the record, the report and its pictures")
+    return 1 if stale else 0
+
+
+def unseen(rows: Sequence[Row], root: Path) -> str:
+    """Why the history cannot be compared with the record; empty when it can."""
+    if not revisions.in_repository(root):
+        return "no git repository"
+    if revisions.is_shallow(root):
+        return "this clone is shallow"
+    lost = story.orphans(rows, root)
+    return f"the record has {len(lost)} states that no commit of the history has (a squash, a rebase)" if lost else ""
+
+
+def stale_record(rows: Sequence[Row], today: Today, root: Path) -> list[str]:
+    """Engines whose row for the present files is missing, or says something else."""
+    key = revisions.key_of_worktree(root)
+    known = {row.name: row for row in rows}
+    stale = []
+    for size in today.sizes:
+        row = known.get((key[:revisions.KEY_DIGITS], size.engine, size.compiler))
+        parts = ("bytes", "header", "code", "data", "packed")
+        if row is None:
+            stale.append(f"{RECORD}: no row of {size.engine} for the present files")
+        elif any(getattr(row, part) != getattr(size, part) for part in parts):
+            stale.append(f"{RECORD}: the row of {size.engine} for the present files differs from what was measured")
+    return stale
+
+
+# --- Showing -----------------------------------------------------------------------------------------------------
+
+def story_table(changes: Sequence[Change]) -> str:
+    """The story for a terminal."""
+    names = report.engines_of(changes)
+    rows = []
+    for change in changes:
+        subject = change.commit.subject if change.commit else ""
+        if not change.sizes:
+            subject = paint(f"does not build: {change.problem}", "red")
+        elif len(subject) > 48:
+            subject = f"{subject[:47]}…"
+        rows.append([change.name, change.commit.date if change.commit else "", subject,
+                     *(coloured(change, engine) for engine in names)])
+    return table(rows, ["commit", "date", "subject", *names], "lll" + "r" * len(names))
+
+
+def coloured(change: Change, engine: str) -> str:
+    cell = report.size_cell(change, engine)
+    delta = change.deltas.get(engine, 0)
+    return paint(cell, "red" if delta > 0 else "green") if delta else cell
+
+
+def as_object(change: Change) -> dict[str, object]:
+    """What --json prints of a change."""
+    commit = change.commit
+    return {"commit": commit.hash if commit else None, "date": commit.date if commit else None,
+            "subject": commit.subject if commit else None, "inputs": change.key, "bytes": dict(change.sizes),
+            "delta": change.deltas, "problem": change.problem or None}
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -29,16 +29,15 @@ from common.anatomy_bars import bars_svg
 from common.anatomy_page import page
 from common.errors import atomic_write, run_tool
 from common.models import find_model
-from common.terminal import Progress, argument_parser, markdown_table, table
+from common.terminal import Progress, add_engines_option, add_model_options, argument_parser, markdown_table, table
 
 Anatomies = dict[str, list[Unit]]  # by engine
 
 
 def main() -> int:
     parser = argument_parser(__doc__)
-    parser.add_argument("--engine", action="append", metavar="NAME", help="an engine; may be repeated (default: all)")
-    parser.add_argument("-m", "--model", metavar="NAME|PATH", help="build for this model (default: the budgets' shape)")
-    parser.add_argument("--tokenizer", metavar="PATH", help="its tokenizer (default: beside the model)")
+    add_engines_option(parser)
+    add_model_options(parser, "build for this model (default: the budgets' shape)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a list of objects: engine, counted, operations, units")
     form.add_argument("--markdown", action="store_true", help="a Markdown table")

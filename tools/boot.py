@@ -26,7 +26,7 @@ from common.engines import Engine
 from common.errors import UserError, run_tool
 from common.machine import DISKS, Machine
 from common.models import find_model
-from common.terminal import argument_parser
+from common.terminal import add_model_options, argument_parser
 
 TARGET = "boot"
 CPU, MEMORY, DISK = "qemu32", 128, "ide"  # the default machine
@@ -37,8 +37,7 @@ DEFAULT_ENGINES = ("asm-boot-full", "asm-boot")  # the first one that is in the 
 def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--engine", metavar="NAME", help="a boot engine (default: asm-boot-full)")
-    parser.add_argument("-m", "--model", metavar="NAME|PATH", help="the model (default: the project's own)")
-    parser.add_argument("--tokenizer", metavar="PATH", help="its tokenizer (default: beside the model)")
+    add_model_options(parser)
     parser.add_argument("--prompt", metavar="TEXT", help="what the story begins with (asm-boot-full)")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where the image is built (default: build/…)")
     parser.add_argument("--image", type=Path, metavar="FILE", help="boot this image of the engine, build nothing")

@@ -17,14 +17,13 @@ from pathlib import Path
 from common import builds, engines, layout
 from common.errors import run_tool
 from common.models import find_model
-from common.terminal import argument_parser
+from common.terminal import add_engines_option, add_model_options, argument_parser
 
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--engine", action="append", metavar="NAME", help="an engine; may be repeated (default: all)")
-    parser.add_argument("-m", "--model", metavar="NAME|PATH", help="the model (default: the project's own)")
-    parser.add_argument("--tokenizer", metavar="PATH", help="its tokenizer (default: beside the model)")
+    add_engines_option(parser)
+    add_model_options(parser)
     parser.add_argument("--encoding", choices=layout.ENCODINGS, help="of the weights (default: each engine's first)")
     parser.add_argument("--prompt", metavar="TEXT", help="what the story begins with; without --engine, build those that take one")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR", help="the folder to write to")

@@ -22,14 +22,13 @@ from pathlib import Path
 from common import builds, engines, layout
 from common.errors import run_tool
 from common.models import find_model
-from common.terminal import argument_parser
+from common.terminal import add_model_options, argument_parser
 
 
 def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--engine", metavar="NAME", help="the engine to pack for")
-    parser.add_argument("-m", "--model", metavar="NAME|PATH", help="the model (default: the project's own)")
-    parser.add_argument("--tokenizer", metavar="PATH", help="its tokenizer (default: beside the model)")
+    add_model_options(parser)
     parser.add_argument("--encoding", choices=layout.ENCODINGS, help="of the weights (default: the engine's first)")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="the folder to write to")
     parser.add_argument("--check", action="store_true", help="write nothing; without --engine, check for all engines")

@@ -20,7 +20,7 @@ from common import builds, engines
 from common.errors import UserError, run_tool
 from common.matching import reference_program
 from common.models import find_model
-from common.terminal import argument_parser
+from common.terminal import add_model_options, argument_parser
 
 
 def main() -> None:
@@ -29,8 +29,7 @@ def main() -> None:
     own, rest = arguments[:own_end], arguments[own_end + 1:]
     parser = argument_parser(__doc__)
     parser.add_argument("engine", nargs="?", default="reference", metavar="ENGINE")
-    parser.add_argument("-m", "--model", metavar="NAME|PATH", help="the model (default: the project's own)")
-    parser.add_argument("--tokenizer", metavar="PATH", help="its tokenizer (default: beside the model)")
+    add_model_options(parser)
     parser.add_argument("--emulate", action="store_true", help="run a golfed engine under its emulator")
     parser.add_argument("--list", action="store_true", help="list the engines")
     options = parser.parse_args(own)

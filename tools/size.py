@@ -33,14 +33,13 @@ from common import revisions, sizes
 from common.errors import atomic_write, run_tool
 from common.models import Model, find_model
 from common.sizes import Change, Size
-from common.terminal import argument_parser, markdown_table, paint, table
+from common.terminal import add_engines_option, add_model_options, argument_parser, markdown_table, paint, table
 
 
 def parser() -> ArgumentParser:
     parser = argument_parser(__doc__)
-    parser.add_argument("--engine", action="append", metavar="NAME", help="an engine; may be repeated (default: all)")
-    parser.add_argument("-m", "--model", metavar="NAME|PATH", help="count for this model (default: the budgets' shape)")
-    parser.add_argument("--tokenizer", metavar="PATH", help="its tokenizer (default: beside the model)")
+    add_engines_option(parser)
+    add_model_options(parser, "count for this model (default: the budgets' shape)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE",
                         help="write to a file instead: the form chosen below, or else the raw numbers as CSV")
     against = parser.add_mutually_exclusive_group()

@@ -28,7 +28,7 @@ from common.builds import Built
 from common.errors import run_tool
 from common.matching import Difference, Expected
 from common.models import NAMED_MODELS, find_model
-from common.terminal import argument_parser, paint, table
+from common.terminal import add_engines_option, add_model_options, argument_parser, paint, table
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,8 @@ class Result:
 
 def main() -> int:
     parser = argument_parser(__doc__)
-    parser.add_argument("--engine", action="append", metavar="NAME", help="an engine; may be repeated (default: all)")
-    parser.add_argument("-m", "--model", metavar="NAME|PATH", help="the model (default: the project's own)")
-    parser.add_argument("--tokenizer", metavar="PATH", help="its tokenizer (default: beside the model)")
+    add_engines_option(parser)
+    add_model_options(parser)
     parser.add_argument("--encoding", choices=layout.ENCODINGS, help="of the weights, where an engine has it (default: each engine's first)")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where engines are built (default: build/…)")
     parser.add_argument("--emulate", action="store_true", help="run programs under their emulators")

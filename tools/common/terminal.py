@@ -31,6 +31,17 @@ def argument_parser(doc: str | None, **options: Any) -> argparse.ArgumentParser:
                                    formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
 
+def add_engines_option(parser: argparse.ArgumentParser) -> None:
+    """--engine, for engines.select()."""
+    parser.add_argument("--engine", action="append", metavar="NAME", help="an engine; may be repeated (default: all)")
+
+
+def add_model_options(parser: argparse.ArgumentParser, purpose: str = "the model (default: the project's own)") -> None:
+    """-m and --tokenizer, for models.find_model()."""
+    parser.add_argument("-m", "--model", metavar="NAME|PATH", help=purpose)
+    parser.add_argument("--tokenizer", metavar="PATH", help="its tokenizer (default: beside the model)")
+
+
 def use_colour(stream: TextIO) -> bool:
     """Whether escape sequences may go to this stream."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -70,26 +70,25 @@ class Table(FolderTest):
 
 class CMake(FolderTest):
     def test_cmake_reads_the_same(self) -> None:
-        """CMake's own JSON reader gives the names, families, sources and targets that Python has."""
-        fields = ("name", "family", "source", "target")
+        """golf/engines.cmake gives the names, families, sources, targets and features that Python has."""
+        fields = ("family", "source", "target", "features")
         script = self.folder / "read.cmake"
-        script.write_text(f'file(READ "{engines.TABLE}" table)\n'
-                          'string(JSON count LENGTH "${table}" engines)\n'
-                          'math(EXPR last "${count} - 1")\n'
-                          'foreach(i RANGE ${last})\n'
-                          + "".join(f'  string(JSON {field} GET "${{table}}" engines ${{i}} {field})\n'
-                                    for field in fields)
-                          + f'  message("{";".join(f"${{{field}}}" for field in fields)}")\nendforeach()\n')
+        script.write_text(f'include("{ROOT}/golf/engines.cmake")\nforeach(name IN LISTS engines)\n'
+                          + f'  message("${{name}};{";".join(f"${{${{name}}_{field}}}" for field in fields)}")\n'
+                          + 'endforeach()\n')
         result = subprocess.run(["cmake", "-P", script], capture_output=True, text=True, check=True)
-        self.assertEqual([line.split(";") for line in result.stderr.splitlines()],
-                         [[getattr(engine, field) for field in fields] for engine in engines.table()])
+        rows = [line.split(";", 4) for line in result.stderr.splitlines()]
+        self.assertEqual([row[:4] for row in rows],
+                         [[engine.name, engine.family, engine.source, engine.target] for engine in engines.table()])
+        self.assertEqual([json.loads(row[4] or "[]") for row in rows],
+                         [list(engine.features) for engine in engines.table()])
 
-    def test_cmake_makes_a_test_of_each(self) -> None:
-        """The match, rules and build descriptions walk the table; none of them names an engine."""
-        for path in ("golf/CMakeLists.txt", "tests/match/CMakeLists.txt", "tests/rules/CMakeLists.txt"):
-            text = (ROOT / path).read_text()
-            self.assertIn("engines.json", text)
-            self.assertRegex(text, r"string\(JSON \S+ LENGTH")
+    def test_cmake_makes_something_of_each(self) -> None:
+        """Every description that is about engines walks the table; none of them names an engine."""
+        for folder in ("golf", "tests/match", "tests/rules", "tests/boot"):
+            text = (ROOT / folder / "CMakeLists.txt").read_text()
+            self.assertRegex(text, r"include\(\S*engines\.cmake\)")
+            self.assertRegex(text, r"foreach\(\w+ IN LISTS engines\)")
             for name in engines.names():
                 self.assertNotRegex(text, rf"\b{re.escape(name)}\b")
 

@@ -115,7 +115,7 @@ extern "C" ENTRY void start() {
     copy_embedding();
     write_piece();  // BOS's record has no text: it may be "printed" like the others @output
     // @loop
-    if (where(r) >= arena_at((seq_len + 1) * stride)) break;
+    if (at_end()) break;
     w = (f32*)model;  // @loading
     do layer();
     while (before(classifier));

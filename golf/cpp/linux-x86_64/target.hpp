@@ -21,6 +21,7 @@ INLINE address where(const f32* p) { return (address)(word)p; }
 INLINE f32* cell(address p) { return (f32*)(word)p; }
 INLINE constexpr address arena_at(long index_) { return 0x80000000 + 4 * index_; }
 INLINE bool in_arena() { return a < 0; }
+INLINE bool at_end() { return where(r) >= arena_at((seq_len + 1) * stride); }
 
 // write(1, text, length): the length is at w, the text behind it, and w is where the system call wants the text.
 INLINE void write_piece() {

@@ -22,6 +22,7 @@ from common import anatomy, builds, engines, random_model
 from common.builds import Built
 from common.engines import Engine
 from common.errors import UserError
+from common.layout import BOS
 from common.models import Model
 
 
@@ -93,7 +94,7 @@ class Price:
 
 
 def price_list(names: Sequence[str] | None = None, model: Model | None = None) -> list[Price]:
-    """Every feature, and every encoding of the weights besides the default one."""
+    """Every feature, a prompt, and every encoding of the weights besides the default one."""
     prices = []
     with tempfile.TemporaryDirectory(prefix="llama512-") as temporary:
         folder = Path(temporary)
@@ -109,6 +110,10 @@ def price_list(names: Sequence[str] | None = None, model: Model | None = None) -
             for feature in engine.features:
                 rest = tuple(other for other in engine.features if other != feature)
                 prices.append(Price(engine.name, feature, full, counted(replace(engine, features=rest))))
+            if engine.takes_prompt:  # for which the message of READ_ERROR may have to make room
+                rest = tuple(feature for feature in engine.features if feature != "READ_ERROR")
+                prices.append(Price(engine.name, "PROMPT of one token", *(
+                    counted(replace(engine, features=(*rest, *prompt))) for prompt in ((f"PROMPT={BOS}",), ()))))
             first, *others = engine.encodings
             prices += [Price(engine.name, f"{other} instead of {first}", counted(engine, other), full)
                        for other in others]

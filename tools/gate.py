@@ -48,6 +48,7 @@ class Verdict:
     growth: dict[str, int] = field(default_factory=dict)  # what must be declared
     problems: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)  # lines to add to the message
+    broken: bool = False  # it does not build
 
     @property
     def changes(self) -> list[str]:
@@ -135,9 +136,11 @@ def judge(commit: Commit, meter: Meter) -> Verdict:
     if commit.parents and meter.key(commit.hash) == meter.key(commit.parents[0]):
         check_message(verdict)  # nothing that decides a size changed
         return verdict
+    verdict.problems += raised_budgets(commit, meter)
     try:
         rows = meter.measure(commit.hash)
     except revisions.DoesNotBuild as problem:
+        verdict.broken = True
         verdict.problems.append(f"does not build: {problem}")
         return verdict
     verdict.sizes = {row["engine"]: row["bytes"] for row in rows}
@@ -152,6 +155,19 @@ def judge(commit: Commit, meter: Meter) -> Verdict:
             verdict.growth[engine] = size - allowed
     check_message(verdict)
     return verdict
+
+
+def raised_budgets(commit: Commit, meter: Meter) -> list[str]:
+    """Budgets are the sizes that were reached: one that was raised must be the engine's new size."""
+    if not commit.parents:
+        return []
+    try:
+        old = {row["engine"]: row.get("budget") for row in meter.measure(commit.parents[0])}
+        return [f"the budget of {row['engine']} was raised from {old[row['engine']]} to {row['budget']}, but its size "
+                f"is {row['bytes']}" for row in meter.measure(commit.hash)
+                if old.get(row["engine"]) is not None and old[row["engine"]] < row["budget"] != row["bytes"]]
+    except revisions.DoesNotBuild:
+        return []
 
 
 def common_ancestor(commit: Commit, root: Path) -> str | None:
@@ -175,7 +191,7 @@ def check_message(verdict: Verdict) -> None:
     growth = dict(verdict.growth)
     declared: set[str] = set()
     for line in verdict.commit.body.splitlines():
-        if not re.match(r"\s*size:", line, re.IGNORECASE):
+        if not re.match(r"\s*size:\s*[-+]?\d", line, re.IGNORECASE):
             continue
         found = DECLARATION.fullmatch(line.rstrip())
         if found is None:
@@ -231,7 +247,7 @@ def show(verdicts: Sequence[Verdict], disagreements: Sequence[str]) -> None:
         subject = verdict.commit.subject
         word = paint("refused", "red") if verdict.problems else "declared" if verdict.growth else "ok"
         rows.append([verdict.commit.short, subject if len(subject) <= 60 else f"{subject[:59]}…",
-                     ", ".join(verdict.changes) or "no change", word])
+                     ", ".join(verdict.changes) or ("does not build" if verdict.broken else "no change"), word])
     print(table(rows, ["commit", "subject", "bytes", ""], "llll") if rows else "no commits in this range")
     for verdict in verdicts:
         if verdict.problems:

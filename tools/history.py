@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Sequence
+from typing import Mapping, Sequence
 
 from common import engines, record, report, revisions, story
 from common.anatomy import OPERATIONS, bytes_by, explain
@@ -38,36 +38,33 @@ from common.terminal import Progress, argument_parser, paint, table
 
 REPORT = "size_report.md"
 MENDING = "run `tools/llama512 history`"
-SHALLOW = "This clone is shallow: the story begins where the clone begins."
 
 
 def main() -> int:
     parser = argument_parser(__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 when something is stale")
     parser.add_argument("--retry", action="store_true", help="build commits again that did not build")
+    parser.add_argument("--prune", action="store_true", help="drop states that no commit of the history has any more")
     parser.add_argument("--json", action="store_true", help="print the story as a list of objects")
     options = parser.parse_args()
-    if options.check and (options.retry or options.json):
+    if options.check and (options.retry or options.prune or options.json):
         parser.error("--check goes alone")
     if options.check:
         return check(ROOT)
 
-    if not revisions.in_repository(ROOT):
-        raise UserError(f"{ROOT}: no git repository, so there is no history; get the project with `git clone`")
+    revisions.require_repository(ROOT)
+    if revisions.is_shallow(ROOT):
+        raise UserError(f"{ROOT}: this clone is shallow, so the story would begin in the middle; get the rest with "
+                        "`git fetch --unshallow`")
     chains = revisions.toolchains()
-    shallow = revisions.is_shallow(ROOT)
     rows = complete(ROOT, options.retry)
-    if shallow:
-        remark(SHALLOW)
-    else:
-        lost = story.orphans(rows, ROOT)
-        rows = [row for row in rows if row.inputs not in lost]
-        record.write(ROOT / RECORD, rows)
+    rows = tidied(rows, ROOT, options.prune)
+    record.write(ROOT / RECORD, rows)
     changes = story.tell(rows, set(chains.values()), ROOT)
     print(json.dumps([as_object(change) for change in changes], indent=1) if options.json else story_table(changes))
     wanted = budget_compilers(ROOT)
     if wanted <= set(chains.values()):
-        for name, content in fresh_files(today_facts(), changes, SHALLOW if shallow else "").items():
+        for name, content in fresh_files(today_facts(), changes).items():
             write(ROOT / name, content)
     else:
         remark(f"{REPORT} and its pictures stay as they are: they are for {', '.join(sorted(wanted))}, these are "
@@ -117,6 +114,14 @@ def complete(root: Path, retry: bool) -> list[Row]:
     return rows
 
 
+def tidied(rows: Sequence[Row], root: Path, prune: bool) -> list[Row]:
+    """Without the states of experiments that were never committed; with `prune` without all that are in no history."""
+    lost = story.orphans(rows, root)
+    committed = {row.name for head in revisions.heads(root) if (text := revisions.file_at(head, RECORD, root))
+                 for row in record.parse(text, f"{head}:{RECORD}")}
+    return [row for row in rows if row.inputs not in lost or not prune and row.name in committed]
+
+
 def today_facts() -> Today:
     """What the report says of the present files."""
     shape = engines.budget_shape()
@@ -128,11 +133,11 @@ def today_facts() -> Today:
                  anatomy, price_list())
 
 
-def fresh_files(today: Today, changes: Sequence[Change], note: str = "") -> dict[str, str]:
+def fresh_files(today: Today, changes: Sequence[Change]) -> dict[str, str]:
     """What is written, by its path."""
     return {CHART: line_chart([change.sizes for change in changes]),
             ANATOMY: bars_svg({engine: dict(parts) for engine, parts in today.anatomy.items()}),
-            REPORT: report.text(today, changes, note)}
+            REPORT: report.text(today, changes)}
 
 
 def check(root: Path) -> int:
@@ -145,23 +150,31 @@ def check(root: Path) -> int:
     today = today_facts()
     stale: list[str] = []
     changes: list[Change] = []
-    why = unseen(rows, root)
+    lost: list[Mapping[str, int]] = []
+    why = unseen(root)
     if why:
-        remark(f"{why}: the story and its chart are not compared")
-    if revisions.in_repository(root):
+        remark(f"{why}: the story is not compared")
+    else:
         stale += stale_record(rows, today, root)
-    if not why:
         missing = story.unmeasured(rows, chains, root)
         stale += [f"{RECORD}: no row of commit {commit.short} ({commit.subject})" for commit in missing]
         changes = story.tell(rows, set(chains.values()), root)
-    for name, content in fresh_files(today, changes).items():
-        path = root / name
-        if not path.is_file():
+        states = story.sizes_by_state(rows, set(chains.values()))
+        lost = [states.get(key, {}) for key in story.orphans(rows, root)]
+        if lost:
+            remark(f"{RECORD} has {len(lost)} states that no commit of the history has (an amended commit, a squash); "
+                   "the story may tell of them")
+    fresh = fresh_files(today, changes)
+    committed = {name: (root / name).read_text("utf-8") for name in fresh if (root / name).is_file()}
+    if REPORT in committed:  # the chart shows the story as it is told there
+        fresh[CHART] = line_chart(report.story_sizes(committed[REPORT]))
+    for name, content in fresh.items():
+        if name not in committed:
             stale.append(f"{name}: it is not there")
         elif name == REPORT:
-            sections = report.differences(path.read_text("utf-8"), content, visible=not why)
+            sections = report.differences(committed[name], content, not why, lost)
             stale += [f"{name}: {f'section {title!r}' if title else 'the beginning'} is stale" for title in sections]
-        elif path.read_text("utf-8") != content and not (name == CHART and why):
+        elif committed[name] != content:
             stale.append(f"{name}: it is stale")
     for line in stale:
         print(line)
@@ -169,14 +182,14 @@ def check(root: Path) -> int:
     return 1 if stale else 0
 
 
-def unseen(rows: Sequence[Row], root: Path) -> str:
+def unseen(root: Path) -> str:
     """Why the history cannot be compared with the record; empty when it can."""
-    if not revisions.in_repository(root):
-        return "no git repository"
-    if revisions.is_shallow(root):
-        return "this clone is shallow"
-    lost = story.orphans(rows, root)
-    return f"the record has {len(lost)} states that no commit of the history has (a squash, a rebase)" if lost else ""
+    try:
+        if not revisions.in_repository(root):
+            return "no git repository"
+    except UserError as error:
+        return str(error)
+    return "this clone is shallow" if revisions.is_shallow(root) else ""
 
 
 def stale_record(rows: Sequence[Row], today: Today, root: Path) -> list[str]:

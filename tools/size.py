@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Sequence
 
 from common import revisions, sizes
-from common.errors import atomic_write, run_tool
+from common.errors import UserError, atomic_write, run_tool
 from common.models import Model, find_model
 from common.sizes import Change, Size
 from common.terminal import add_engines_option, add_model_options, argument_parser, markdown_table, paint, table
@@ -59,27 +59,34 @@ def parser() -> ArgumentParser:
 
 
 def main() -> int:
-    options = check(parser())
+    options = command_line(parser())
     model = find_model(options.model, options.tokenizer) if options.model else None
     if options.features:
         write(options, [asdict(price) | {"price": price.price} for price in sizes.price_list(options.engine, model)],
               ["engine", "feature", "with it", "without it", "price"])
         return 0
-    before = old_sizes(options, model) if options.diff_file or options.diff else None
+    before = old_sizes(options, model) if is_comparison(options) else None
     rows = sizes.measure(options.engine, model)
     over = any(row.over_budget for row in rows)
     if before is None:
         report(options, rows)
         return 1 if over else 0
     changes = sizes.compare(before, [(row.engine, row.model, row.bytes) for row in rows])
+    if options.fail_on_growth and all(change.delta is None for change in changes):
+        raise UserError(f"{options.diff_file or options.diff}: it has none of these engines for the model "
+                        f"{rows[0].model}, so growth cannot be told; compare with something that has")
     show_changes(options, changes)
     return 1 if over or options.fail_on_growth and any(change.grew for change in changes) else 0
 
 
-def check(parser: ArgumentParser) -> Namespace:
-    """The command line; combinations that mean nothing are refused."""
+def is_comparison(options: Namespace) -> bool:
+    return options.diff_file is not None or options.diff is not None
+
+
+def command_line(parser: ArgumentParser) -> Namespace:
+    """Its options; combinations that mean nothing are refused."""
     options = parser.parse_args()
-    comparing = bool(options.diff_file or options.diff)
+    comparing = is_comparison(options)
     if options.fail_on_growth and not comparing:
         parser.error("--fail-on-growth: growth since when? Give -d OLD.csv or --diff REV")
     if (comparing or options.features) and options.form in ("benchmark", "badge", "bloaty", "csv"):
@@ -97,7 +104,7 @@ def check(parser: ArgumentParser) -> Namespace:
 
 def old_sizes(options: Namespace, model: Model | None) -> list[tuple[str, str, int]]:
     """(engine, model, bytes) of the file or the commit to compare with."""
-    if options.diff_file:
+    if options.diff_file is not None:
         before = sizes.from_csv(options.diff_file)
     else:
         branch = revisions.is_branch(options.diff)
@@ -159,11 +166,12 @@ def write(options: Namespace, rows: Sequence[dict[str, object]], headers: Sequen
 
 
 def put(options: Namespace, text: str) -> None:
+    text = text.rstrip("\n") + "\n"
     if options.output is None:
-        print(text)
+        print(text, end="")
         return
     with atomic_write(options.output, "w") as file:
-        file.write(text.rstrip("\n") + "\n")
+        file.write(text)
 
 
 if __name__ == "__main__":

@@ -146,11 +146,12 @@ protected:
 %else
                 xor     eax, eax
 %endif
+; the walk @loop
                 mov     ecx, WALK_BYTES / 4 + 1
                 mov     edi, esp
                 rep stosd                       ; the walk must be zero
                 mov     SLOT, esp
-                mov     ebp, rows
+                mov     ebp, rows               ; @matmul
                 push    dword 0xb8000           ; where the next character goes: always on top of the stack @output
 %ifdef READ_ERROR
 ; the message @loading
@@ -215,16 +216,17 @@ token:
   %endif
 .free:
 %endif
-; the token's record @output
+; the token's record @embedding
 %ifdef LINE_BREAKS
-                xchg    edi, [esp]              ; the slot changes places with the screen
+                xchg    edi, [esp]              ; the slot changes places with the screen @output
 %endif
 %ifdef PROMPT
-                push    eax
+                push    eax                     ; @argmax
 %endif
                 imul    edx, edx, -(RECORD_BYTES / 4)
                 add     esi, edx                ; records stand where the classifier ends
                 lodsw                           ; from "two bytes early" to the record
+; its text @output
                 lodsd
                 xchg    eax, ecx                ; length of the text
                 jecxz   .halt                   ; BOS: the end @loop
@@ -288,9 +290,9 @@ token:
   %endif
 %endif
 %if TEXT_BYTES == 12
-                lodsd                           ; to the embedding - 4
+                lodsd                           ; to the embedding - 4 @embedding
 %elif TEXT_BYTES > 12
-                add     esi, TEXT_BYTES - 8
+                add     esi, TEXT_BYTES - 8     ; @embedding
 %endif
 ; on, or the end @loop
                 bt      SLOT, BIT

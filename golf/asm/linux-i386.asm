@@ -41,7 +41,7 @@ BASE            equ     0x200000
                 org     BASE
                 db      0x7f, "ELF", 1, 1, 1    ; e_ident: 32 bits, little-endian, version 1; 9 bytes are free:
 start:
-                mov     ebp, rows               ; @loop
+                mov     ebp, rows               ; @matmul
                 fld1                            ; the 1.0 for ever @swiglu
                 jmp     short set_stack         ; @loop
                 dw      2, 3                    ; e_type = executable, e_machine = 386
@@ -78,16 +78,17 @@ token:
                 SETC    VOCAB_SIZE              ; @matmul
                 call    ebp                     ; logits; edx = the slot of the best @matmul
                 sub     edx, edi                ; -4 * token, as the last slot is token 0 @argmax
-; the token's record @output
+; the token's record @embedding
                 imul    edx, edx, -(RECORD_BYTES / 4)
                 add     esi, edx                ; records stand where the classifier ends      (saves 4)
+; its text @output
                 lodsd                           ; length + 1
                 mov     ecx, esi                ; text
                 xchg    eax, edx
 %if TEXT_BYTES == 12
-                lodsd                           ; to the embedding - 4
+                lodsd                           ; to the embedding - 4 @embedding
 %elif TEXT_BYTES > 12
-                add     esi, TEXT_BYTES - 8
+                add     esi, TEXT_BYTES - 8     ; @embedding
 %endif
                 bt      esp, 16                 ; CF: seq_len passes are made @loop
 %if LENGTH_BIAS

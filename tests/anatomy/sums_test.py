@@ -144,9 +144,11 @@ class Marks(unittest.TestCase):
         (place,) = source.places
         self.assertEqual((place.text, place.comment, source.marks), ('db ";@rope"', "text", ("output",)))
 
-    def test_unknown_mark(self) -> None:
-        with self.assertRaisesRegex(UserError, "a.cpp:1: mark @atention: no operation, known are header, "):
-            self.source("// @atention\n")
+    def test_bad_marks(self) -> None:
+        for comment in ("@atention", "@Rope", "@ rope", "@rope @softmax"):
+            with self.subTest(comment=comment), \
+                    self.assertRaisesRegex(UserError, "a.cpp:1: '.*': a comment has one mark, .* known are header, "):
+                self.source(f"int a;  // {comment}\n")
 
     def test_reference_functions_exist(self) -> None:
         for name, operation in OPERATIONS.items():
@@ -175,6 +177,33 @@ class Defects(unittest.TestCase):
                                        lambda file: unmarked if file == engine.source else REAL(file)), \
                         self.assertRaisesRegex(UserError, "stands under a mark like @matmul"):
                     anatomy.explain(built)
+
+    def test_fills_are_explained_where_they_are_counted(self) -> None:
+        """`times` and `align` in the code are counted; those that make a disk image's sectors full are not."""
+        for engine in ENGINES:
+            if engine.family == "asm":
+                with self.subTest(engine=engine.name), tempfile.TemporaryDirectory() as folder:
+                    golf = Path(folder) / "golf"
+                    shutil.copytree(ROOT / "golf", golf)
+                    path = golf / "asm" / "transformer.inc"
+                    path.write_text(path.read_text().replace(
+                        "\nrows:\n", "\nrows:\n                times 3 nop\n                align 8\n"))
+                    with mock.patch.object(builds, "ROOT", Path(folder)), \
+                            mock.patch.object(anatomy, "ROOT", Path(folder)):
+                        REAL.cache_clear()
+                        anatomy._lines.cache_clear()
+                        built = builds.build(engine, self.model, self.folder / "filled")
+                        units = anatomy.explain(built)
+                    REAL.cache_clear()
+                    anatomy._lines.cache_clear()
+                    self.assertIn("times 3 nop", [unit.instruction for unit in units])
+
+    def test_without_marks_the_size_is_known(self) -> None:
+        built = builds.build(ENGINES[0], self.model, self.folder / "engines")
+        with mock.patch.object(anatomy, "explain", side_effect=UserError("no mark")):
+            size = sizes.size_of(built, True)
+        self.assertEqual((size.bytes, size.header, size.code, size.data), (built.counted, None, None, None))
+        self.assertIn(",,,,", sizes.to_csv([size]))
 
     def test_bytes_that_are_left_over(self) -> None:
         built = builds.build(ENGINES[0], self.model, self.folder / "engines")

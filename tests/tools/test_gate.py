@@ -82,10 +82,24 @@ class Gate(RepositoryTest):
         self.assertEqual(status, 1)
         self.assertIn("a is over its budget: 1000 bytes, allowed are 999", out)
 
+    def test_budgets_are_sizes_that_were_reached(self) -> None:
+        self.put(budget=1500, a=100, b=200)
+        self.commit("room")
+        status, out = self.gate()
+        self.assertEqual(status, 1)
+        self.assertIn("the budget of a was raised from 999 to 1500, but its size is 100", out)
+        self.put(budget=500, a=100, b=200)
+        self.commit("less room")
+        self.assertEqual(self.gate(base="HEAD~1")[0], 0)
+
+    def test_other_lines_about_size(self) -> None:
+        self.assertEqual(self.judge("change\n\nSize: the report got smaller\nsizes: 1", a=100, b=200)[0], 0)
+
     def test_does_not_build(self) -> None:
         status, out = self.judge("typo", a="oops", b=200)
         self.assertEqual(status, 1)
         self.assertIn("does not build: golf/asm: error: oops", out)
+        self.assertNotIn("no change", out)
         self.put(a=101, b=200)
         broken = self.git("rev-parse", "HEAD")
         self.commit("repaired, and larger than before")

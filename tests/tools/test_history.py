@@ -166,11 +166,13 @@ class Walk(HistoryTest):
         self.root = shallow
         status, said = self.check()
         self.assertEqual(status, 0, said)
-        self.assertIn("this clone is shallow: the story and its chart are not compared", said)
-        rows = record.read(self.root / history.RECORD)
-        status, out, err = self.history()
-        self.assertIn("the story begins where the clone begins", err)
-        self.assertEqual(record.read(self.root / history.RECORD), rows)
+        self.assertIn("this clone is shallow: the story is not compared", said)
+        before = self.files()
+        self.assertUserError("git fetch --unshallow", self.history)
+        self.assertEqual(self.files(), before)
+        path = self.root / report.CHART
+        path.write_text(path.read_text().replace("99", "98"))
+        self.assertStale(report.CHART)
 
     def test_no_repository(self) -> None:
         self.begin()
@@ -220,10 +222,52 @@ class Check(HistoryTest):
         status, said = self.check()
         self.assertEqual(status, 0, said)
         self.assertIn("no commit of the history has", said)
-        self.history()
-        self.assertNotIn(99, [row.bytes for row in record.read(self.root / history.RECORD)])
+        self.history()  # what was committed stays in the record
+        self.assertIn(99, [row.bytes for row in record.read(self.root / history.RECORD)])
         self.commit("report")
+        self.assertFresh()
+        self.history("--prune")
+        self.assertNotIn(99, [row.bytes for row in record.read(self.root / history.RECORD)])
+        self.commit("pruned")
         self.assertEqual(self.check(), (0, "fresh: the record, the report and its pictures\n"))
+
+    def test_a_lost_state_excuses_nothing_else(self) -> None:
+        self.begin()
+        self.change("second", a=99)
+        self.put(a=98)
+        self.history()
+        self.commit("third", "--amend")  # 99 is in the record, and no commit has it
+        status, said = self.check()
+        self.assertEqual(status, 0, said)
+        self.assertIn("no commit of the history has", said)
+        path = self.root / history.REPORT
+        text = path.read_text()
+        for old, new in (("100 (new)", "999 (new)"), ("99 (-1)", "97 (-3)")):
+            if old in text:
+                path.write_text(text.replace(old, new))
+                self.assertStale("The story")
+        path.write_text(text)
+        path = self.root / history.RECORD
+        path.write_text("".join(line for line in path.read_text().splitlines(True) if ",100," not in line))
+        self.assertStale("no row of commit")
+
+    def test_a_merge(self) -> None:
+        """In the middle of a merge the other branch's rows stay, and the report that is written then is right."""
+        self.begin()
+        self.git("checkout", "-q", "-b", "side")
+        self.change("side", a=100, b=50)
+        self.git("checkout", "-q", "main")
+        self.change("main", a=97)
+        self.git("merge", "-q", "side", check=False)
+        self.put(a=97, b=50)
+        self.history()
+        told = record.read(self.root / history.RECORD)
+        self.assertLessEqual({(97,), (97, 50), (100, 50), (100,)},
+                             {tuple(row.bytes for row in told if row.inputs == state) for state in
+                              {row.inputs for row in told}})
+        self.assertIn("side", self.report())
+        self.commit("merge")
+        self.assertFresh()
 
     def test_stale(self) -> None:
         self.begin()

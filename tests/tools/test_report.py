@@ -59,12 +59,11 @@ class Text(unittest.TestCase):
         self.assertIn("| `b`    | SERIAL  |     512 |        500 |   +12 |", text)
         self.assertIn("](golf/sizes/history.svg)", text)
         self.assertIn("](golf/sizes/anatomy.svg)", text)
-        self.assertIn("A note.", report.text(TODAY, [FIRST], "A note."))
 
 
 class Differences(unittest.TestCase):
     def differences(self, old: list[Change], new: list[Change], visible: bool = True) -> list[str]:
-        return report.differences(report.text(TODAY, old), report.text(TODAY, new), visible)
+        return report.differences(report.text(TODAY, old), report.text(TODAY, new), visible, [])
 
     def test_equal(self) -> None:
         self.assertEqual(self.differences([FIRST, SECOND], [FIRST, SECOND]), [])
@@ -93,9 +92,27 @@ class Differences(unittest.TestCase):
     def test_without_history(self) -> None:
         self.assertEqual(self.differences([FIRST, SECOND], [], visible=False), [])
         old, new = report.text(TODAY, [FIRST, SECOND]), report.text(TODAY, [])
-        self.assertEqual(report.differences(old.replace(" 901 |", " 902 |"), new, False), [report.TODAY])
+        self.assertEqual(report.differences(old.replace(" 901 |", " 902 |"), new, False, []), [report.TODAY])
         for title in ("Where the bytes go", "Price list", report.STORY):
-            self.assertEqual(report.differences(old.replace(f"## {title}\n", "## Else\n"), new, False), [title, "Else"])
+            self.assertEqual(report.differences(old.replace(f"## {title}\n", "## Else\n"), new, False, []),
+                             [title, "Else"])
+
+    def test_lost_states(self) -> None:
+        """Changes of states that no commit has may be told, but nothing else, and nothing may be missing."""
+        def stale(old: list[Change], new: list[Change], *lost: dict[str, int]) -> bool:
+            return report.STORY in report.differences(report.text(TODAY, old), report.text(TODAY, new), True, lost)
+        between = replace(SECOND, key="k", sizes={"a": 99})
+        squashed = replace(SECOND, before={})
+        self.assertFalse(stale([FIRST, between, SECOND], [FIRST, SECOND], {"a": 99}))
+        self.assertFalse(stale([FIRST, between, THIS], [squashed], {"a": 99}, {"a": 100}))
+        self.assertTrue(stale([FIRST, between, SECOND], [FIRST, SECOND], {"a": 97}))
+        self.assertTrue(stale([FIRST, between], [FIRST, SECOND], {"a": 99}))
+        self.assertTrue(stale([FIRST, SECOND, replace(between, sizes={"a": 96})], [FIRST, SECOND], {"a": 99}))
+
+    def test_sizes_of_the_story(self) -> None:
+        changes = [FIRST, SECOND, replace(SECOND, sizes={}, problem="x"), replace(SECOND, sizes={"b": 1})]
+        self.assertEqual(report.story_sizes(report.text(TODAY, changes)),
+                         [{"a": 100}, {"a": 98, "b": 512}, {}, {"b": 1}])
 
 
 if __name__ == "__main__":

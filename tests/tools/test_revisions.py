@@ -78,8 +78,40 @@ class History(RepositoryTest):
         self.assertEqual((found[1].body, found[1].date), ("A body\nSize: +1 a, x", "2020-01-01"))
         self.assertEqual(found[0].parents, ())
         self.assertEqual(len(found[1].parents), 1)
-        since = revisions.commits_that_touch("HEAD", found[0].hash, self.root)
-        self.assertEqual([commit.hash for commit in since], [found[1].hash])
+
+    def test_commits_of_merged_branches(self) -> None:
+        """Also those that a merge undid, and during a merge those of the other branch; but not the merge itself."""
+        self.put(a=100)
+        self.commit("first")
+        self.git("checkout", "-q", "-b", "side")
+        for size, subject in ((102, "there"), (100, "and back")):
+            self.put(a=size)
+            self.commit(subject)
+        self.git("checkout", "-q", "main")
+        self.git("merge", "-q", "--no-ff", "--no-commit", "side")
+        (self.root / "README.md").write_text("x")
+        expected = ["first", "there", "and back"]
+        self.assertEqual([commit.subject for commit in revisions.commits_that_touch(self.root)], expected)
+        self.commit("merge")
+        self.assertEqual([commit.subject for commit in revisions.commits_that_touch(self.root)], expected)
+
+    def test_new_files(self) -> None:
+        """Sources that git does not track yet decide sizes, an editor's files do not."""
+        self.put(a=100)
+        self.commit("first")
+        key = revisions.key_of_worktree(self.root)
+        (self.root / "golf" / "asm" / "a.asm.swp").write_text("x")
+        self.assertEqual(revisions.key_of_worktree(self.root), key)
+        (self.root / "golf" / "asm" / "b.inc").write_text("x")
+        self.assertNotEqual(revisions.key_of_worktree(self.root), key)
+
+    def test_resolve_without_a_repository(self) -> None:
+        self.assertUserError("no git repository.*git clone", revisions.resolve, "HEAD", self.folder)
+
+    def test_a_repository_that_git_refuses(self) -> None:
+        self.assertTrue(revisions.in_repository(self.root))
+        (self.root / ".git" / "HEAD").write_text("nonsense")
+        self.assertUserError("git config --global --add safe.directory", revisions.in_repository, self.root)
 
     def test_body_without_an_empty_line(self) -> None:
         self.put(a=100)

@@ -67,6 +67,10 @@ class Main(FolderTest):
         self.assertRegex(said, r"e +m +399 +400 +\+1 +▲ larger\n")
         self.assertEqual(self.run_main("-d", path, "--fail-on-growth", rows=[SIZE])[0], 1)
         self.assertEqual(self.run_main("-d", path, "--fail-on-growth", rows=[replace(SIZE, bytes=399)])[0], 0)
+        path.write_text("engine,model,bytes\ne,other,399\n")
+        self.assertUserError("none of these engines for the model m",
+                             lambda: self.run_main("-d", path, "--fail-on-growth", rows=[SIZE]))
+        path.write_text(f"engine,model,bytes\ne,m,{SIZE.bytes - 1}\n")
         # Over the budget is 1 also without growth.
         self.assertEqual(self.run_main("-d", path, rows=[replace(SIZE, bytes=399, headroom=-1)])[0], 1)
         (row,) = json.loads(self.run_main("-d", path, "--json", rows=[SIZE])[1])
@@ -89,7 +93,7 @@ class Main(FolderTest):
                 mock.patch.object(size.revisions, "measure", lambda rev: asked.append(rev) or []):
             for rev in ("main", "HEAD~1"):
                 with mock.patch.object(sys, "argv", ["size.py", "--diff", rev]):
-                    size.old_sizes(size.check(size.parser()), None)
+                    size.old_sizes(size.command_line(size.parser()), None)
         self.assertEqual(asked, ["base", "resolved HEAD~1"])
 
 
@@ -121,6 +125,10 @@ class Tool(FolderTest):
         self.assertEqual((result.returncode, result.stdout), (1, ""))
         self.assertRegex(result.stderr,
                          r"^llama512 size: error: engine 'none': not in golf/engines.json, known are .*\n$")
+        # An empty revision, as of a variable that is not set, is no wish for no comparison.
+        result = run_tool("size", "--diff", "")
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        self.assertIn("revision '': no such commit", result.stderr)
         result = run_tool("size", "-d", self.folder / "none.csv")
         self.assertEqual((result.returncode, result.stdout), (1, ""))
         self.assertRegex(result.stderr, r"^llama512 size: error: .*none.csv: cannot be read")

@@ -70,7 +70,9 @@ class Files(FolderTest):
 
     def test_bad_csv(self) -> None:
         path = self.folder / "old.csv"
-        for text, message in [("", "no column bytes, engine, model; `llama512 size -o"),
+        for text, message in [("", "no column bytes, engine, model; compare with a file that `llama512 size -o NEW.csv`"),
+                              ("engine,model,bytes\na,m,²\n", "line 2: bytes: '²' is no number"),
+                              ("engine,model,bytes\na,m,1\na,m,2\n", "line 3: a second row of a for m"),
                               ("engine,bytes\na,1\n", "no column model"),
                               ("engine,model,bytes\na,m,many\n", "line 2: bytes: 'many' is no number"),
                               ("engine,model,bytes\na,m\n", "line 2: bytes: None is no number"),
@@ -83,6 +85,11 @@ class Files(FolderTest):
             sizes.from_csv(path)
         with self.assertRaisesRegex(UserError, "cannot be read"):
             sizes.from_csv(self.folder / "none.csv")
+
+    def test_csv_of_a_spreadsheet(self) -> None:
+        path = self.folder / "sizes.csv"
+        path.write_bytes("\ufeffengine,model,bytes\r\ne,m,400\r\n".encode())
+        self.assertEqual(sizes.from_csv(path), [("e", "m", 400)])
 
     def test_benchmark(self) -> None:
         (entry,) = json.loads(sizes.to_benchmark([SIZE]))

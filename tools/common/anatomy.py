@@ -22,6 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Iterator, Sequence
 
+from common import builds
 from common.builds import Built
 from common.errors import UserError
 from common.models import ROOT
@@ -114,7 +115,7 @@ def _packed_padding(built: Built, program: bytes) -> list[Unit]:
 
 # --- Sources -----------------------------------------------------------------------------------------------------
 
-MARK = re.compile(r"(?<![`\"\w])@([a-z]+)\b")  # not in a quotation
+MARK = re.compile(r"(?<![`\"\w])@ ?([A-Za-z]+)\b")  # not in a quotation
 
 
 @dataclass(frozen=True)
@@ -137,10 +138,11 @@ def source(file: str) -> Source:
     headed = False  # whether the line before belongs to it
     for number, line in enumerate(path.read_text().splitlines(), 1):
         text, comment = _split(line, begin)
-        found = MARK.search(comment)
-        name = found[1] if found else None
-        if name is not None and name not in OPERATIONS:
-            raise UserError(f"{path}:{number}: mark @{name}: no operation, known are {', '.join(OPERATIONS)}")
+        found = MARK.findall(comment)
+        name = found[0] if found else None
+        if name is not None and (name not in OPERATIONS or len(found) > 1 or f"@{name}" not in comment):
+            raise UserError(f"{path}:{number}: {comment!r}: a comment has one mark, such as @rope; known are "
+                            f"{', '.join(OPERATIONS)}")
         words = _words(comment)
         if name and not text:
             region, heading, headed = name, words, True
@@ -184,9 +186,10 @@ def _unit(program: bytes, offset: int, size: int, code: bool, text: str, chain: 
 # --- NASM --------------------------------------------------------------------------------------------------------
 
 # Line number, address, bytes ("-" at the end: they go on in the next line), depth of macros, source text.
-LISTING = re.compile(r"^ *(\d+) (?:([0-9A-F]{8}) (\S+) *|  *)(?:<(\d+)>)?(.*)$")
+LISTING = re.compile(r"^ *(\d+) (?:([0-9A-F]{8}) (\S+(?: [0-9A-F]+h>)?) *|  *)(?:<(\d+)>)?(.*)$")
 DATA = re.compile(r"^(?:\w+:)?\s*(?:d[bwdq])\b")
-FILL = re.compile(r"^(?:\w+:)?\s*(?:times|align|incbin)\b")
+FILL = re.compile(r"^(?:\w+:)?\s*(?:times|align)\b")
+REPEAT = re.compile(r"([0-9A-F]+)<rep ([0-9A-F]+)h>")  # bytes, and how often
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ def _listing(path: Path) -> Iterator[ListingLine]:
         if not match:
             continue
         line, address, digits, depth, text = match.groups()
-        size = len(re.sub(r"[^0-9A-F]", "", digits)) // 2 if digits and "<" not in digits else 0
+        size = _size(digits or "")
         offset = int(address, 16) if address else None
         if pending and offset is not None:  # a line that goes on
             pending = ListingLine(pending.line, pending.depth, pending.offset, pending.size + size, pending.text)
@@ -214,6 +217,14 @@ def _listing(path: Path) -> Iterator[ListingLine]:
         if not (digits and digits.endswith("-")):
             yield pending
             pending = None
+
+
+def _size(digits: str) -> int:
+    """How many bytes a line of the listing shows; those of the packed model, `<bin …>`, are none of it."""
+    repeated = REPEAT.fullmatch(digits)
+    if repeated:
+        return len(repeated[1]) // 2 * int(repeated[2], 16)
+    return 0 if "<" in digits else len(re.sub(r"[^0-9A-F]", "", digits)) // 2
 
 
 def _squeeze(text: str) -> str:
@@ -225,19 +236,25 @@ def _nasm_units(built: Built, program: bytes) -> list[Unit]:
     main = built.engine.source
     files = [main, *sorted(str(path.relative_to(ROOT)) for path in (ROOT / main).parent.glob("*.inc"))]
     units: list[Unit] = []
+    fills: list[Unit] = []  # units that only fill
     stack: list[tuple[str, int]] = []  # the lines that the present one stands in, outermost first
     for row in _listing(built.files / "engine.lst"):
         place = _find(row, files[:1] if row.depth == 0 else files)
         del stack[row.depth:]
         if place is None:
-            if row.size and row.offset is not None and not FILL.match(row.text):
+            if row.size and row.offset is not None:
                 raise UserError(f"{built.files / 'engine.lst'}: line {row.line}: {row.text!r}: in none of "
                                 f"{', '.join(files)}; this is a defect of tools/common/anatomy.py")
             continue
         stack.append(place)
-        if row.size and row.offset is not None and not FILL.match(row.text):
+        if row.size and row.offset is not None:
             code = not DATA.match(row.text)
             units.append(_unit(program, row.offset, row.size, code, _instruction(stack), stack[::-1]))
+            fills += [units[-1]] * bool(FILL.match(row.text))
+    free = builds.padding(built.files)
+    while fills and 0 < len(fills[-1].data) <= free:  # a disk image's last fills: what its `padding` counts
+        free -= len(fills[-1].data)
+        units.remove(fills.pop())
     return units
 
 
@@ -269,14 +286,16 @@ def _instruction(stack: Sequence[tuple[str, int]]) -> str:
 
 # Fields of the two headers: name and bytes, WORD for those as wide as an address (System V ABI, chapters 4 and 5).
 WORD = 0
-ELF_HEADER = (("e_ident", 16), ("e_type", 2), ("e_machine", 2), ("e_version", 4), ("e_entry", WORD), ("e_phoff", WORD),
-              ("e_shoff", WORD), ("e_flags", 4), ("e_ehsize", 2), ("e_phentsize", 2), ("e_phnum", 2), ("e_shentsize", 2),
-              ("e_shnum", 2), ("e_shstrndx", 2))
+ELF_HEADER = (
+    ("EI_MAG", 4), ("EI_CLASS", 1), ("EI_DATA", 1), ("EI_VERSION", 1), ("EI_OSABI", 1), ("EI_ABIVERSION", 1), ("EI_PAD", 7),
+    ("e_type", 2), ("e_machine", 2), ("e_version", 4), ("e_entry", WORD), ("e_phoff", WORD), ("e_shoff", WORD),
+    ("e_flags", 4), ("e_ehsize", 2), ("e_phentsize", 2), ("e_phnum", 2), ("e_shentsize", 2), ("e_shnum", 2),
+    ("e_shstrndx", 2))
 PROGRAM_HEADER = {
-    32: (("p_type", 4), ("p_offset", 4), ("p_vaddr", 4), ("p_paddr", 4), ("p_filesz", 4), ("p_memsz", 4), ("p_flags", 4),
-         ("p_align", 4)),
-    64: (("p_type", 4), ("p_flags", 4), ("p_offset", 8), ("p_vaddr", 8), ("p_paddr", 8), ("p_filesz", 8), ("p_memsz", 8),
-         ("p_align", 8)),
+    32: (("p_type", 4), ("p_offset", 4), ("p_vaddr", 4), ("p_paddr", 4), ("p_filesz", 4), ("p_memsz", 4),
+         ("p_flags", 4), ("p_align", 4)),
+    64: (("p_type", 4), ("p_flags", 4), ("p_offset", 8), ("p_vaddr", 8), ("p_paddr", 8), ("p_filesz", 8),
+         ("p_memsz", 8), ("p_align", 8)),
 }
 STATEMENTS = {"BYTE": 1, "SHORT": 2, "LONG": 4, "QUAD": 8}
 

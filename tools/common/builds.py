@@ -257,13 +257,17 @@ def build(engine: Engine, model: Model, folder: Path | None = None, encoding: st
 
 def counted_bytes(program: Path, files: Path, spans: Sequence[layout.Span]) -> int:
     """All of the program but tensors and vocabulary; of a disk image, also without the padding of its sectors."""
-    total = program.stat().st_size - sum(span.bytes for span in spans if not span.counted)
+    return program.stat().st_size - sum(span.bytes for span in spans if not span.counted) - padding(files)
+
+
+def padding(files: Path) -> int:
+    """The free bytes of a disk image's sectors, by the source's symbol `padding`; other programs have none."""
     symbols = files / "engine.map"
     if not symbols.is_file():
-        return total
+        return 0
     found = re.search(r"^ *([0-9A-F]+) .*\bpadding$", symbols.read_text(), re.MULTILINE)
     assert found
-    return total - int(found[1], 16)
+    return int(found[1], 16)
 
 
 def input_hash(engine: Engine, encoding: str, compiler: str, flags: Sequence[str], data: Sequence[Path]) -> str:

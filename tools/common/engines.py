@@ -61,7 +61,10 @@ class Engine:
 
 @functools.cache
 def _table_file() -> dict:
-    return json.loads(TABLE.read_text())
+    try:
+        return json.loads(TABLE.read_text())
+    except ValueError as error:
+        raise UserError(f"{TABLE}: {error}: not JSON; repair it") from error
 
 
 def table() -> list[Engine]:
@@ -85,7 +88,7 @@ def find(name: str) -> Engine:
 
 def select(wanted: Sequence[str] | None) -> list[Engine]:
     """The engines of these names, or all when there are none."""
-    return [find(name) for name in wanted] if wanted else table()
+    return [find(name) for name in dict.fromkeys(wanted)] if wanted else table()
 
 
 @dataclass(frozen=True)

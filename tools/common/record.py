@@ -99,6 +99,9 @@ def read(path: Path) -> list[Row]:
         return parse(path.read_text("utf-8"), path)
     except FileNotFoundError:
         return []
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: {error}: no UTF-8; take the file from git, and run "
+                        "`tools/llama512 history`") from error
 
 
 def add(rows: Iterable[Row], new: Iterable[Row]) -> list[Row]:

@@ -2,7 +2,7 @@
 
     from common import report
     text = report.text(today, changes)
-    report.differences(committed, text, visible=True)        # the sections that are stale, none when it is fresh
+    report.differences(committed, text, visible=True, lost=[])   # the sections that are stale, none when it is fresh
 
 The report is part of the commit that it tells about, so it cannot know that commit's hash: a change that no commit of
 the history has is called "this commit". differences() accepts that, and that a rebase changes hashes, and nothing else.
@@ -42,8 +42,8 @@ class Today:
     prices: Sequence[Price]
 
 
-def text(today: Today, changes: Sequence[Change], note: str = "") -> str:
-    """The report. A note says what of the history is missing."""
+def text(today: Today, changes: Sequence[Change]) -> str:
+    """The report."""
     parts = [
         f"{HEADER}\n\n# Size report",
         f"For the shape of {today.shape}.\n"
@@ -52,8 +52,7 @@ def text(today: Today, changes: Sequence[Change], note: str = "") -> str:
         f"{DELTA} is what the last change of the story did. The last columns compare with the {TARGET} bytes of the "
         "original idea,\nwith " + " and with ".join(f"{name} ({size})" for name, size in PEERS.items())
         + f".\n\n{parts_table(today.sizes)}",
-        f"## {STORY}\n\n![Counted bytes of each engine, change by change]({CHART})\n\n"
-        + (f"{note}\n\n" if note else "") + story_table(changes),
+        f"## {STORY}\n\n![Counted bytes of each engine, change by change]({CHART})\n\n{story_table(changes)}",
         f"## Where the bytes go\n\n![Counted bytes of each engine by operation]({ANATOMY})\n\n"
         f"{anatomy_table(today)}\n\n"
         "`tools/llama512 anatomy` names the operation, the instruction and the source line of every byte.",
@@ -139,18 +138,22 @@ def price_table(prices: Sequence[Price]) -> str:
 
 # --- Is a committed report still right? ---------------------------------------------------------------------------
 
-def differences(committed: str, fresh: str, visible: bool) -> list[str]:
+def differences(committed: str, fresh: str, visible: bool, lost: Sequence[Mapping[str, int]]) -> list[str]:
     """The sections that differ beyond what they may; "" is what stands before the first one.
 
-    Visible: git's history is there and has every state of the record. Otherwise what needs it is not compared."""
+    Visible: git's history is there; otherwise what needs it is not compared. Lost are the sizes of states that the
+    record has and the history has not: the committed story may tell of them."""
     old, new = _sections(committed), _sections(fresh)
     stale = []
     for title in dict.fromkeys([*new, *old]):
-        if title == STORY and not visible and title in old:
-            continue
-        if title not in old or title not in new or not _equal(title, old[title], new[title], visible):
+        if title not in old or title not in new or not _equal(title, old[title], new[title], visible, lost):
             stale.append(title)
     return stale
+
+
+def story_sizes(document: str) -> list[dict[str, int]]:
+    """Counted bytes by engine of each change that a report tells of."""
+    return [_row_sizes(row, engines) for engines, row in _story_rows(_sections(document).get(STORY, []))]
 
 
 def _sections(document: str) -> dict[str, list[str]]:
@@ -164,12 +167,40 @@ def _sections(document: str) -> dict[str, list[str]]:
     return found
 
 
-def _equal(title: str, old: list[str], new: list[str], visible: bool) -> bool:
+def _equal(title: str, old: list[str], new: list[str], visible: bool, lost: Sequence[Mapping[str, int]]) -> bool:
     if title == STORY:
-        return _story_lines(old, old) == _story_lines(new, old)
-    if title == TODAY and not visible:
+        if not visible:
+            return True
+        return _tells(old, new, lost) if lost else _story_lines(old, old) == _story_lines(new, old)
+    if title == TODAY and (not visible or lost):
         return [_without_delta(line) for line in old] == [_without_delta(line) for line in new]
     return old == new
+
+
+def _tells(old: list[str], new: list[str], lost: Sequence[Mapping[str, int]]) -> bool:
+    """Whether a committed story has every change of the history in its order, and besides them only lost states."""
+    told = [_row_sizes(row, engines) for engines, row in _story_rows(old)]
+    for engines, row in _story_rows(new):
+        wanted = _row_sizes(row, engines)
+        while told and told[0] != wanted:
+            if told.pop(0) not in lost:
+                return False
+        if not told:
+            return False
+        told.pop(0)
+    return all(sizes in lost for sizes in told)
+
+
+def _story_rows(lines: list[str]) -> list[tuple[list[str], list[str]]]:
+    """Of each change in the story's table: the names of its engine columns, and its cells."""
+    rows = [row for row in map(cells, lines) if row and len(row) > SUBJECT]
+    engines = [cell.strip("`") for cell in rows[0][SUBJECT + 1:]] if rows else []
+    return [(engines, row) for row in rows if row[0].isdigit()]
+
+
+def _row_sizes(row: list[str], engines: list[str]) -> dict[str, int]:
+    return {engine: int(cell.split()[0]) for engine, cell in zip(engines, row[SUBJECT + 1:])
+            if cell and cell.split()[0].isdigit()}
 
 
 def cells(line: str) -> list[str] | None:

@@ -29,8 +29,11 @@ from common.errors import UserError, atomic_write
 from common.models import ROOT
 
 # What decides a size. Notes (*.md) in these folders do not.
-PATHS = ("golf/engines.json", "golf/asm", "golf/cpp", "tools/common/builds.py", "tools/common/layout.py")
+TABLE = "golf/engines.json"
+PATHS = (TABLE, "golf/asm", "golf/cpp", *(f"tools/common/{name}.py" for name in (
+    "builds", "checkpoint", "engines", "layout", "random_model", "tokenizer")))
 NOTES = ".md"
+SOURCES = (".asm", ".cpp", ".hpp", ".inc", ".json", ".ld", ".py")  # only these of new files
 
 KEY_DIGITS = 16  # of a key, where it is recorded
 
@@ -77,12 +80,29 @@ def git(root: Path, *arguments: str, check: bool = True) -> str:
 
 
 def in_repository(root: Path = ROOT) -> bool:
-    """Whether git knows the root as a repository's top folder. A tarball of the project is none."""
-    try:
-        top = git(root, "rev-parse", "--show-toplevel", check=False).rstrip("\n")
-    except UserError:
+    """Whether the root is a repository's top folder. A tarball of the project is none.
+
+    Raises UserError where there is one that git refuses to read, as when it belongs to another user."""
+    if not (root / ".git").exists():
         return False
-    return bool(top) and Path(top).resolve() == Path(root).resolve()
+    try:
+        git(root, "rev-parse", "--show-toplevel")
+    except UserError as error:
+        raise UserError(f"{root}: {error}; if the folder belongs to another user whom you trust: "
+                        f"git config --global --add safe.directory {root}") from error
+    return True
+
+
+def require_repository(root: Path = ROOT) -> None:
+    """Raises UserError where there is no history to look at."""
+    if not in_repository(root):
+        raise UserError(f"{root}: no git repository, so there are no earlier commits; get the project with `git clone`")
+
+
+def heads(root: Path = ROOT) -> list[str]:
+    """The commits that the next one will follow: HEAD, and during a merge the other branch."""
+    merging = git(root, "rev-parse", "--verify", "--quiet", "MERGE_HEAD", check=False).split()
+    return [resolve("HEAD", root), *merging]
 
 
 def is_shallow(root: Path = ROOT) -> bool:
@@ -94,6 +114,7 @@ def resolve(rev: str, root: Path = ROOT) -> str:
     """The commit's full hash."""
     found = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}", check=False).strip()
     if not found:
+        require_repository(root)
         way_out = ("this clone is shallow, get the rest with `git fetch --unshallow`" if is_shallow(root)
                    else "give a branch, a tag or a commit's hash that `git log` knows")
         raise UserError(f"revision {rev!r}: no such commit here; {way_out}")
@@ -117,8 +138,8 @@ def merge_base(rev: str, other: str = "HEAD", root: Path = ROOT) -> str:
 
 
 def commits(*arguments: str, root: Path = ROOT) -> list[Commit]:
-    """What `git log ARGUMENTS…` lists, oldest first and parents before children."""
-    text = git(root, "-c", "log.showSignature=false", "log", "--topo-order", "--reverse", "-z",
+    """What `git log ARGUMENTS…` lists: parents before children, otherwise by the author's date, which a rebase keeps."""
+    text = git(root, "-c", "log.showSignature=false", "log", "--author-date-order", "--reverse", "-z",
                "--date=short", "--format=%H%n%P%n%ad%n%s%n%B", *arguments)
     found = []
     for entry in text.split("\0"):
@@ -129,10 +150,11 @@ def commits(*arguments: str, root: Path = ROOT) -> list[Commit]:
     return found
 
 
-def commits_that_touch(rev: str = "HEAD", base: str | None = None, root: Path = ROOT) -> list[Commit]:
-    """The commits up to `rev` (from `base` on) that changed what decides a size, oldest first."""
-    span = resolve(rev, root) if base is None else f"{resolve(base, root)}..{resolve(rev, root)}"
-    return commits(span, "--", *PATHS, f":(exclude)*{NOTES}", root=root)
+def commits_that_touch(root: Path = ROOT) -> list[Commit]:
+    """The commits of the history that changed what decides a size, oldest first; those of merged branches, too."""
+    found = commits("--full-history", *heads(root), "--", *PATHS, f":(exclude)*{NOTES}", root=root)
+    return [commit for commit in found if len(commit.parents) < 2 or _key_of_commit(commit.hash, root) not in
+            [_key_of_commit(parent, root) for parent in commit.parents]]
 
 
 def file_at(rev: str, path: str, root: Path = ROOT) -> str | None:
@@ -161,9 +183,11 @@ def _key_of_commit(commit: str, root: Path) -> str:
 
 
 def key_of_worktree(root: Path = ROOT) -> str:
-    """The same of the files as they are now: tracked or not, but not ignored."""
-    names = git(root, "ls-files", "-c", "-o", "-z", "--exclude-standard", "--", *PATHS).split("\0")
-    return _key((name, _blob(root / name)) for name in set(names) if name and os.path.lexists(root / name))
+    """The same of the files as they are now: those that git tracks, and new sources that it does not ignore."""
+    names = set(git(root, "ls-files", "-c", "-z", "--", *PATHS).split("\0"))
+    new = git(root, "ls-files", "-o", "-z", "--exclude-standard", "--", *PATHS).split("\0")
+    names.update(name for name in new if name.endswith(SOURCES))
+    return _key((name, _blob(root / name)) for name in names if name and os.path.lexists(root / name))
 
 
 def _blob(path: Path) -> str:

@@ -13,6 +13,7 @@ import contextlib
 import csv
 import io
 import json
+import sys
 import tempfile
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -28,16 +29,16 @@ from common.models import Model
 
 @dataclass(frozen=True)
 class Size:
-    """An engine built for a model. All numbers are bytes; bytes = header + code + data."""
+    """An engine built for a model. All numbers are bytes; bytes = header + code + data, where these are known."""
 
     engine: str
     model: str
     bytes: int  # counted
     budget: int
     headroom: int
-    header: int
-    code: int
-    data: int
+    header: int | None
+    code: int | None
+    data: int | None
     packed: int  # the model as the engine reads it, not counted
     compiler: str  # or assembler
     searched_flags: bool  # whether flagsearch found the flags for this very compiler
@@ -73,10 +74,16 @@ def measure(names: Sequence[str] | None = None, model: Model | None = None) -> l
 
 
 def size_of(built: Built, shape_of_budget: bool) -> Size:
+    """What is counted does not depend on comments: without their marks only the kinds are not known."""
     engine = built.engine
-    return Size(engine.name, built.model, built.counted, engine.budget, engine.budget - built.counted,
-                **anatomy.bytes_by(anatomy.explain(built), "kind"), packed=built.packed, compiler=built.compiler,
-                searched_flags=built.searched, binding=shape_of_budget and built.compiler == engine.budget_compiler)
+    try:
+        kinds: dict[str, int | None] = {**anatomy.bytes_by(anatomy.explain(built), "kind")}
+    except UserError as error:
+        print(f"{engine.name}: header, code and data are not known: {error}", file=sys.stderr)
+        kinds = dict.fromkeys(anatomy.KINDS)
+    return Size(engine.name, built.model, built.counted, engine.budget, engine.budget - built.counted, **kinds,
+                packed=built.packed, compiler=built.compiler, searched_flags=built.searched,
+                binding=shape_of_budget and built.compiler == engine.budget_compiler)
 
 
 @dataclass(frozen=True)
@@ -180,17 +187,23 @@ def from_csv(path: Path) -> list[tuple[str, str, int]]:
     """(engine, model, bytes) of each row. Other columns may be there or not."""
     rows = []
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             missing = {"engine", "model", "bytes"} - set(reader.fieldnames or [])
             if missing:
-                raise UserError(f"{path}: no column {', '.join(sorted(missing))}; `llama512 size -o {path}` writes "
-                                "such a file")
+                raise UserError(f"{path}: no column {', '.join(sorted(missing))}; compare with a file that "
+                                "`llama512 size -o NEW.csv` wrote")
             for row in reader:
-                if not (row["bytes"] or "").isdigit():
+                size = row["bytes"] or ""
+                if not (size.isascii() and size.isdigit()):
                     raise UserError(f"{path}: line {reader.line_num}: bytes: {row['bytes']!r} is no number")
-                rows.append((row["engine"], row["model"], int(row["bytes"])))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+                if any(row["engine"] == engine and row["model"] == model for engine, model, _ in rows):
+                    raise UserError(f"{path}: line {reader.line_num}: a second row of {row['engine']} for "
+                                    f"{row['model']}; keep one")
+                rows.append((row["engine"], row["model"], int(size)))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
     return rows
 

@@ -97,7 +97,7 @@ def unmeasured(rows: Sequence[Row], toolchains: Mapping[str, str], root: Path = 
     missing: dict[str, Commit] = {}
     for commit in revisions.commits_that_touch(root=root):
         key = _state(commit.hash, root)
-        if not is_measured(rows, key, revisions.file_at(commit.hash, revisions.PATHS[0], root), toolchains, retry):
+        if not is_measured(rows, key, revisions.file_at(commit.hash, revisions.TABLE, root), toolchains, retry):
             missing.setdefault(key, commit)
     return list(missing.values())
 
@@ -116,7 +116,7 @@ def is_measured(rows: Sequence[Row], key: str, engines: str | None, toolchains: 
 
 
 def orphans(rows: Iterable[Row], root: Path = ROOT) -> set[str]:
-    """States in the record that neither the history nor the working tree has: of an experiment, a squash, a rebase."""
+    """States in the record that neither the history nor the working tree has: of an amended commit, a squash."""
     known = {_state(commit.hash, root) for commit in revisions.commits_that_touch(root=root)}
     known |= {_state("HEAD", root), revisions.key_of_worktree(root)[:KEY_DIGITS]}
     return {row.inputs for row in rows} - known
@@ -127,6 +127,6 @@ def _state(commit: str, root: Path) -> str:
 
 
 def _first_parents(root: Path) -> dict[str, str | None]:
-    """Every commit of HEAD's history, and its first parent."""
-    lines = revisions.git(root, "rev-list", "--parents", "HEAD").splitlines()
+    """Every commit of the history, and its first parent."""
+    lines = revisions.git(root, "rev-list", "--parents", *revisions.heads(root)).splitlines()
     return {words[0]: words[1] if len(words) > 1 else None for words in map(str.split, lines)}

@@ -25,7 +25,9 @@
 %include "config.inc"
 %define ADVANCE lodsw
 %define EPS     [ebp + eps - rows]
-%define FAST
+%ifndef NO_FAST                         ; for the price list
+  %define FAST
+%endif
 %include "transformer.inc"
 
 %ifdef LINE_BREAKS

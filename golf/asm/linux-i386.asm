@@ -15,7 +15,9 @@
 %include "config.inc"
 %define ADVANCE lodsd
 %define EPS     [eps]
-%define CPU686
+%ifndef NO_CPU686                       ; for the price list
+  %define CPU686
+%endif
 ; The keys of position -1 must be below esp, which sinks by 4 bytes a token (see .again):
 %define GAP     (DIM + 2 * HIDDEN_DIM + VOCAB_SIZE)
 %if GAP < SEQ_LEN + 32

@@ -33,6 +33,7 @@ class Engine:
     budget: int
     budget_compiler: str
     features: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
     screen: str = ""  # a boot engine: how text is on the screen, "cells" or "lines"
 
     @property
@@ -69,7 +70,7 @@ def _table_file() -> dict:
 
 def table() -> list[Engine]:
     """All engines, in the table's order."""
-    lists = ("encodings", "features")
+    lists = ("encodings", "features", "choices")
     return [Engine(**{name: tuple(value) if name in lists else value for name, value in row.items()})
             for row in _table_file()["engines"]]
 

@@ -101,7 +101,7 @@ class Price:
 
 
 def price_list(names: Sequence[str] | None = None, model: Model | None = None) -> list[Price]:
-    """Every feature, a prompt, and every encoding of the weights besides the default one."""
+    """Every feature and choice, a prompt, and every encoding of the weights besides the default one."""
     prices = []
     with tempfile.TemporaryDirectory(prefix="llama512-") as temporary:
         folder = Path(temporary)
@@ -117,6 +117,9 @@ def price_list(names: Sequence[str] | None = None, model: Model | None = None) -
             for feature in engine.features:
                 rest = tuple(other for other in engine.features if other != feature)
                 prices.append(Price(engine.name, feature, full, counted(replace(engine, features=rest))))
+            for choice in engine.choices:
+                rest = (*engine.features, f"NO_{choice}")
+                prices.append(Price(engine.name, choice, full, counted(replace(engine, features=rest))))
             if engine.takes_prompt:  # for which the message of READ_ERROR may have to make room
                 rest = tuple(feature for feature in engine.features if feature != "READ_ERROR")
                 prices.append(Price(engine.name, "PROMPT of one token", *(

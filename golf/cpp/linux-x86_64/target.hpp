@@ -23,12 +23,13 @@ INLINE constexpr address arena_at(long index_) { return 0x80000000 + 4 * index_;
 INLINE bool in_arena() { return a < 0; }
 INLINE bool at_end() { return where(r) >= arena_at((seq_len + 1) * stride); }
 
-// write(1, text, length): the length is at w, the text behind it, and w is where the system call wants the text.
+// write(1, text, length): the length is at w, the text behind it, and w is where the system call wants the text. The call's
+// number is that of the standard output, too (-1).
 INLINE void write_piece() {
   asm volatile("lodsl" : "+r"(w), "+r"(a));
   b = a;
   a = count<1>(a);
-  asm volatile("push %%rdi; push $1; pop %%rdi; syscall; pop %%rdi"
+  asm volatile("push %%rdi; mov %%eax, %%edi; syscall; pop %%rdi"
                : "+r"(a), "+r"(j) : "r"(b), "r"(w) : "r11", "memory");
 }
 

@@ -20,18 +20,15 @@ examples:
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 
-from common import builds, engines, sizes
+from common import sizes
 from common.anatomy import OPERATIONS, Unit, bytes_by, explain
 from common.anatomy_bars import bars_svg
 from common.anatomy_page import page
 from common.errors import atomic_write, run_tool
 from common.models import find_model
-from common.terminal import Progress, add_engines_option, add_model_options, argument_parser, markdown_table, table
-
-Anatomies = dict[str, list[Unit]]  # by engine
+from common.terminal import add_engines_option, add_model_options, argument_parser, markdown_table, table
 
 
 def main() -> int:
@@ -50,14 +47,17 @@ def main() -> int:
     if options.tokenizer and not options.model:
         parser.error("--tokenizer is for --model")
 
-    model, anatomies = explain_all(options.engine, options.model, options.tokenizer)
+    model = find_model(options.model, options.tokenizer) if options.model else None
+    with sizes.built_engines(options.engine, model) as results:
+        anatomies = {built.engine.name: explain(built) for built in results}
+        name = results[0].model
     columns = {engine: bytes_by(units, "operation") for engine, units in anatomies.items()}
     if options.svg:
         with atomic_write(options.svg, "w") as file:
             file.write(bars_svg(columns))
     if options.html:
         with atomic_write(options.html, "w") as file:
-            file.write(page(model, anatomies))
+            file.write(page(name, anatomies))
     if options.json:
         print(json.dumps([to_json(engine, units) for engine, units in anatomies.items()], indent=1))
     elif options.units:
@@ -65,19 +65,6 @@ def main() -> int:
     elif options.markdown or not (options.svg or options.html):
         print(summary(columns, options.markdown))
     return 0
-
-
-def explain_all(names: list[str] | None, name: str | None, tokenizer: str | None) -> tuple[str, Anatomies]:
-    """The model's name, and the units of every engine that is wanted, built for it."""
-    wanted = list(dict.fromkeys(engines.select(names)))
-    anatomies = {}
-    with tempfile.TemporaryDirectory() as temporary, Progress("anatomy", len(wanted), "engines") as progress:
-        folder = Path(temporary)
-        model = find_model(name, tokenizer) if name else sizes.budget_model(folder)
-        for engine in wanted:
-            anatomies[engine.name] = explain(builds.build(engine, model, folder / "engines"))
-            progress.add()
-    return model.name, anatomies
 
 
 def summary(columns: dict[str, dict[str, int]], markdown: bool) -> str:

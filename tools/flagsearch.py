@@ -292,8 +292,7 @@ def main() -> None:
         return
     with atomic_write(engine.flagset, "w") as file:
         json.dump({"about": "Written by `llama512 flagsearch`: do not edit.", "compiler": compiler,
-                   "counted": state.best_size, "seed": options.seed, "rounds": state.rounds, "flags": flags},
-                  file, indent=1)
+                   "seed": options.seed, "rounds": state.rounds, "flags": flags}, file, indent=1)
         file.write("\n")
     print(f"{engine.flagset}: written")
 

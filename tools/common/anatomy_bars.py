@@ -12,9 +12,8 @@ from __future__ import annotations
 from xml.sax.saxutils import escape
 
 from common.anatomy import OPERATIONS
-from common.anatomy_style import DARK, LIGHT, STYLES, TILE, Theme
+from common.anatomy_style import DARK, LIGHT, PICTURE_STYLE, SECTOR, STYLES, TILE, Theme, picture_theme
 
-SECTOR = 512
 WIDTH = 960
 LEFT, RIGHT, TOP = 156, 44, 48         # for the names, for the sums, for the title and the scale
 BAR, STRIP, ROW = 42, TILE, 60         # a bar, the pattern at its foot, from bar to bar; multiples of TILE
@@ -60,14 +59,11 @@ def style() -> str:
     """Colours for light mode, and again for dark mode."""
     def colours(theme: Theme, dark: bool) -> str:
         return "".join([
-            f".ground{{fill:{theme.ground}}}text{{fill:{theme.ink}}}.quiet{{fill:{theme.quiet}}}"
-            f".gap{{stroke:{theme.ground}}}.tick{{stroke:{theme.line}}}.limit{{stroke:{theme.ink}}}",
+            f"{picture_theme(theme)}.gap{{stroke:{theme.ground}}}",
             *(f".o-{name}{{fill:{look.dark if dark else look.light}}}"
               f".m-{name}{{fill:{look.dark_mark if dark else look.light_mark}}}" for name, look in STYLES.items())])
-    return ("text{font:13px system-ui,-apple-system,'Segoe UI',Roboto,'Liberation Sans',sans-serif}"
-            ".heading{font-size:17px;font-weight:600}.name,.sum{font-weight:600}.code{font-size:11px;font-weight:600}"
-            f".small,.quiet{{font-size:11px}}.middle{{text-anchor:middle}}.end{{text-anchor:end}}"
-            f".gap{{fill:none;stroke-width:1.5}}.limit{{stroke-width:1.5;stroke-dasharray:5 4}}{colours(LIGHT, False)}"
+    return (f"{PICTURE_STYLE}.name,.sum{{font-weight:600}}.code{{font-size:11px;font-weight:600}}"
+            f".gap{{fill:none;stroke-width:1.5}}{colours(LIGHT, False)}"
             f"@media (prefers-color-scheme:dark){{{colours(DARK, True)}}}")
 
 

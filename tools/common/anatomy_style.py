@@ -1,4 +1,4 @@
-"""How the operations look: a short code, a pattern and colours, the same in the page and in the bars.
+"""How the operations look (short code, pattern, colours: the same in the page and in the bars), and the pictures' text.
 
     from common.anatomy_style import DARK, LIGHT, STYLES, contrast
     STYLES["matmul"].code                                   # "MM"
@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 TILE = 6  # side of a pattern's tile
+SECTOR = 512  # bytes: the line in every picture
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,18 @@ STYLES = {
     "output": Style("OU", "M0 0h3v3H0zM3 3h3v3H3z", "#e6d1ff", "#46345d", "#855eb5", "#c19df2"),
     "loop": Style("LO", "M0 4.5h6V6H0z", "#f0e6dc", "#332d25", "#807262", "#bdae9f"),
 }
+
+
+# The text of the SVG pictures, and their line at one sector.
+PICTURE_STYLE = ("text{font:13px system-ui,-apple-system,'Segoe UI',Roboto,'Liberation Sans',sans-serif}"
+                 ".heading{font-size:17px;font-weight:600}.small,.quiet{font-size:11px}"
+                 ".middle{text-anchor:middle}.end{text-anchor:end}.limit{stroke-width:1.5;stroke-dasharray:5 4}")
+
+
+def picture_theme(theme: Theme) -> str:
+    """The colours that go with it."""
+    return (f".ground{{fill:{theme.ground}}}text{{fill:{theme.ink}}}.quiet{{fill:{theme.quiet}}}"
+            f".tick{{stroke:{theme.line}}}.limit{{stroke:{theme.ink}}}")
 
 
 def contrast(first: str, second: str) -> float:

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from typing import Mapping, Sequence
 from xml.sax.saxutils import escape
 
-from common.anatomy_style import DARK, LIGHT, Theme
+from common.anatomy_style import DARK, LIGHT, PICTURE_STYLE, SECTOR, Theme, picture_theme
 
-SECTOR = 512
 WIDTH, HEIGHT = 960, 420
 LEFT, RIGHT, TOP, BOTTOM = 60, 200, 64, 52  # around the plot: scale, names of the lines, title, numbers of the changes
 LABEL_STEP = 18                             # from name to name, at the least
@@ -188,18 +187,13 @@ def style(count: int) -> str:
     """Colours for light mode, and again for dark mode."""
     def colours(theme: Theme, dark: bool) -> str:
         return "".join([
-            f".ground{{fill:{theme.ground}}}text{{fill:{theme.ink}}}.quiet{{fill:{theme.quiet}}}"
-            f".tick{{stroke:{theme.line}}}.limit{{stroke:{theme.ink}}}.lead{{stroke:{theme.quiet}}}"
-            f".halo{{stroke:{theme.ground}}}",
+            f"{picture_theme(theme)}.lead{{stroke:{theme.quiet}}}.halo{{stroke:{theme.ground}}}",
             *(f".l{place}{{stroke:{COLOURS[place % len(COLOURS)][dark]}}}"
               f".m{place}{{fill:{COLOURS[place % len(COLOURS)][dark]};stroke:{theme.ground}}}"
               for place in range(count))])
     dashes = "".join(f".l{place}{{fill:none;stroke-width:2;stroke-linejoin:round"
                      + (f";stroke-dasharray:{dash}" if (dash := DASHES[place % len(DASHES)]) else "")
                      + f"}}.m{place}{{stroke-width:1}}" for place in range(count))
-    return ("text{font:13px system-ui,-apple-system,'Segoe UI',Roboto,'Liberation Sans',sans-serif}"
-            ".heading{font-size:17px;font-weight:600}.strong{font-weight:600}.small,.quiet{font-size:11px}"
-            ".middle{text-anchor:middle}.end{text-anchor:end}"
-            ".halo{paint-order:stroke;stroke-width:4;stroke-linejoin:round}.tick,.lead{fill:none}"
-            f".limit{{stroke-width:1.5;stroke-dasharray:5 4}}{dashes}{colours(LIGHT, False)}"
+    return (f"{PICTURE_STYLE}.strong{{font-weight:600}}.tick,.lead{{fill:none}}"
+            f".halo{{paint-order:stroke;stroke-width:4;stroke-linejoin:round}}{dashes}{colours(LIGHT, False)}"
             f"@media (prefers-color-scheme:dark){{{colours(DARK, True)}}}")

@@ -14,6 +14,7 @@ examples:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import sys
 import tempfile
@@ -63,8 +64,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="llama512-") as folder:
         serial = Path(folder) / "com1"
         before = machine.firmware_screen(options.cpu, options.memory, options.disk)
-        with Machine(image, options.cpu, options.memory, options.disk, serial=serial, window=options.window) as pc:
-            stream = open_stream(engine, pc, serial, before)
+        with (Machine(image, options.cpu, options.memory, options.disk, serial=serial, window=options.window) as pc,
+              contextlib.closing(open_stream(engine, pc, serial, before)) as stream):
             pc.wait_until_stopped(math.inf, stream.look_patiently)
             stream.finish()
             if options.screenshot:
@@ -95,7 +96,8 @@ def find_engine(name: str | None) -> Engine:
 
 def check_image(path: Path) -> Path:
     """An image that a BIOS would boot."""
-    sector = path.open("rb").read(machine.SECTOR)
+    with path.open("rb") as file:
+        sector = file.read(machine.SECTOR)
     if sector[510:] != b"\x55\xAA":
         raise UserError(f"{path}: signature: bytes 510 and 511 are {sector[510:].hex(' ') or 'missing'}, not 55 aa; "
                         "this is no image of a boot engine")
@@ -108,12 +110,9 @@ def capture(built: Built, show: bool) -> tuple[bytes, float]:
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="llama512-") as folder:
         serial = Path(folder) / "com1"
-        with Machine(built.program, CPU, MEMORY, DISK, serial=serial) as pc:
-            stream = open_stream(built.engine, pc, serial, before, show)
-            try:
-                pc.wait_until_stopped(math.inf, stream.look_patiently)
-            finally:
-                stream.close()
+        with (Machine(built.program, CPU, MEMORY, DISK, serial=serial) as pc,
+              contextlib.closing(open_stream(built.engine, pc, serial, before, show)) as stream):
+            pc.wait_until_stopped(math.inf, stream.look_patiently)
             return bytes(stream.text), time.monotonic() - start
 
 
@@ -185,7 +184,6 @@ class SerialStream(Stream):
         self.file.close()
 
     def finish(self) -> None:
-        self.close()
         if not self.text:  # a message that only the screen has
             raise UserError(f"no story; the screen shows {screen.rows(self.pc.text_memory()).decode('cp437')!r}")
         write(b"\n")

@@ -127,7 +127,7 @@ class State:
     @staticmethod
     def load(path: Path) -> State | None:
         try:
-            facts = json.loads(path.read_text())
+            facts = json.loads(path.read_text("utf-8"))
             for name in ("current", "best"):
                 facts[name] = {int(knob): position for knob, position in facts[name].items()}
             return State(**facts)

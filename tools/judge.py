@@ -88,7 +88,8 @@ class Teller:
         command = [self.program, "-m", file or self.model.checkpoint, "--tokenizer", self.model.tokenizer, "--tokens",
                    "--quiet", *arguments]
         try:
-            result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+            result = subprocess.run(list(map(str, command)), capture_output=True, encoding="utf-8", errors="replace",
+                                    check=False)
         except OSError as error:
             raise UserError(f"{self.program}: cannot run it: {error.strerror}") from error
         if result.returncode:

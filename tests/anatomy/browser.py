@@ -48,7 +48,7 @@ class Browser:
         self.profile = tempfile.TemporaryDirectory(prefix="llama512-chromium-", ignore_cleanup_errors=True)
         self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback: no proxy
         self.driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                       text=True)
+                                       encoding="utf-8")
         self.session = ""
         try:
             self.base = f"http://127.0.0.1:{self._port()}"

@@ -47,7 +47,7 @@ TEXTS = """
 
 def llama512(*arguments: object, ok: tuple[int, ...] = (0,)) -> str:
     """What a tool prints."""
-    result = subprocess.run([sys.executable, "-B", ROOT / "tools" / "llama512", *map(str, arguments)], text=True,
+    result = subprocess.run([sys.executable, "-B", ROOT / "tools" / "llama512", *map(str, arguments)], encoding="utf-8",
                             capture_output=True, env={**os.environ, "NO_COLOR": "1"})
     if result.returncode not in ok:
         raise AssertionError(f"llama512 {arguments[0]} failed: {result.stderr}")

@@ -46,7 +46,7 @@ class Anatomy(unittest.TestCase):
         """All that holds for every engine and model."""
         units = anatomy.explain(built)
         program = built.program.read_bytes()
-        manifest = json.loads((built.files / "manifest.json").read_text())
+        manifest = json.loads((built.files / "manifest.json").read_text("utf-8"))
         explained: set[int] = set()
         for unit in units:
             self.assertEqual(program[unit.offset:unit.offset + len(unit.data)], unit.data)
@@ -77,7 +77,7 @@ class Anatomy(unittest.TestCase):
                 self.assertEqual([name for name in NEEDED if not found[name]], [])
                 for unit in units:
                     for place in unit.places:
-                        line = (ROOT / place.file).read_text().splitlines()[place.line - 1]
+                        line = (ROOT / place.file).read_text("utf-8").splitlines()[place.line - 1]
                         self.assertIn(place.text, line)
 
     def test_encodings(self) -> None:
@@ -120,7 +120,7 @@ class Anatomy(unittest.TestCase):
 class Marks(unittest.TestCase):
     def source(self, text: str, name: str = "a.cpp") -> anatomy.Source:
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / name).write_text(text)
+            (Path(folder) / name).write_text(text, "utf-8")
             with mock.patch.object(anatomy, "ROOT", Path(folder)):
                 anatomy.source.cache_clear()
                 try:
@@ -155,7 +155,7 @@ class Marks(unittest.TestCase):
             for place in operation.reference:
                 file, _, function = place.partition(":")
                 with self.subTest(operation=name, function=function):
-                    self.assertRegex((ROOT / file).read_text(), rf"(?m)^[\w:<>&\[\] ]*{re.escape(function)}\(")
+                    self.assertRegex((ROOT / file).read_text("utf-8"), rf"(?m)^[\w:<>&\[\] ]*{re.escape(function)}\(")
 
 
 class Defects(unittest.TestCase):
@@ -186,8 +186,8 @@ class Defects(unittest.TestCase):
                     golf = Path(folder) / "golf"
                     shutil.copytree(ROOT / "golf", golf)
                     path = golf / "asm" / "transformer.inc"
-                    path.write_text(path.read_text().replace(
-                        "\nrows:\n", "\nrows:\n                times 3 nop\n                align 8\n"))
+                    path.write_text(path.read_text("utf-8").replace(
+                        "\nrows:\n", "\nrows:\n                times 3 nop\n                align 8\n"), "utf-8")
                     with mock.patch.object(builds, "ROOT", Path(folder)), \
                             mock.patch.object(anatomy, "ROOT", Path(folder)):
                         REAL.cache_clear()

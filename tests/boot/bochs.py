@@ -80,7 +80,7 @@ def run(image: Path, folder: Path, cpu: str = "bx_generic", memory: int = 32, ti
     disk = on_disk(image, files["disk"])
     files["rc"].write_text(CONFIGURATION.format(
         memory=memory, cpu=cpu, bios=BIOS, vga_bios=vga_bios, disk=disk, log=files["log"],
-        cylinders=disk.stat().st_size // CYLINDER))
+        cylinders=disk.stat().st_size // CYLINDER), "utf-8")
     with files["out"].open("wb") as out:
         process = subprocess.Popen(
             [program, "-q", "-f", str(files["rc"])], stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT,
@@ -88,7 +88,7 @@ def run(image: Path, folder: Path, cpu: str = "bx_generic", memory: int = 32, ti
     assert process.stdin
 
     def said(name: str) -> str:
-        return files[name].read_text(errors="replace") if files[name].is_file() else ""
+        return files[name].read_text("utf-8", errors="replace") if files[name].is_file() else ""
 
     deadline = time.monotonic() + timeout
 

@@ -51,7 +51,7 @@ class Bochs(BootTest):
 
     def assemble(self, code: str) -> Path:
         source, image = self.folder / "planted.asm", self.folder / "planted.img"
-        source.write_text(f"bits 16\norg 0x7c00\n{code}\ntimes 510-($-$$) db 0\ndw 0xaa55\n")
+        source.write_text(f"bits 16\norg 0x7c00\n{code}\ntimes 510-($-$$) db 0\ndw 0xaa55\n", "utf-8")
         subprocess.run(["nasm", "-f", "bin", "-o", image, source], check=True)
         return image
 

@@ -101,7 +101,7 @@ class Disk(BootTest):
     def test_garbage_forever_is_noticed(self) -> None:
         source, image = self.folder / "planted.asm", self.folder / "planted.img"
         source.write_text("bits 16\norg 0x7c00\nmov ax, 0xb800\nmov es, ax\nagain: stosw\nadd ax, cx\ninc cx\n"
-                          "jmp again\ntimes 510-($-$$) db 0\ndw 0xaa55\n")
+                          "jmp again\ntimes 510-($-$$) db 0\ndw 0xaa55\n", "utf-8")
         subprocess.run(["nasm", "-f", "bin", "-o", image, source], check=True)
         self.assertFalse(rest(image, timeout=6).quiet)
 

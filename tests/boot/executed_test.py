@@ -67,7 +67,7 @@ class Executed(BootTest):
         return ["-d", "in_asm", "-D", str(self.folder / "log")]
 
     def trace(self) -> Instructions:
-        return rules.executed((self.folder / "log").read_text())
+        return rules.executed((self.folder / "log").read_text("utf-8"))
 
     def check(self, sample: images.Sample, **machine: object) -> None:
         run = boot(sample, extra=self.trace_options(), **machine)
@@ -126,7 +126,7 @@ class Executed(BootTest):
             db 0x90, 0xfa, 0xf4
             times 509 db 0
             dw end - 0x7c00 + 2
-        """)
+        """, "utf-8")
         subprocess.run(["nasm", "-f", "bin", "-o", image, source], check=True)
         data = image.read_bytes()
         with Machine(image, extra=self.trace_options()) as pc:

@@ -185,4 +185,4 @@ def garbage(path: Path, memory: int) -> Path:
 
 
 def manifest(sample: Sample) -> dict[str, Any]:
-    return json.loads((sample.built.files / "manifest.json").read_text())
+    return json.loads((sample.built.files / "manifest.json").read_text("utf-8"))

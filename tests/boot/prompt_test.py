@@ -39,7 +39,7 @@ class Prompt(unittest.TestCase):
 
     def reference(self, effective: Model, *prompt: str) -> bytes:
         result = subprocess.run([matching.reference_program(), "-m", effective.checkpoint, "--tokens", "--quiet",
-                                 *prompt], capture_output=True, text=True, check=True)
+                                 *prompt], capture_output=True, encoding="utf-8", check=True)
         return b"".join(printed(self.vocabulary.pieces[int(line)]) for line in result.stdout.split()[1:])
 
     def test_story_begins_with_the_prompt(self) -> None:

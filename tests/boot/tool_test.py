@@ -95,7 +95,7 @@ class Tool(BootTest):
             gdt: dq 0, 0xcf9b000000ffff, 0xcf93000000ffff
             times 510-($-$$) db 0
             dw 0xaa55
-        """)
+        """, "utf-8")
         subprocess.run(["nasm", "-f", "bin", "-o", image, source], check=True)
         cells = [engine.name for engine in images.ENGINES if screen.style(engine) == screen.CELLS]
         result = self.run_tool("--engine", cells[0], "--image", image)

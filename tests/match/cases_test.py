@@ -188,7 +188,7 @@ class ComparisonCanFail(FolderTest):
     def check_stub(self, program: str) -> str:
         """What random_test says about a program that is not the engine."""
         path = self.folder / "stub"
-        path.write_text(f"#!/bin/sh\n{program}\n")
+        path.write_text(f"#!/bin/sh\n{program}\n", "utf-8")
         path.chmod(0o755)
         with mock.patch.object(matching, "native_command", lambda built: [str(path)]), \
                 contextlib.redirect_stdout(io.StringIO()):

@@ -43,7 +43,7 @@ def trace(program: Path) -> tuple[subprocess.CompletedProcess[bytes], list[tuple
         log = Path(folder) / "log"
         result = subprocess.run([*ENGINE.runner(), "-d", "in_asm", "-D", log, program], capture_output=True, timeout=200,
                                 stdin=subprocess.DEVNULL)
-        return result, rules.executed(log.read_text() if log.is_file() else "")
+        return result, rules.executed(log.read_text("utf-8") if log.is_file() else "")
 
 
 class Executed(unittest.TestCase):
@@ -58,7 +58,7 @@ class Executed(unittest.TestCase):
 
     def image(self, built: Built, program: bytes | None = None, packed: bytes | None = None) -> rules.Image:
         return rules.Image(program or built.program.read_bytes(), packed or (built.files / "model.packed").read_bytes(),
-                           json.loads((built.files / "manifest.json").read_text()))
+                           json.loads((built.files / "manifest.json").read_text("utf-8")))
 
     def check(self, config: Config, encoding: str) -> None:
         built = self.build(config, encoding)

@@ -41,7 +41,7 @@ CONFIGS = {
 def problems(engine: Engine, model: Model, encoding: str, folder: Path) -> list[str]:
     """Packs a model, and holds all that was written against the rules."""
     builds.pack(engine, model, encoding, folder)
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     packed = (folder / "model.packed").read_bytes()
     original = checkpoint.load(model.checkpoint)
     config = original.config
@@ -223,7 +223,7 @@ class PlantedManifests(PackTest):
         self.config = CONFIGS["grouped, tied"]
         model = self.model(self.config)
         builds.pack(ENGINES[0], model, "f32", self.folder / "p")
-        self.manifest = json.loads((self.folder / "p" / "manifest.json").read_text())
+        self.manifest = json.loads((self.folder / "p" / "manifest.json").read_text("utf-8"))
         self.packed = (self.folder / "p" / "model.packed").read_bytes()
         self.pieces = tokenizer.load(model.tokenizer, self.config.vocab_size).pieces
         self.assertEqual(rules.manifest_problems(self.manifest, self.config), [])

@@ -25,13 +25,13 @@ BINDING = all(engine.budget_compiler == builds.toolchain(engine) for engine in e
 class Report(unittest.TestCase):
     def test_committed_report_is_fresh(self) -> None:
         result = subprocess.run([sys.executable, "-B", ROOT / "tools" / "llama512", "history", "--check"],
-                                capture_output=True, text=True)
+                                capture_output=True, encoding="utf-8")
         print(result.stdout + result.stderr)
         self.assertEqual(result.returncode, 0, "run `tools/llama512 history`, and commit what it writes")
 
     def test_readme(self) -> None:
-        report = (ROOT / "size_report.md").read_text()
-        readme = (ROOT / "README.md").read_text()
+        report = (ROOT / "size_report.md").read_text("utf-8")
+        readme = (ROOT / "README.md").read_text("utf-8")
         today = re.findall(r"^\| `([\w-]+)` +\| +(\d+) \|", report, re.MULTILINE)
         self.assertEqual([name for name, _ in today][:len(engines.names())], engines.names())
         for name, counted in today[:len(engines.names())]:

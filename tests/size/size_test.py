@@ -32,7 +32,8 @@ FIELDS = {"engine": str, "model": str, "bytes": int, "budget": int}  # what CI a
 def size(*arguments: object) -> tuple[int, list[dict]]:
     """`llama512 size --json`: its exit status and its list."""
     result = subprocess.run([sys.executable, "-B", ROOT / "tools" / "llama512", "size", "--json",
-                             *map(str, arguments)], capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"})
+                             *map(str, arguments)], capture_output=True, encoding="utf-8",
+                            env={**os.environ, "NO_COLOR": "1"})
     if result.returncode not in (0, 1) or not result.stdout:
         raise AssertionError(f"llama512 size failed: {result.stderr}")
     return result.returncode, json.loads(result.stdout)
@@ -110,7 +111,7 @@ class Counting(unittest.TestCase):
 
     def image(self, built: builds.Built) -> rules.Image:
         return rules.Image(built.program.read_bytes(), (built.files / "model.packed").read_bytes(),
-                           json.loads((built.files / "manifest.json").read_text()))
+                           json.loads((built.files / "manifest.json").read_text("utf-8")))
 
     def test_counted_again(self) -> None:
         """From the program file and the manifest alone: the file's size less the tensors' and the vocabulary's."""
@@ -118,7 +119,7 @@ class Counting(unittest.TestCase):
             for encoding in engine.encodings:
                 with self.subTest(engine=engine.name, encoding=encoding):
                     built = self.build(engine, 1, encoding=encoding)
-                    manifest = json.loads((built.files / "manifest.json").read_text())
+                    manifest = json.loads((built.files / "manifest.json").read_text("utf-8"))
                     model_bytes = sum(span["rows"] * span["row_bytes"] for span in manifest["spans"]
                                       if span["tensor"] != "padding")
                     config = self.shape.config

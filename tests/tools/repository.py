@@ -30,11 +30,11 @@ TOOLCHAINS = {"cpp": "g++ 1.0", "asm": "nasm 2.0"}
 
 FRONT_DOOR = '''import json, os, pathlib, sys
 root = pathlib.Path(__file__).resolve().parents[1]
-with open(os.environ["SIZE_LOG"], "a") as log:
+with open(os.environ["SIZE_LOG"], "a", encoding="utf-8") as log:
     log.write(" ".join(sys.argv[1:]) + "\\n")
 rows = []
-for engine in json.loads((root / "golf/engines.json").read_text())["engines"]:
-    text = (root / "golf/asm" / (engine["name"] + ".asm")).read_text().strip()
+for engine in json.loads((root / "golf/engines.json").read_text("utf-8"))["engines"]:
+    text = (root / "golf/asm" / (engine["name"] + ".asm")).read_text("utf-8").strip()
     if not text.isdigit():
         sys.exit(f"llama512 size: error: {root}/golf/asm: error: {text}, \\"quoted\\" (from: nasm {root})")
     size = int(text)
@@ -57,8 +57,8 @@ class RepositoryTest(FolderTest):
             patch.start()
             self.addCleanup(patch.stop)
         (self.root / "tools" / "common").mkdir(parents=True)
-        (self.root / "tools" / "llama512").write_text(FRONT_DOOR)
-        (self.root / ".gitignore").write_text("/build/\n")
+        (self.root / "tools" / "llama512").write_text(FRONT_DOOR, "utf-8")
+        (self.root / ".gitignore").write_text("/build/\n", "utf-8")
         self.git("init", "-q", "-b", "main")
 
     def git(self, *arguments: str, check: bool = True) -> str:
@@ -67,7 +67,8 @@ class RepositoryTest(FolderTest):
         date = f"2020-01-01T{self.clock // 3600:02}:{self.clock // 60 % 60:02}:00+0000"
         result = subprocess.run(
             ["git", "-C", str(self.root), "-c", "user.name=Test", "-c", "user.email=test@example.org", *arguments],
-            capture_output=True, text=True, env={**os.environ, "GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date})
+            capture_output=True, encoding="utf-8",
+            env={**os.environ, "GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date})
         if check and result.returncode:
             raise AssertionError(f"git {' '.join(arguments)}: {result.stdout}{result.stderr}")
         return result.stdout.strip()
@@ -79,9 +80,9 @@ class RepositoryTest(FolderTest):
         for path in folder.glob("*.asm"):
             path.unlink()
         for name, size in engines.items():
-            (folder / f"{name}.asm").write_text(f"{size}\n")
+            (folder / f"{name}.asm").write_text(f"{size}\n", "utf-8")
         rows = [{"name": name, "family": "asm", "budget": budget, "budget_compiler": "nasm 2.0"} for name in engines]
-        (self.root / "golf" / "engines.json").write_text(json.dumps({"engines": rows}))
+        (self.root / "golf" / "engines.json").write_text(json.dumps({"engines": rows}), "utf-8")
 
     def commit(self, message: str, *options: str) -> str:
         """Commits all files."""
@@ -91,7 +92,7 @@ class RepositoryTest(FolderTest):
 
     def builds(self) -> int:
         """How often sizes were measured."""
-        return len(self.log.read_text().splitlines()) if self.log.exists() else 0
+        return len(self.log.read_text("utf-8").splitlines()) if self.log.exists() else 0
 
     def run_main(self, module: ModuleType, *arguments: str) -> tuple[int, str, str]:
         """A tool's main(), in this process, for this repository: status, stdout, stderr."""

@@ -144,18 +144,18 @@ class Reference(FolderTest):
         for name, operation in OPERATIONS.items():
             for entry in operation.reference:
                 found = reference_source.find_function(entry)
-                text = (reference_source.ROOT / found.file).read_text().splitlines()
+                text = (reference_source.ROOT / found.file).read_text("utf-8").splitlines()
                 self.assertIn(found.source.splitlines()[0], text[found.line - 1], name)
                 self.assertEqual(found.source.count("{"), found.source.count("}"), entry)
                 self.assertTrue(found.comment, entry)
 
     def test_definition_and_contract(self) -> None:
         (self.folder / "a.hpp").write_text("/// Adds. Of a\n/// and b.\n///\n/// Never fails.\n"
-                                           "int add(int a,\n  int b);\n/// Other.\nint other();\n")
+                                           "int add(int a,\n  int b);\n/// Other.\nint other();\n", "utf-8")
         (self.folder / "a.cpp").write_text("int twice(int a) { return add(a, a); }\n"
                                            "int user() {\n    return add(1,\n 2);\n}\n"
                                            "int Class::add(int a,\n        int b) {\n"
-                                           "    if (a) {\n    }\n    return 0;\n}\n")
+                                           "    if (a) {\n    }\n    return 0;\n}\n", "utf-8")
         with mock.patch.object(reference_source, "ROOT", self.folder):
             for entry in ("a.hpp:add", "a.cpp:add", "a.cpp:Class::add"):
                 found = reference_source.find_function(entry)

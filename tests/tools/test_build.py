@@ -33,7 +33,7 @@ class BuildTest(FolderTest):
         """Another g++: this one, but for its version and for what happens first."""
         path = self.folder / "other-g++"
         path.write_text(f'#!/bin/sh\ncase "$1" in -dumpfullversion) echo {version}; exit;; esac\n{before}\n'
-                        f'exec {CXX} "$@"\n')
+                        f'exec {CXX} "$@"\n', "utf-8")
         path.chmod(0o755)
         builds.compiler_name.cache_clear()
         self.addCleanup(builds.compiler_name.cache_clear)
@@ -74,8 +74,8 @@ class Build(BuildTest):
         for change in (lambda: random_model.write(self.folder, "m", small_checkpoint(seed=2)),
                        lambda: random_model.write(self.folder, "m", small_checkpoint(seed=2), 9),
                        lambda: self.program.unlink(),
-                       lambda: (self.files / "build.json").write_text("{half"),
-                       lambda: (self.files / "build.json").write_text("{}")):
+                       lambda: (self.files / "build.json").write_text("{half", "utf-8"),
+                       lambda: (self.files / "build.json").write_text("{}", "utf-8")):
             change()
             before = self.stamp() if self.program.exists() else None
             self.build()
@@ -95,11 +95,11 @@ class Build(BuildTest):
         with mock.patch.object(engines.Engine, "folder", self.folder / "target"):
             (self.folder / "target").mkdir()
             other = builds.input_hash(ENGINE, *facts[1:], data)
-            (self.folder / "target" / "link.ld").write_text("x")
+            (self.folder / "target" / "link.ld").write_text("x", "utf-8")
             self.assertNotEqual(builds.input_hash(ENGINE, *facts[1:], data), other)
             other = builds.input_hash(ENGINE, *facts[1:], data)
             # The searched flags are an input themselves, not the file that has them.
-            (self.folder / "target" / "flagset.json").write_text("x")
+            (self.folder / "target" / "flagset.json").write_text("x", "utf-8")
             self.assertEqual(builds.input_hash(ENGINE, *facts[1:], data), other)
 
 
@@ -146,7 +146,7 @@ class Failure(BuildTest):
 
     def test_not_gcc(self) -> None:
         path = self.folder / "clang++"
-        path.write_text("#!/bin/sh\necho clang version 16.0.6\n")
+        path.write_text("#!/bin/sh\necho clang version 16.0.6\n", "utf-8")
         path.chmod(0o755)
         with mock.patch.dict(os.environ, LLAMA512_CXX=str(path)):
             self.assertUserError(r"clang version 16.0.6: the golfed engines need g\+\+", self.build)
@@ -157,7 +157,7 @@ class Flags(BuildTest):
 
     def flagset(self, compiler: str) -> mock._patch:
         path = self.folder / "flagset.json"
-        path.write_text(json.dumps({"compiler": compiler, "flags": ["-Os", "-fno-inline"]}))
+        path.write_text(json.dumps({"compiler": compiler, "flags": ["-Os", "-fno-inline"]}), "utf-8")
         return mock.patch.object(engines.Engine, "flagset", path)
 
     def test_which_flags(self) -> None:
@@ -181,7 +181,7 @@ class Flags(BuildTest):
         with self.flagset("g++ 1.0.0"):
             built = self.build()
             self.assertFalse(built.searched)
-            self.assertEqual(json.loads((self.files / "build.json").read_text())["flags"], list(built.flags))
+            self.assertEqual(json.loads((self.files / "build.json").read_text("utf-8"))["flags"], list(built.flags))
 
     def test_another_version_says_so(self) -> None:
         with self.compiler(version="99.1.0"):
@@ -197,7 +197,7 @@ class Tool(BuildTest):
         result = run_tool("build", "--model", self.model.checkpoint, "-o", self.out)
         self.assertEqual(result.returncode, 0, result.stderr)
         for line, engine in zip(result.stdout.splitlines(), engines.table(), strict=True):
-            facts = json.loads((self.out / f"{engine.name}.build" / "build.json").read_text())
+            facts = json.loads((self.out / f"{engine.name}.build" / "build.json").read_text("utf-8"))
             self.assertEqual(line, f"{self.out.resolve() / engine.name}: {facts['counted']} counted bytes + "
                                    f"{facts['packed']:,} bytes of model"
                                    + (f"; {', '.join(engine.features)}" if engine.features else ""))

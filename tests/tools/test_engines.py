@@ -63,7 +63,7 @@ class Table(FolderTest):
 
     def test_every_field_of_the_file_is_known(self) -> None:
         fields = Engine.__dataclass_fields__.values()
-        for row in json.loads(engines.TABLE.read_text())["engines"]:
+        for row in json.loads(engines.TABLE.read_text("utf-8"))["engines"]:
             self.assertLessEqual(set(row), {field.name for field in fields})
             self.assertGreaterEqual(set(row), {field.name for field in fields if field.default is MISSING})
 
@@ -75,8 +75,8 @@ class CMake(FolderTest):
         script = self.folder / "read.cmake"
         script.write_text(f'include("{ROOT}/golf/engines.cmake")\nforeach(name IN LISTS engines)\n'
                           + f'  message("${{name}};{";".join(f"${{${{name}}_{field}}}" for field in fields)}")\n'
-                          + 'endforeach()\n')
-        result = subprocess.run(["cmake", "-P", script], capture_output=True, text=True, check=True)
+                          + 'endforeach()\n', "utf-8")
+        result = subprocess.run(["cmake", "-P", script], capture_output=True, encoding="utf-8", check=True)
         rows = [line.split(";", 4) for line in result.stderr.splitlines()]
         self.assertEqual([row[:4] for row in rows],
                          [[engine.name, engine.family, engine.source, engine.target] for engine in engines.table()])
@@ -86,7 +86,7 @@ class CMake(FolderTest):
     def test_cmake_makes_something_of_each(self) -> None:
         """Every description that is about engines walks the table; none of them names an engine."""
         for folder in ("golf", "tests/match", "tests/rules", "tests/boot"):
-            text = (ROOT / folder / "CMakeLists.txt").read_text()
+            text = (ROOT / folder / "CMakeLists.txt").read_text("utf-8")
             self.assertRegex(text, r"include\(\S*engines\.cmake\)")
             self.assertRegex(text, r"foreach\(\w+ IN LISTS engines\)")
             for name in engines.names():

@@ -21,9 +21,10 @@ class RunTool(FolderTest):
         path.write_text("import os, sys, time\n"
                         "from common.errors import UserError, atomic_write, run_tool\n"
                         f"def main():\n{textwrap.indent(body, '    ')}\n"
-                        "run_tool(main)\n")
-        return subprocess.Popen([sys.executable, "-B", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                cwd=self.folder, env={**os.environ, "PYTHONPATH": str(TOOLS), "PYTHONUNBUFFERED": ""}, **options)
+                        "run_tool(main)\n", "utf-8")
+        return subprocess.Popen([sys.executable, "-B", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                encoding="utf-8", cwd=self.folder,
+                                env={**os.environ, "PYTHONPATH": str(TOOLS), "PYTHONUNBUFFERED": ""}, **options)
 
     def outcome(self, body: str) -> tuple[int, str]:
         process = self.start(body)

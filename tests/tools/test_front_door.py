@@ -20,15 +20,16 @@ class FrontDoor(FolderTest):
         self.tools.mkdir(parents=True)
         self.door = Path(shutil.copy(TOOLS / "llama512", self.tools))
         (self.tools / "echo.py").write_text('"""Print the arguments.\n\nMore.\n"""\nimport sys\n'
-                                            "print(sys.argv[1:], flush=True)\nsys.exit(len(sys.argv) - 1)\n")
-        (self.tools / "silent.py").write_text("raise SystemExit('must not be imported to be listed')\n")
-        (self.tools / "_private.py").write_text('"""No tool."""\n')
-        (self.tools / "broken.py").write_text("def\n")
+                                            "print(sys.argv[1:], flush=True)\nsys.exit(len(sys.argv) - 1)\n", "utf-8")
+        (self.tools / "silent.py").write_text("raise SystemExit('must not be imported to be listed')\n", "utf-8")
+        (self.tools / "_private.py").write_text('"""No tool."""\n', "utf-8")
+        (self.tools / "broken.py").write_text("def\n", "utf-8")
         (self.tools.parent / "CMakeLists.txt").write_text(
-            "cmake_minimum_required(VERSION 3.25)\nproject(llama512 # comment\n  VERSION 1.2.3\n  LANGUAGES CXX)\n")
+            "cmake_minimum_required(VERSION 3.25)\nproject(llama512 # comment\n  VERSION 1.2.3\n  LANGUAGES CXX)\n",
+            "utf-8")
 
     def run_door(self, *arguments: str, door: Path | None = None) -> tuple[int, str, str]:
-        result = subprocess.run([door or self.door, *arguments], text=True, capture_output=True, timeout=60,
+        result = subprocess.run([door or self.door, *arguments], encoding="utf-8", capture_output=True, timeout=60,
                                 cwd="/", env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
         return result.returncode, result.stdout, result.stderr
 
@@ -66,14 +67,14 @@ class FrontDoor(FolderTest):
 
     def test_version(self) -> None:
         self.assertEqual(self.run_door("--version"), (0, "llama512 1.2.3\n", ""))
-        (self.tools.parent / "CMakeLists.txt").write_text("project(llama512)\n")
+        (self.tools.parent / "CMakeLists.txt").write_text("project(llama512)\n", "utf-8")
         self.assertEqual(self.run_door("--version")[0], 1)
         (self.tools.parent / "CMakeLists.txt").unlink()
         status, _, err = self.run_door("--version")
         self.assertEqual((status, err.count("\n")), (1, 1))
 
     def test_closed_pipe_is_quiet(self) -> None:
-        result = subprocess.run(["sh", "-c", f"'{self.door}' --help | true"], text=True, capture_output=True,
+        result = subprocess.run(["sh", "-c", f"'{self.door}' --help | true"], encoding="utf-8", capture_output=True,
                                 timeout=60)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
 
@@ -95,7 +96,7 @@ class RealTools(FolderTest):
     def test_every_tool_stands_alone(self) -> None:
         for path in sorted(TOOLS.glob("[!_.]*.py")):
             result = subprocess.run([sys.executable, "-B", "-W", "error", path, "--help"], cwd=self.folder,
-                                    capture_output=True, text=True, timeout=60)
+                                    capture_output=True, encoding="utf-8", timeout=60)
             self.assertEqual((result.returncode, result.stderr), (0, ""), path.name)
 
 

@@ -159,7 +159,7 @@ class Gate(RepositoryTest):
         record.write(path, rows)
         self.commit("grow\n\nSize: +1 a, x")
         self.assertEqual(self.gate()[0], 0)
-        path.write_text(path.read_text().replace(",101,", ",100,"))
+        path.write_text(path.read_text("utf-8").replace(",101,", ",100,"), "utf-8")
         self.commit("grow\n\nSize: +1 a, x", "--amend")
         status, out = self.gate()
         self.assertEqual(status, 1)
@@ -183,7 +183,7 @@ class Gate(RepositoryTest):
     def test_a_commit_is_built_once(self) -> None:
         self.put(a=99, b=200)
         self.commit("less")
-        (self.root / "README.md").write_text("x")
+        (self.root / "README.md").write_text("x", "utf-8")
         self.commit("notes")
         self.gate()
         self.gate()

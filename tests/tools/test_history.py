@@ -60,7 +60,7 @@ class HistoryTest(RepositoryTest):
         self.commit("report")
 
     def report(self) -> str:
-        return (self.root / "size_report.md").read_text()
+        return (self.root / "size_report.md").read_text("utf-8")
 
 
 class Walk(HistoryTest):
@@ -69,7 +69,7 @@ class Walk(HistoryTest):
         first = self.commit("first")
         self.put(a=90, b=200)
         second = self.commit("a|b: 10 bytes less")
-        (self.root / "golf" / "asm" / "comment.inc").write_text("; no byte")
+        (self.root / "golf" / "asm" / "comment.inc").write_text("; no byte", "utf-8")
         self.commit("comment")
         self.put(a="oops", b=200)
         broken = self.commit("broken")
@@ -151,7 +151,7 @@ class Walk(HistoryTest):
         before = self.report()
         self.put(a=99)
         path = self.root / "golf" / "engines.json"
-        path.write_text(path.read_text().replace("nasm 2.0", "nasm 9"))
+        path.write_text(path.read_text("utf-8").replace("nasm 2.0", "nasm 9"), "utf-8")
         status, _, err = self.history()
         self.assertEqual((status, self.report()), (0, before))
         self.assertIn("they are for nasm 9, these are g++ 1.0, nasm 2.0", err)
@@ -171,7 +171,7 @@ class Walk(HistoryTest):
         self.assertUserError("git fetch --unshallow", self.history)
         self.assertEqual(self.files(), before)
         path = self.root / report.CHART
-        path.write_text(path.read_text().replace("99", "98"))
+        path.write_text(path.read_text("utf-8").replace("99", "98"), "utf-8")
         self.assertStale(report.CHART)
 
     def test_no_repository(self) -> None:
@@ -194,7 +194,7 @@ class Check(HistoryTest):
         self.assertFresh()
         self.commit("one byte less")
         self.assertFresh()
-        (self.root / "README.md").write_text("x")
+        (self.root / "README.md").write_text("x", "utf-8")
         self.commit("notes")
         self.assertFresh()
         self.change("two more", a=98)
@@ -208,7 +208,7 @@ class Check(HistoryTest):
         self.git("commit", "-q", "--amend", "-m", "third, said better")
         self.assertFresh()
         self.git("checkout", "-q", "-b", "other", "HEAD~2")
-        (self.root / "README.md").write_text("x")
+        (self.root / "README.md").write_text("x", "utf-8")
         self.commit("notes")
         self.git("rebase", "-q", "other", "main")
         self.assertFresh()
@@ -241,14 +241,15 @@ class Check(HistoryTest):
         self.assertEqual(status, 0, said)
         self.assertIn("no commit of the history has", said)
         path = self.root / history.REPORT
-        text = path.read_text()
+        text = path.read_text("utf-8")
         for old, new in (("100 (new)", "999 (new)"), ("99 (-1)", "97 (-3)")):
             if old in text:
-                path.write_text(text.replace(old, new))
+                path.write_text(text.replace(old, new), "utf-8")
                 self.assertStale("The story")
-        path.write_text(text)
+        path.write_text(text, "utf-8")
         path = self.root / history.RECORD
-        path.write_text("".join(line for line in path.read_text().splitlines(True) if ",100," not in line))
+        rows = path.read_text("utf-8").splitlines(True)
+        path.write_text("".join(row for row in rows if ",100," not in row), "utf-8")
         self.assertStale("no row of commit")
 
     def test_a_merge(self) -> None:
@@ -272,15 +273,15 @@ class Check(HistoryTest):
     def test_stale(self) -> None:
         self.begin()
         self.change("second", a=99)
-        files = {name: (self.root / name).read_text() for name in (report.CHART, report.ANATOMY, history.REPORT,
+        files = {name: (self.root / name).read_text("utf-8") for name in (report.CHART, report.ANATOMY, history.REPORT,
                                                                  history.RECORD)}
 
         def edited(name: str, old: str, new: str, *parts: str) -> None:
             self.assertIn(old, files[name])
-            (self.root / name).write_text(files[name].replace(old, new, 1))
+            (self.root / name).write_text(files[name].replace(old, new, 1), "utf-8")
             with self.subTest(name=name, new=new):
                 self.assertStale(name, *parts)
-            (self.root / name).write_text(files[name])
+            (self.root / name).write_text(files[name], "utf-8")
 
         edited(history.REPORT, "first", "First", "section 'The story of every change'")
         edited(history.REPORT, "2020-01-01", "2020-01-02", "The story")
@@ -295,7 +296,7 @@ class Check(HistoryTest):
             (self.root / name).unlink()
             with self.subTest(missing=name):
                 self.assertStale(name)
-            (self.root / name).write_text(files[name])
+            (self.root / name).write_text(files[name], "utf-8")
         self.assertFresh()
 
     def test_only_the_last_change_may_lack_a_name(self) -> None:
@@ -305,8 +306,8 @@ class Check(HistoryTest):
         self.change("third", a=98)
         path = self.root / history.REPORT
         line = next(line for line in text.splitlines() if "this commit" in line)
-        known = next(line for line in path.read_text().splitlines() if "second" in line)
-        path.write_text(path.read_text().replace(known, line))
+        known = next(line for line in path.read_text("utf-8").splitlines() if "second" in line)
+        path.write_text(path.read_text("utf-8").replace(known, line), "utf-8")
         self.assertStale("The story")
 
     def test_a_commit_without_a_row(self) -> None:

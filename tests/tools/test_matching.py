@@ -145,7 +145,7 @@ class Reference(FolderTest):
 
     def stand_in(self, script: str) -> mock._patch_dict:
         path = self.folder / "reference"
-        path.write_text(f"#!/bin/sh\nfor last; do :; done\n{script}\n")
+        path.write_text(f"#!/bin/sh\nfor last; do :; done\n{script}\n", "utf-8")
         path.chmod(0o755)
         return mock.patch.dict(os.environ, LLAMA512_REFERENCE=str(path))
 

@@ -54,7 +54,7 @@ class Writes(PackTest):
         for engine in ENGINES:
             for encoding in engine.encodings:
                 self.pack("--encoding", encoding, engine=engine.name)
-                manifest = json.loads((self.out / "manifest.json").read_text())
+                manifest = json.loads((self.out / "manifest.json").read_text("utf-8"))
                 self.assertEqual((manifest["engine"], manifest["layout"], manifest["encoding"], manifest["model"]),
                                  (engine.name, engine.layout, encoding, "m"))
                 self.assertEqual(manifest["config"], asdict(self.weights.config))
@@ -66,8 +66,9 @@ class Writes(PackTest):
     def test_configuration(self) -> None:
         """Both files say the same."""
         self.pack("--encoding", ENGINES[0].encodings[-1])
-        cpp = dict(re.findall(r"constexpr (?:int|long long) (\w+) = (\d+);", (self.out / "config.hpp").read_text()))
-        asm = dict(re.findall(r"%define (\w+) +(\d+)", (self.out / "config.inc").read_text()))
+        cpp = dict(re.findall(r"constexpr (?:int|long long) (\w+) = (\d+);",
+                              (self.out / "config.hpp").read_text("utf-8")))
+        asm = dict(re.findall(r"%define (\w+) +(\d+)", (self.out / "config.inc").read_text("utf-8")))
         floats = {name.upper() for name in builds.assembler_constants(self.weights.config)}
         self.assertEqual({name.upper(): value for name, value in cpp.items()},
                          {name: value for name, value in asm.items() if name not in floats})

@@ -42,7 +42,7 @@ class Quickstart(FolderTest):
         self.stub("apt-get", 'case $1 in install) shift; for p; do "$INSTALL" "$p"; done ;; esac')
         self.stub("llama512", "", self.project / "tools")
         self.release = self.folder / "os-release"
-        self.release.write_text(DEBIAN)
+        self.release.write_text(DEBIAN, "utf-8")
         # "Installing" a package makes its command appear, and dpkg know it.
         lines = [f"{package}) cp '{self.prepared(*command)}' '{self.bin}/{command[0]}' ;;"
                  for package, command in PACKAGES.items()]
@@ -52,7 +52,7 @@ class Quickstart(FolderTest):
     def stub(self, name: str, body: str, folder: Path | None = None, log: bool = True) -> Path:
         path = (folder or self.bin) / name
         line = f'echo "{name} $*" >> "$LOG"\n' * log
-        path.write_text(f"#!/bin/sh\n{line}{body}\n")
+        path.write_text(f"#!/bin/sh\n{line}{body}\n", "utf-8")
         path.chmod(0o755)
         return path
 
@@ -68,23 +68,23 @@ class Quickstart(FolderTest):
             if name in PACKAGES:
                 shutil.copy(self.prepared(*PACKAGES[name]), self.bin)
             else:
-                self.installed.write_text(self.installed.read_text() + f"{name}\n")
+                self.installed.write_text(self.installed.read_text("utf-8") + f"{name}\n", "utf-8")
 
     def provide_all(self) -> None:
         self.provide(*PACKAGES, *NO_COMMAND)
 
     def start(self, *arguments: object, cwd: Path | None = None, script: Path | None = None,
               **environment: str) -> subprocess.CompletedProcess[str]:
-        self.log.write_text("")
+        self.log.write_text("", "utf-8")
         (self.bin / "cp").exists() or (self.bin / "cp").symlink_to(shutil.which("cp"))
-        return subprocess.run([script or self.script, *map(str, arguments)], text=True, capture_output=True, timeout=60,
-                              cwd=cwd or self.folder,
+        return subprocess.run([script or self.script, *map(str, arguments)], encoding="utf-8", capture_output=True,
+                              timeout=60, cwd=cwd or self.folder,
                               env={"PATH": str(self.bin), "LOG": str(self.log), "INSTALLED": str(self.installed),
                                    "INSTALL": str(self.folder / "install"), "HOME": str(self.folder),
                                    "LLAMA512_OS_RELEASE": str(self.release), **environment})
 
     def calls(self) -> list[str]:
-        return self.log.read_text().splitlines()
+        return self.log.read_text("utf-8").splitlines()
 
     # --- Nothing is missing
 
@@ -127,7 +127,7 @@ class Quickstart(FolderTest):
         cache.parent.mkdir(parents=True)
         for line, expected in (("LLAMA512_MODEL:STRING=/x.bin", ["cmake --preset default -ULLAMA512_MODEL"]),
                                ("LLAMA512_MODEL:STRING=", []), ("OTHER:STRING=x", [])):
-            cache.write_text(f"{line}\n")
+            cache.write_text(f"{line}\n", "utf-8")
             self.assertEqual(self.start("test").returncode, 0)
             self.assertEqual(self.calls(), [*expected, "cmake --workflow --preset test"])
 
@@ -230,7 +230,7 @@ class Quickstart(FolderTest):
         self.assertEqual((result.returncode, result.stdout.splitlines()[1]), (1, "missing: cmake"))
         # The package is there, but an older cmake comes first in PATH: apt cannot help.
         self.provide("cmake-as-package")
-        self.installed.write_text("\n".join(["cmake", *NO_COMMAND, ""]))
+        self.installed.write_text("\n".join(["cmake", *NO_COMMAND, ""]), "utf-8")
         result = self.start()
         self.assertEqual((result.returncode, self.calls()), (1, []))
         self.assertIn(f"{self.bin}/cmake: version 3.9.6, needed is cmake>=3.25", result.stderr)
@@ -251,12 +251,12 @@ class Quickstart(FolderTest):
                                 ('ID=ubuntu\nVERSION_ID="24.04"\n', True), ('ID=ubuntu\nVERSION_ID="25.10"\n', True),
                                 ('ID=ubuntu\nVERSION_ID="22.04"\n', False), ("ID=fedora\nVERSION_ID=41\n", False),
                                 ("ID=alpine\n", False), ("", False)):
-            self.release.write_text(text)
+            self.release.write_text(text, "utf-8")
             self.assertEqual(self.start("test").returncode, 0 if supported else 1, text)
             self.assertEqual(self.calls() != [], supported, text)
 
     def test_other_systems_get_the_list(self) -> None:
-        self.release.write_text('PRETTY_NAME="Fedora Linux 41"\nID=fedora\nVERSION_ID=41\n')
+        self.release.write_text('PRETTY_NAME="Fedora Linux 41"\nID=fedora\nVERSION_ID=41\n', "utf-8")
         for arguments in ([], ["--no-install"], ["test"]):
             result = self.start(*arguments)
             self.assertEqual((result.returncode, result.stdout, self.calls()), (1, "", []))
@@ -289,7 +289,7 @@ class Quickstart(FolderTest):
         self.assertNotIn("\x1b", self.start(TERM="xterm").stdout)
 
     def test_every_package_says_why(self) -> None:
-        lines = (TOOLS / "packages.txt").read_text().splitlines()
+        lines = (TOOLS / "packages.txt").read_text("utf-8").splitlines()
         for line in filter(None, lines):
             if not line.startswith("#"):
                 self.assertRegex(line, r"^[a-z0-9.+-]+ +[a-z0-9.+=>-]+ +(optional +)?# \w")

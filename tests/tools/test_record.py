@@ -29,7 +29,7 @@ class Record(FolderTest):
         self.assertEqual(record.read(path), [])
         record.write(path, rows)
         self.assertEqual(record.read(path), rows)
-        self.assertEqual(path.read_text().splitlines(), [
+        self.assertEqual(path.read_text("utf-8").splitlines(), [
             "inputs,engine,bytes,header,code,data,packed,toolchain,problem",
             f"{KEY},a,100,10,88,2,1000,nasm 2.0,", f"{KEY},b,100,,,,1000,nasm 2.0,",
             f'{"f" * 16},,,,,,,"g++ 1.0, nasm 2.0","x.asm:3: error: a, ""b"""'])

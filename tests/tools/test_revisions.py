@@ -33,7 +33,7 @@ class Keys(RepositoryTest):
                               ("tools/common/layout.py", True), ("golf/asm/new.inc", True), ("golf/cpp/x.hpp", True)]:
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("x")
+            path.write_text("x", "utf-8")
             self.assertEqual(revisions.key_of_worktree(self.root) != key, decides, name)
             path.unlink()
         self.assertEqual(revisions.key_of_worktree(self.root), key)
@@ -53,9 +53,9 @@ class Keys(RepositoryTest):
 
     def test_ignored_files_do_not_count(self) -> None:
         self.put(a=100)
-        (self.root / ".gitignore").write_text("/build/\n*.o\n")
+        (self.root / ".gitignore").write_text("/build/\n*.o\n", "utf-8")
         self.commit("first")
-        (self.root / "golf" / "asm" / "a.o").write_text("x")
+        (self.root / "golf" / "asm" / "a.o").write_text("x", "utf-8")
         self.assertEqual(*self.keys())
 
     def test_paths_exist_in_the_project(self) -> None:
@@ -67,11 +67,11 @@ class History(RepositoryTest):
     def test_commits_that_touch(self) -> None:
         self.put(a=100)
         self.commit("first")
-        (self.root / "README.md").write_text("x")
+        (self.root / "README.md").write_text("x", "utf-8")
         self.commit("notes")
         self.put(a=99)
         self.commit("second: a, b | c\n\nA body\nSize: +1 a, x")
-        (self.root / "golf" / "asm" / "README.md").write_text("x")
+        (self.root / "golf" / "asm" / "README.md").write_text("x", "utf-8")
         self.commit("more notes")
         found = revisions.commits_that_touch(root=self.root)
         self.assertEqual([commit.subject for commit in found], ["first", "second: a, b | c"])
@@ -89,7 +89,7 @@ class History(RepositoryTest):
             self.commit(subject)
         self.git("checkout", "-q", "main")
         self.git("merge", "-q", "--no-ff", "--no-commit", "side")
-        (self.root / "README.md").write_text("x")
+        (self.root / "README.md").write_text("x", "utf-8")
         expected = ["first", "there", "and back"]
         self.assertEqual([commit.subject for commit in revisions.commits_that_touch(self.root)], expected)
         self.commit("merge")
@@ -100,9 +100,9 @@ class History(RepositoryTest):
         self.put(a=100)
         self.commit("first")
         key = revisions.key_of_worktree(self.root)
-        (self.root / "golf" / "asm" / "a.asm.swp").write_text("x")
+        (self.root / "golf" / "asm" / "a.asm.swp").write_text("x", "utf-8")
         self.assertEqual(revisions.key_of_worktree(self.root), key)
-        (self.root / "golf" / "asm" / "b.inc").write_text("x")
+        (self.root / "golf" / "asm" / "b.inc").write_text("x", "utf-8")
         self.assertNotEqual(revisions.key_of_worktree(self.root), key)
 
     def test_resolve_without_a_repository(self) -> None:
@@ -110,7 +110,7 @@ class History(RepositoryTest):
 
     def test_a_repository_that_git_refuses(self) -> None:
         self.assertTrue(revisions.in_repository(self.root))
-        (self.root / ".git" / "HEAD").write_text("nonsense")
+        (self.root / ".git" / "HEAD").write_text("nonsense", "utf-8")
         self.assertUserError("git config --global --add safe.directory", revisions.in_repository, self.root)
 
     def test_body_without_an_empty_line(self) -> None:
@@ -164,21 +164,21 @@ class Worktrees(RepositoryTest):
         first = self.commit("first")
         self.put(a=99)
         self.commit("second")
-        (self.root / ".git" / "hooks" / "post-checkout").write_text("#!/bin/sh\ntouch hooked\n")
+        (self.root / ".git" / "hooks" / "post-checkout").write_text("#!/bin/sh\ntouch hooked\n", "utf-8")
         (self.root / ".git" / "hooks" / "post-checkout").chmod(0o755)
         for error in (None, KeyboardInterrupt, SystemExit, ValueError):
             try:
                 with revisions.worktree(first, self.root) as folder:
-                    self.assertEqual((folder / "golf" / "asm" / "a.asm").read_text(), "100\n")
+                    self.assertEqual((folder / "golf" / "asm" / "a.asm").read_text("utf-8"), "100\n")
                     self.assertFalse((folder / "hooked").exists())
-                    (folder / "rubbish").write_text("x")
+                    (folder / "rubbish").write_text("x", "utf-8")
                     if error:
                         raise error
             except (KeyboardInterrupt, SystemExit, ValueError):
                 pass
             self.assertFalse(folder.exists())
             self.assertEqual(len(self.git("worktree", "list").splitlines()), 1)
-        self.assertEqual((self.root / "golf" / "asm" / "a.asm").read_text(), "99\n")
+        self.assertEqual((self.root / "golf" / "asm" / "a.asm").read_text("utf-8"), "99\n")
         self.assertUserError("no such commit", revisions.worktree("nope", self.root).__enter__)
 
 
@@ -193,7 +193,7 @@ class Measuring(RepositoryTest):
         self.assertEqual(self.builds(), 1)
         self.assertEqual(revisions.measure("HEAD", root=self.root)[0]["bytes"], 99)
         revisions.measure("HEAD", "--engine", "a", root=self.root)  # another question, another build
-        self.assertEqual(self.log.read_text().splitlines()[1:], ["size --json", "size --json --engine a"])
+        self.assertEqual(self.log.read_text("utf-8").splitlines()[1:], ["size --json", "size --json --engine a"])
         with mock.patch.object(revisions, "toolchains", lambda: {"cpp": "g++ 1.1", "asm": "nasm 2.0"}):
             revisions.measure(first, root=self.root)
         self.assertEqual(self.builds(), 4)
@@ -203,7 +203,7 @@ class Measuring(RepositoryTest):
         self.commit("first")
         revisions.measure("HEAD", root=self.root)
         (path,) = (self.root / "build" / "sizes").iterdir()
-        path.write_text("[{")
+        path.write_text("[{", "utf-8")
         self.assertEqual(revisions.measure("HEAD", root=self.root)[0]["bytes"], 100)
 
     def test_over_budget_is_an_answer(self) -> None:

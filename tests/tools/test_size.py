@@ -54,23 +54,23 @@ class Main(FolderTest):
     def test_output(self) -> None:
         path = self.folder / "sizes.csv"
         self.assertEqual(self.run_main("-o", path, rows=[SIZE, LARGE]), (1, ""))
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             self.assertEqual([row["bytes"] for row in csv.DictReader(file)], ["400", "411"])
         self.assertEqual(self.run_main("--badge", "--engine", "e", "-o", path, rows=[SIZE]), (0, ""))
-        self.assertEqual(json.loads(path.read_text())["message"], "400 bytes")
+        self.assertEqual(json.loads(path.read_text("utf-8"))["message"], "400 bytes")
 
     def test_against_a_file(self) -> None:
         path = self.folder / "old.csv"
-        path.write_text(f"engine,model,bytes\ne,m,{SIZE.bytes - 1}\n")
+        path.write_text(f"engine,model,bytes\ne,m,{SIZE.bytes - 1}\n", "utf-8")
         status, said = self.run_main("-d", path, rows=[SIZE])
         self.assertEqual(status, 0)
         self.assertRegex(said, r"e +m +399 +400 +\+1 +▲ larger\n")
         self.assertEqual(self.run_main("-d", path, "--fail-on-growth", rows=[SIZE])[0], 1)
         self.assertEqual(self.run_main("-d", path, "--fail-on-growth", rows=[replace(SIZE, bytes=399)])[0], 0)
-        path.write_text("engine,model,bytes\ne,other,399\n")
+        path.write_text("engine,model,bytes\ne,other,399\n", "utf-8")
         self.assertUserError("none of these engines for the model m",
                              lambda: self.run_main("-d", path, "--fail-on-growth", rows=[SIZE]))
-        path.write_text(f"engine,model,bytes\ne,m,{SIZE.bytes - 1}\n")
+        path.write_text(f"engine,model,bytes\ne,m,{SIZE.bytes - 1}\n", "utf-8")
         # Over the budget is 1 also without growth.
         self.assertEqual(self.run_main("-d", path, rows=[replace(SIZE, bytes=399, headroom=-1)])[0], 1)
         (row,) = json.loads(self.run_main("-d", path, "--json", rows=[SIZE])[1])

@@ -60,9 +60,9 @@ class Compare(FolderTest):
 class Files(FolderTest):
     def test_csv_and_back(self) -> None:
         path = self.folder / "sizes.csv"
-        path.write_text(sizes.to_csv([SIZE, replace(SIZE, engine="f", bytes=7)]))
+        path.write_text(sizes.to_csv([SIZE, replace(SIZE, engine="f", bytes=7)]), "utf-8")
         self.assertEqual(sizes.from_csv(path), [("e", "m", 400), ("f", "m", 7)])
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             (first, _) = csv.DictReader(file)
         self.assertEqual(first, {"engine": "e", "model": "m", "bytes": "400", "budget": "410", "headroom": "10",
                                  "header": "50", "code": "340", "data": "10", "packed": "12345",
@@ -78,7 +78,7 @@ class Files(FolderTest):
                               ("engine,model,bytes\na,m\n", "line 2: bytes: None is no number"),
                               ("\0", "")]:
             with self.subTest(text=text), self.assertRaisesRegex(UserError, f"^{path}: .*{message}"):
-                path.write_text(text)
+                path.write_text(text, "utf-8")
                 sizes.from_csv(path)
         path.write_bytes(b"engine,model,bytes\n\xff,m,1\n")
         with self.assertRaisesRegex(UserError, "cannot be read"):

@@ -34,7 +34,7 @@ class VerifyTest(FolderTest):
         self.reference_says([5, 3])
 
     def script(self, path: object, text: str) -> None:
-        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.write_text(f"#!/bin/sh\n{text}\n", "utf-8")
         path.chmod(0o755)
 
     def says(self, *tokens: int, then: str = "") -> None:
@@ -136,7 +136,7 @@ class Tool(FolderTest):
         """The exact artefact counts: another program in its place is noticed."""
         builds.build(ENGINE, self.model, self.folder / "e")
         program = self.folder / "e" / ENGINE.name
-        program.write_text("#!/bin/sh\necho nonsense\n")
+        program.write_text("#!/bin/sh\necho nonsense\n", "utf-8")
         result = self.verify()
         self.assertEqual(result.returncode, 1)
         self.assertIn("differs at token 0", result.stdout)

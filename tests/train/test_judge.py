@@ -97,8 +97,8 @@ class CheckerTest(unittest.TestCase):
     @unittest.skipUnless(os.environ.get("LLAMA512_TRAIN_PROGRAMS"), "run by ctest, which knows the programs")
     def test_every_story_of_the_grammar_passes(self) -> None:
         stories = subprocess.run([Path(os.environ["LLAMA512_TRAIN_PROGRAMS"]) / "corpus", "--grammar", GRAMMAR, "--out",
-                                  "/dev/stdout", "--stories", "3000", "--seed", "11"], capture_output=True, text=True,
-                                 check=True).stdout.split("\n\n")[:-1]
+                                  "/dev/stdout", "--stories", "3000", "--seed", "11"], capture_output=True,
+                                 encoding="utf-8", check=True).stdout.split("\n\n")[:-1]
         self.assertEqual(len(stories), 3000)
         for story in stories:
             self.assertEqual(self.checker.problems(story), [], story)

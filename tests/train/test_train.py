@@ -21,7 +21,7 @@ TINY = ["--dim", 16, "--hidden-dim", 16, "--layers", 1, "--heads", 2, "--kv-head
 @unittest.skipUnless(PROGRAMS, "run by ctest, which knows the programs")
 class TrainTest(FolderTest):
     def program(self, name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([Path(str(PROGRAMS)) / name, *map(str, arguments)], capture_output=True, text=True,
+        return subprocess.run([Path(str(PROGRAMS)) / name, *map(str, arguments)], capture_output=True, encoding="utf-8",
                               check=False, timeout=120)
 
     def tokens(self, stories: int = 300) -> Path:
@@ -138,7 +138,7 @@ class TrainTest(FolderTest):
             ("corpus", ["--grammar", GRAMMAR, "--out", broken, "--stories", 0], 2, "'0' is not a number"),
             ("corpus", ["--grammar", bad_grammar, "--out", broken], 1, "line 1: 'nonsense'"),
         ]
-        bad_grammar.write_text("nonsense\n")
+        bad_grammar.write_text("nonsense\n", "utf-8")
         for name, arguments, status, message in cases:
             with self.subTest(f"{name} {message}"):
                 result = self.program(name, *arguments)
@@ -155,7 +155,7 @@ class TrainTest(FolderTest):
                               ("hero cat = b", "'hero cat' is unknown")]:
             with self.subTest(message):
                 path = self.folder / "g"
-                path.write_text(text)
+                path.write_text(text, "utf-8")
                 result = self.program("corpus", "--grammar", path, "--out", "/dev/null")
                 self.assertEqual(result.returncode, 1)
                 self.assertIn(message, result.stderr)

@@ -101,7 +101,7 @@ def bytes_by(units: Sequence[Unit], field: str) -> dict[str, int]:
 
 def _packed_padding(built: Built, program: bytes) -> list[Unit]:
     """Alignment inside the packed model, which the rules count as the engine's."""
-    manifest = json.loads((built.files / "manifest.json").read_text())
+    manifest = json.loads((built.files / "manifest.json").read_text("utf-8"))
     start = program.find((built.files / "model.packed").read_bytes())
     units = []
     for span in manifest["spans"]:
@@ -136,7 +136,7 @@ def source(file: str) -> Source:
     region: str | None = None
     heading = ""  # the comment that the region's mark is in
     headed = False  # whether the line before belongs to it
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         text, comment = _split(line, begin)
         found = MARK.findall(comment)
         name = found[0] if found else None
@@ -203,7 +203,7 @@ class ListingLine:
 
 def _listing(path: Path) -> Iterator[ListingLine]:
     pending: ListingLine | None = None
-    for row in path.read_text(errors="replace").splitlines():
+    for row in path.read_text("utf-8", errors="replace").splitlines():
         match = LISTING.match(row)
         if not match:
             continue
@@ -270,7 +270,7 @@ def _find(row: ListingLine, files: Sequence[str]) -> tuple[str, int] | None:
 
 @cache
 def _lines(file: str) -> list[str]:
-    return [_squeeze(line) for line in (ROOT / file).read_text().splitlines()]
+    return [_squeeze(line) for line in (ROOT / file).read_text("utf-8").splitlines()]
 
 
 def _instruction(stack: Sequence[tuple[str, int]]) -> str:
@@ -334,7 +334,8 @@ def _cpp_units(built: Built, program: bytes) -> list[Unit]:
 
 
 def _tool(*command: object) -> str:
-    result = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    result = subprocess.run([str(word) for word in command], capture_output=True, encoding="utf-8",
+                            errors="replace")
     if result.returncode:
         raise UserError(f"{command[0]}: {result.stderr.strip() or result.returncode}; it is of the package binutils")
     return result.stdout
@@ -421,7 +422,7 @@ def _script_units(built: Built, program: bytes, taken: set[int]) -> list[Unit]:
     units = []
     offset = 0
     inside = False
-    for number, line in enumerate((ROOT / file).read_text().splitlines(), 1):
+    for number, line in enumerate((ROOT / file).read_text("utf-8").splitlines(), 1):
         inside = inside or ".all" in line
         if not inside:
             continue

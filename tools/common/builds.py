@@ -227,7 +227,7 @@ def build(engine: Engine, model: Model, folder: Path | None = None, encoding: st
     inputs = input_hash(engine, encoding, compiler, chosen, (model.checkpoint, model.tokenizer))
     program = folder / engine.name
     try:
-        facts = json.loads((files / "build.json").read_text())
+        facts = json.loads((files / "build.json").read_text("utf-8"))
         if facts["inputs"] == inputs and program.is_file():
             return Built(engine, model.name, encoding, program, files, compiler, chosen, searched, facts["counted"],
                          facts["packed"])
@@ -265,7 +265,7 @@ def padding(files: Path) -> int:
     symbols = files / "engine.map"
     if not symbols.is_file():
         return 0
-    found = re.search(r"^ *([0-9A-F]+) .*\bpadding$", symbols.read_text(), re.MULTILINE)
+    found = re.search(r"^ *([0-9A-F]+) .*\bpadding$", symbols.read_text("utf-8"), re.MULTILINE)
     assert found
     return int(found[1], 16)
 
@@ -289,7 +289,7 @@ def small_flags(engine: Engine, compiler: str) -> tuple[tuple[str, ...], bool]:
     if engine.family == "asm":
         return tuple(f"-D{feature}" for feature in engine.features), True
     if engine.flagset.is_file():
-        flagset = json.loads(engine.flagset.read_text())
+        flagset = json.loads(engine.flagset.read_text("utf-8"))
         if flagset["compiler"] == compiler:
             return tuple(flagset["flags"]), True
     facts = engine.target_facts()
@@ -309,7 +309,7 @@ def link(engine: Engine, files: Path) -> None:
     facts = engine.target_facts()
     (files / "model.S").write_text(
         '.section .note.GNU-stack, "", @progbits\n'
-        f'.section .model, "a"\n.globl model\nmodel: .incbin "{files / "model.packed"}"\n')
+        f'.section .model, "a"\n.globl model\nmodel: .incbin "{files / "model.packed"}"\n', "utf-8")
     _run([compiler_command(), *facts["machine"], "-c", str(files / "model.S"), "-o", str(files / "model.o")])
     _run(["ld", "-m", facts["linker"], "--no-warn-rwx-segments", "-T", str(engine.folder / "link.ld"),
           str(files / "engine.o"), str(files / "model.o"),
@@ -359,7 +359,8 @@ def assemble(engine: Engine, files: Path, flags: Sequence[str]) -> None:
 
 def _run(command: Sequence[str], folder: Path | None = None) -> str:
     """Runs a build step; what it printed, or a UserError with the command and the first line that says `error`."""
-    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=folder)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,
+                            cwd=folder)
     if result.returncode:
         said = (result.stderr.strip() or result.stdout.strip() or f"exit status {result.returncode}").splitlines()
         first = next((line for line in said if "error" in line.lower()), said[0])

@@ -53,7 +53,7 @@ class Engine:
 
     def target_facts(self) -> dict:
         """target.json."""
-        return json.loads((self.folder / "target.json").read_text())
+        return json.loads((self.folder / "target.json").read_text("utf-8"))
 
     def runner(self) -> list[str]:
         """The command that runs this engine's programs under emulation."""
@@ -63,7 +63,7 @@ class Engine:
 @functools.cache
 def _table_file() -> dict:
     try:
-        return json.loads(TABLE.read_text())
+        return json.loads(TABLE.read_text("utf-8"))
     except ValueError as error:
         raise UserError(f"{TABLE}: {error}: not JSON; repair it") from error
 

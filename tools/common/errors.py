@@ -22,6 +22,7 @@ import signal
 import stat
 import sys
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, Callable, Iterator, NoReturn
 
@@ -37,6 +38,8 @@ def tool_name() -> str:
 
 def run_tool(main: Callable[[], int | None]) -> NoReturn:
     """Runs main() and ends the process with its status; turns expected failures into one line on stderr."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a locale that lacks a character costs this character
     # SIGTERM then unwinds like Ctrl-C, so that temporary files are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:

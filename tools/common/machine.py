@@ -59,7 +59,7 @@ class Machine:
         if garbage is not None:
             command += ["-device", f"loader,file={garbage},addr=0x100000,force-raw=on"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
+                                        stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
         try:
             self._read()  # the greeting
             self.call("qmp_capabilities")

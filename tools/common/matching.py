@@ -65,7 +65,8 @@ def expect(model: Model, logits_file: Path | None = None) -> Expected:
         command = [str(reference_program()), "-m", str(model.checkpoint), "--tokenizer", str(model.tokenizer),
                    "--tokens", "--quiet"]
         start = time.monotonic()
-        result = subprocess.run([*command, "--logits", str(logits)], capture_output=True, text=True, timeout=TIMEOUT)
+        result = subprocess.run([*command, "--logits", str(logits)], capture_output=True, encoding="utf-8",
+                                errors="replace", timeout=TIMEOUT)
         seconds = time.monotonic() - start
         if result.returncode:
             raise UserError(f"the reference failed: {result.stderr.strip() or result.returncode}")

@@ -64,7 +64,8 @@ def build() -> Programs:
 
 def _cmake(*arguments: str) -> None:
     try:
-        result = subprocess.run(["cmake", *arguments], text=True, capture_output=True, check=False)
+        result = subprocess.run(["cmake", *arguments], encoding="utf-8", errors="replace", capture_output=True,
+                                check=False)
     except FileNotFoundError:
         raise UserError("cmake: not found; tools/quickstart installs what is needed") from None
     if result.returncode:

@@ -18,7 +18,7 @@ import sys
 import boot
 from common import builds, engines
 from common.errors import UserError, run_tool
-from common.matching import reference_program
+from common.matching import native_command, reference_program
 from common.models import find_model
 from common.terminal import add_model_options, argument_parser
 
@@ -46,12 +46,12 @@ def main() -> None:
         if engine.target == boot.TARGET:
             raise UserError(f"{engine.name}: a disk image, not a program; `llama512 boot --engine {engine.name}` boots it")
         built = builds.build(engine, model)
-        command = [*(built.engine.runner() if options.emulate else []), str(built.program)]
+        command = [*engine.runner(), str(built.program)] if options.emulate else native_command(built)
     sys.stdout.flush()
     try:
         os.execvp(command[0], command)
     except OSError as error:
-        raise UserError(f"{command[0]}: cannot run: {error.strerror}; try --emulate (package qemu-user)") from error
+        raise UserError(f"{command[0]}: cannot run: {error.strerror}; emulators are in the package qemu-user") from error
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ checkpoint (what the engine's weights really are). The models that the project s
 tokens on the original f32 checkpoint. The smallest gap between the best two logits is printed: a near-tie could be
 decided by rounding.
 
-Boot sectors are run on an emulated PC (package qemu-system-x86), and compared by what the screen or COM1 shows.
+Programs that this machine's kernel cannot run (32-bit ones, often) are run under their emulator (package qemu-user); so
+are all with --emulate, or in an environment with LLAMA512_EMULATE=1, which holds for the tests and `run`, too. Boot
+sectors are run on an emulated PC (package qemu-system-x86), and compared by what the screen or COM1 shows.
 
 Exit status 1: an engine differs.
 

@@ -112,8 +112,9 @@ class Native(FolderTest):
         path.chmod(0o755)
         return Built(path, Engine())
 
-    def command(self, built: object) -> tuple[list[str], str]:
-        with contextlib.redirect_stderr(io.StringIO()) as said, mock.patch.dict(matching._refusals, clear=True):
+    def command(self, built: object, emulate: str = "") -> tuple[list[str], str]:
+        with contextlib.redirect_stderr(io.StringIO()) as said, mock.patch.dict(matching._refusals, clear=True), \
+                mock.patch.dict(os.environ, LLAMA512_EMULATE=emulate):
             return matching.native_command(built), said.getvalue()
 
     def test_kernel_runs_it(self) -> None:
@@ -126,6 +127,11 @@ class Native(FolderTest):
         command, said = self.command(built)
         self.assertEqual(command, ["qemu-x", str(built.program)])
         self.assertRegex(said, r"^e: the kernel cannot run it \(Exec format error\), so it runs under qemu-x\n$")
+
+    def test_asked_for(self) -> None:
+        built = self.built(b"#!/bin/sh\n")
+        self.assertEqual(self.command(built, "1"), (["qemu-x", str(built.program)],
+                                                    "e: LLAMA512_EMULATE is set, so it runs under qemu-x\n"))
 
     def test_missing_program(self) -> None:
         built = self.built(b"")

@@ -59,7 +59,7 @@ case "$*" in *effective.bin*) {lines(effective)};; *) {lines(original or effecti
         with mock.patch.object(verify.builds, "build", lambda *_: built), \
                 mock.patch.object(verify, "find_model", lambda *_: model), \
                 mock.patch.object(sys, "argv", ["verify.py", "--engine", ENGINE.name, *map(str, arguments)]), \
-                mock.patch.dict(os.environ, LLAMA512_REFERENCE=str(self.reference)), \
+                mock.patch.dict(os.environ, LLAMA512_REFERENCE=str(self.reference), LLAMA512_EMULATE=""), \
                 contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as error:
             status = verify.main()
         return status, out.getvalue(), error.getvalue()
@@ -124,12 +124,20 @@ class Tool(FolderTest):
             self.skipTest("LLAMA512_REFERENCE is not set, ctest does")
         self.model = random_model.write(self.folder, "m", random_model.weights(small_checkpoint().config, 3, 4))
 
-    def verify(self) -> object:
-        return run_tool("verify", "--engine", ENGINE.name, "--model", self.model.checkpoint, "-o", self.folder / "e")
+    def verify(self, emulate: str = "") -> object:
+        return run_tool("verify", "--engine", ENGINE.name, "--model", self.model.checkpoint, "-o", self.folder / "e",
+                        env={"LLAMA512_EMULATE": emulate})
 
     def test_equal(self) -> None:
         result = self.verify()
-        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(result.returncode, 0)
+        self.assertRegex(result.stderr, rf"\A({ENGINE.name}: the kernel cannot run it[^\n]*\n)?\Z")
+        self.assertIn("equal", result.stdout)
+
+    def test_emulated(self) -> None:
+        result = self.verify(emulate="1")
+        self.assertEqual((result.returncode, result.stderr),
+                         (0, f"{ENGINE.name}: LLAMA512_EMULATE is set, so it runs under {ENGINE.runner()[0]}\n"))
         self.assertIn("equal", result.stdout)
 
     def test_the_program_that_is_there_is_run(self) -> None:

@@ -95,13 +95,15 @@ def smallest_gap(path: Path, vocab_size: int) -> tuple[float, int]:
 
 def native_command(built: Built) -> list[str]:
     """The command that runs a program on this machine: the program itself. A kernel that cannot (one without 32-bit
-    programs, or another processor's) gets the target's emulator before it, and stderr says so."""
+    programs, or another processor's) gets the target's emulator before it, and stderr says so. With LLAMA512_EMULATE=1
+    in the environment, every kernel is taken for such a one."""
     program = str(built.program)
-    reason = _kernel_refuses(program, built.engine.target)
+    reason = ("LLAMA512_EMULATE is set" if os.environ.get("LLAMA512_EMULATE")
+              else _kernel_refuses(program, built.engine.target))
     if not reason:
         return [program]
     emulator = built.engine.runner()
-    print(f"{built.engine.name}: the kernel cannot run it ({reason}), so it runs under {emulator[0]}", file=sys.stderr)
+    print(f"{built.engine.name}: {reason}, so it runs under {emulator[0]}", file=sys.stderr)
     return [*emulator, program]
 
 
@@ -119,7 +121,7 @@ def _kernel_refuses(program: str, target: str) -> str:
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 raise
-            _refusals[target] = error.strerror
+            _refusals[target] = f"the kernel cannot run it ({error.strerror})"
     return _refusals[target]
 
 

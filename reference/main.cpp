@@ -71,6 +71,24 @@ std::uint64_t seed_from_clock() {
     return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
 }
 
+std::unique_ptr<OutputFile> open_output(const std::string& path) {
+    return path.empty() ? nullptr : std::make_unique<OutputFile>(path);
+}
+
+void write_extremes(OutputFile& file, const Extremes& extremes) {
+    const auto line = [&](const char* name, const Extreme& extreme) {
+        char text[100];
+        std::snprintf(text, sizeof text, "%s %.9g %zu %zu\n", name, static_cast<double>(extreme.value), extreme.layer,
+                      extreme.pos);
+        file.write(std::string_view(text));
+    };
+    line("score", extremes.score);
+    line("gate", extremes.gate);
+    line("up", extremes.up);
+    line("rms", extremes.rms);
+    file.commit();
+}
+
 void run(const Options& options) {
     const Checkpoint checkpoint(options.model);
     const Config& config = checkpoint.config();
@@ -81,7 +99,8 @@ void run(const Options& options) {
     const std::uint64_t seed = options.seed != 0 ? options.seed : seed_from_clock();
     Transformer transformer(config, checkpoint.weights(), options.model);
     Sampler sampler(options.temperature, options.top_p, seed);
-    const auto logits_file = options.logits_file.empty() ? nullptr : std::make_unique<OutputFile>(options.logits_file);
+    const auto logits_file = open_output(options.logits_file);
+    const auto extremes_file = open_output(options.extremes_file);
 
     const auto print_token = [&](int previous, int token) {
         if (options.tokens) {
@@ -105,6 +124,7 @@ void run(const Options& options) {
     if (steps == 0 && options.tokens) print_token(kBos, prompt[0]);
     if (!options.tokens) print("\n");
     if (logits_file != nullptr) logits_file->commit();
+    if (extremes_file != nullptr) write_extremes(*extremes_file, transformer.extremes());
 
     if (!options.quiet) {
         std::fprintf(stderr, "reference: %zu tokens in %.3f s, %.0f tokens/s", steps, seconds.count(),

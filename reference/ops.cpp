@@ -24,9 +24,10 @@ void matmul(std::span<float> out, std::span<const float> x, std::span<const floa
     for (size_t row = 0; row < out.size(); row++) out[row] = dot(slice(w, row, x.size()), x);
 }
 
+float mean_square(std::span<const float> x) { return dot(x, x) / static_cast<float>(x.size()); }
+
 void rmsnorm(std::span<float> out, std::span<const float> x, std::span<const float> weight) {
-    const float mean_square = dot(x, x) / static_cast<float>(x.size());
-    const float scale = 1.0f / std::sqrt(mean_square + kRmsNormEpsilon);
+    const float scale = 1.0f / std::sqrt(mean_square(x) + kRmsNormEpsilon);
     for (size_t i = 0; i < x.size(); i++) out[i] = weight[i] * (scale * x[i]);
 }
 

@@ -36,6 +36,9 @@ void matmul(std::span<float> out,       // (d)
 /// Added to the mean square in rmsnorm. It is part of the model.
 constexpr float kRmsNormEpsilon = 1e-5f;
 
+/// mean(x^2).
+float mean_square(std::span<const float> x);  // (n)
+
 /// out = weight * x / sqrt(mean(x^2) + epsilon). `out` may be `x`.
 /// RMSNorm: arXiv:1910.07467, section 3.
 void rmsnorm(std::span<float> out,            // (n)

@@ -37,6 +37,8 @@ Choice of the next token:
 Output:
       --tokens          print token ids, one per line, BOS first, instead of text
       --logits FILE     write the logits: float32, vocab_size values per position
+      --extremes FILE   write the largest magnitudes of the run, a line each: NAME VALUE LAYER POSITION,
+                        where NAME is score, gate, up or rms (see Extremes in transformer.hpp)
       --quiet           no timing line on stderr
       --version         print the version
   -h, --help            print this help
@@ -114,6 +116,7 @@ std::vector<Flag> make_flags(Options& o) {
          }},
         {nullptr, "--tokens", false, on(o.tokens)},
         {nullptr, "--logits", true, text(o.logits_file)},
+        {nullptr, "--extremes", true, text(o.extremes_file)},
         {nullptr, "--quiet", false, on(o.quiet)},
         {nullptr, "--version", false, on(o.version)},
         {"-h", "--help", false, on(o.help)},

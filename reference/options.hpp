@@ -21,6 +21,7 @@ struct Options {
     std::uint64_t seed = 0;                // -s, --seed; 0: from the clock
     bool tokens = false;                   // --tokens
     std::string logits_file;               // --logits; empty: none
+    std::string extremes_file;             // --extremes; empty: none
     bool quiet = false;                    // --quiet
     bool help = false;                     // -h, --help
     bool version = false;                  // --version

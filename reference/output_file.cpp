@@ -32,6 +32,10 @@ void OutputFile::write(std::span<const float> values) {
     if (std::fwrite(values.data(), sizeof(float), values.size(), file_) != values.size()) fail();
 }
 
+void OutputFile::write(std::string_view text) {
+    if (std::fwrite(text.data(), 1, text.size(), file_) != text.size()) fail();
+}
+
 void OutputFile::commit() {
     if (std::fflush(file_) != 0) fail();
     if (std::rename(temporary_path_.c_str(), path_.c_str()) != 0) fail();

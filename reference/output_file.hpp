@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace llama512 {
 
@@ -18,6 +19,7 @@ public:
     OutputFile& operator=(const OutputFile&) = delete;
 
     void write(std::span<const float> values);  // float32, little-endian
+    void write(std::string_view text);
     void commit();
 
 private:

@@ -1,6 +1,7 @@
 #include "transformer.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <stdexcept>
 #include <string>
@@ -28,11 +29,18 @@ size_t cache_size(const Config& c, const std::string& name) {
     return size;
 }
 
+void note(Extreme& extreme, std::span<const float> values, size_t layer, size_t pos) {
+    for (const float value : values) {
+        if (std::abs(value) > extreme.value) extreme = {std::abs(value), layer, pos};
+    }
+}
+
 }  // namespace
 
 Transformer::Transformer(const Config& config, const Weights& weights, const std::string& name)
     : config_(config),
       weights_(weights),
+      name_(name),
       x_(config.dim),
       normed_(config.dim),
       q_(config.dim),
@@ -61,7 +69,7 @@ std::span<const float> Transformer::forward(int token, size_t pos) {
         // x += attention(rmsnorm(x))
         const std::span<float> k = cache_row(key_cache_, layer, pos);    // (kv_dim)
         const std::span<float> v = cache_row(value_cache_, layer, pos);  // (kv_dim)
-        rmsnorm(normed_, x_, slice(w.rms_att, layer, dim));
+        norm(slice(w.rms_att, layer, dim), "rms_att", layer, pos);
         matmul(q_, normed_, slice(w.wq, layer, dim * dim));
         matmul(k, normed_, slice(w.wk, layer, kv_dim * dim));
         matmul(v, normed_, slice(w.wv, layer, kv_dim * dim));
@@ -72,18 +80,33 @@ std::span<const float> Transformer::forward(int token, size_t pos) {
         add(x_, update_);
 
         // x += w2(silu(w1(rmsnorm(x))) * w3(rmsnorm(x)))
-        rmsnorm(normed_, x_, slice(w.rms_ffn, layer, dim));
+        norm(slice(w.rms_ffn, layer, dim), "rms_ffn", layer, pos);
         matmul(gate_, normed_, slice(w.w1, layer, hidden_dim * dim));
         matmul(up_, normed_, slice(w.w3, layer, hidden_dim * dim));
+        note(extremes_.gate, gate_, layer, pos);
+        note(extremes_.up, up_, layer, pos);
         swiglu(gate_, up_);
         matmul(update_, gate_, slice(w.w2, layer, dim * hidden_dim));
         add(x_, update_);
     }
 
     // logits = wcls(rmsnorm(x))
-    rmsnorm(normed_, x_, w.rms_final);
+    norm(w.rms_final, "rms_final", config_.n_layers - 1, pos);
     matmul(logits_, normed_, w.wcls);
     return logits_;
+}
+
+/// normed = rmsnorm(x). A mean square that float32 cannot hold is refused, with the name of the norm.
+void Transformer::norm(std::span<const float> gains, const char* field, size_t layer, size_t pos) {
+    const float square = mean_square(x_);
+    if (!std::isfinite(square)) {
+        throw Error(name_, field,
+                    std::to_string(std::abs(square)) + " as the mean square of x in layer " + std::to_string(layer) +
+                        " at position " + std::to_string(pos) +
+                        ", a finite one is needed (weights too large for float32?)");
+    }
+    note(extremes_.rms, std::array{std::sqrt(square)}, layer, pos);
+    rmsnorm(normed_, x_, gains);
 }
 
 /// heads = for each query head: softmax(q . k / sqrt(head_size)) v, over all positions so far.
@@ -101,6 +124,7 @@ void Transformer::attention(size_t layer, size_t pos) {
             const std::span<float> k = slice(cache_row(key_cache_, layer, t), kv_head, head_size);
             scores[t] = dot(q, k) / sqrt_head_size;
         }
+        note(extremes_.score, scores, layer, pos);
         softmax(scores);
         std::ranges::fill(out, 0.0f);
         for (size_t t = 0; t <= pos; t++) {

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -162,11 +163,21 @@ class Model(Case):
                 self.refuse_model(tiny_model.v1(weights), f"{tensor}: element {element} is {shown}")
 
     def test_weights_that_are_too_large(self) -> None:
+        for tensor, field in (("wq", "rms_ffn: nan as the mean square of x in layer 0"), ("wcls", "logits: inf")):
+            weights = tiny_model.random_weights()
+            weights[tensor] = [3e38] * len(weights[tensor])
+            self.model.write_bytes(tiny_model.v0(weights))
+            for flags in ((), ("--tokens",), ("--temp", "1")):
+                self.refused(f"{self.model}: {field}", "at position 0", arguments=flags)
+
+    def test_activations_that_are_too_large(self) -> None:
+        """Their squares overflow: every logit would be 0, and look well."""
         weights = tiny_model.random_weights()
-        weights["wq"] = [3e38] * len(weights["wq"])
+        weights["token_embedding"] = [value * 1e20 for value in weights["token_embedding"]]
         for flags in ((), ("--tokens",), ("--temp", "1")):
             self.model.write_bytes(tiny_model.v0(weights))
-            self.refused(f"{self.model}: logits: ", "position 0", arguments=flags)
+            self.refused(f"{self.model}: rms_att: inf as the mean square of x in layer 0 at position 0, a finite one",
+                         arguments=flags)
 
     def test_a_cache_that_is_too_large(self) -> None:
         # seq_len costs a v1 file nothing: a small file asks for 1024 layers of 2^20 positions, 32 GiB in all.
@@ -264,10 +275,10 @@ class Flags(Case):
 
     def test_missing_values(self) -> None:
         for flag in ("-m", "--model", "--tokenizer", "-p", "--prompt", "-f", "--file", "-n", "--predict", "--steps",
-                     "--temp", "--top-p", "-s", "--seed", "--logits"):
+                     "--temp", "--top-p", "-s", "--seed", "--logits", "--extremes"):
             with self.subTest(flag):
                 self.misused("-m", str(self.model), flag, names=(f"{flag}: ", "value"))
-        for flag in ("-m", "--tokenizer", "-f", "--logits"):
+        for flag in ("-m", "--tokenizer", "-f", "--logits", "--extremes"):
             self.misused("-m", str(self.model), flag, "", names=(f"{flag}: ''",))
 
     def test_values_that_are_not_wanted(self) -> None:
@@ -334,8 +345,9 @@ class Output(Case):
         weights = tiny_model.random_weights()
         weights["wq"] = [3e38] * len(weights["wq"])
         self.model.write_bytes(tiny_model.v0(weights))
-        self.refused("logits: ", arguments=("--logits", str(logits)))
-        self.assertEqual(logits.read_bytes(), b"old")
+        for flag in ("--logits", "--extremes"):
+            self.refused("rms_ffn: ", arguments=(flag, str(logits)))
+            self.assertEqual(logits.read_bytes(), b"old")
         self.assertEqual(sorted(self.folder.iterdir()), before)
 
 
@@ -393,7 +405,7 @@ class Damage(Case):
             with self.subTest(result.stderr):
                 if result.returncode == 0:
                     self.assertEqual(result.stderr, b"")
-                elif b": logits: " in result.stderr and b"at position 0" not in result.stderr:
+                elif re.search(rb": (logits|rms_\w+): ", result.stderr) and b"at position 0" not in result.stderr:
                     # A weight that is finite but huge, and of a token that comes late: text is already out.
                     self.assertEqual((result.returncode, result.stderr.count(b"\n")), (1, 1))
                 else:

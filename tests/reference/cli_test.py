@@ -46,7 +46,7 @@ class CommandLine(unittest.TestCase):
             result = self.run_program(flag)
             self.assertEqual((result.returncode, result.stderr), (0, b""))
             for name in (b"--model", b"--tokenizer", b"--prompt", b"--file", b"--predict", b"--steps", b"--temp",
-                         b"--top-p", b"--seed", b"--tokens", b"--logits", b"--quiet", b"--version", b"Examples:"):
+                         b"--top-p", b"--seed", b"--tokens", b"--logits", b"--extremes", b"--quiet", b"--version", b"Examples:"):
                 self.assertIn(name, result.stdout)
         result = self.run_program("--version")
         self.assertEqual((result.returncode, result.stderr), (0, b""))
@@ -107,6 +107,16 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(file.read_bytes()[:len(first)], first)
         self.assertEqual(sorted(path.name for path in self.folder.iterdir()),
                          ["logits.f32", "tiny.bin", "tokenizer.bin"])
+
+    def test_extremes(self) -> None:
+        file = self.folder / "extremes"
+        self.assertEqual(self.tokens("--extremes", str(file)), self.tokens())
+        lines = [line.split() for line in file.read_text("ascii").splitlines()]
+        self.assertEqual([line[0] for line in lines], ["score", "gate", "up", "rms"])
+        for _, value, layer, position in lines:
+            self.assertTrue(0 < float(value) < 1000)
+            self.assertIn(int(layer), range(tiny_model.N_LAYERS))
+            self.assertIn(int(position), range(tiny_model.SEQ_LEN))
 
     def test_seeds(self) -> None:
         warm = ("--temp", "1.5", "--top-p", "0.95")

@@ -170,6 +170,70 @@ TEST(Transformer, EpsilonDecidesForSmallActivations) {
     EXPECT_LT(largest, 0.2f);  // without epsilon they would be of the order of 1
 }
 
+/// Scores are divided by sqrt(head_size), not by a constant that is right for one size.
+TEST(Transformer, AttentionScaleOfEveryHeadSize) {
+    for (const std::size_t head_size : {2u, 8u, 16u, 48u, 128u}) {
+        Config config = kConfig;
+        config.n_heads = config.n_kv_heads = 2;
+        config.dim = 2 * head_size;
+        TinyModel model(config, true);
+        for (float& value : model.wq) value *= 100.0f / static_cast<float>(config.dim);  // scores of about 10
+        const Vector logits = run(config, model.weights(), kTokens);
+        const Doubles expected = slow_logits(config, model.weights(), kTokens);
+        for (std::size_t i = 0; i < logits.size(); i++) EXPECT_NEAR(logits[i], expected[i], 2e-3) << head_size << ' ' << i;
+    }
+}
+
+TEST(Transformer, ExtremesAreThoseOfTheRun) {
+    // One layer, one head of size 2 that turns by 1 a position; x is (3, 4) throughout, as nothing is added to it.
+    TinyModel model({.dim = 2, .hidden_dim = 2, .n_layers = 1, .n_heads = 1, .n_kv_heads = 1, .vocab_size = 2,
+                     .seq_len = 4}, true);
+    model.token_embedding = {3, 4, 3, 4};
+    model.rms_att = model.rms_ffn = model.rms_final = {1, 1};
+    model.wq = {5, 0, 0, 5};
+    model.wk = {1, 0, 0, 1};
+    model.w1 = {0, -2, 0, 1};
+    model.w3 = {7, 0, 0, 1};
+    model.wo = model.w2 = {0, 0, 0, 0};
+    Transformer transformer(model.config, model.weights());
+    for (std::size_t pos = 0; pos < 3; pos++) transformer.forward(1, pos);
+    const Extremes& found = transformer.extremes();
+    const double rms = std::sqrt(12.5);
+    EXPECT_NEAR(found.rms.value, rms, 1e-5);
+    EXPECT_NEAR(found.score.value, 5 * 2 / std::sqrt(2), 1e-4);  // 5 |x|^2 / rms^2 / sqrt(2), with itself
+    EXPECT_NEAR(found.gate.value, 2 * 4 / rms, 1e-5);             // its sign does not matter
+    EXPECT_NEAR(found.up.value, 7 * 3 / rms, 1e-5);
+    EXPECT_EQ(found.gate.layer, 0u);
+    EXPECT_EQ(found.gate.pos, 0u);
+}
+
+TEST(Transformer, RefusesAMeanSquareThatIsNotFinite) {
+    const auto refusal = [](auto change) {
+        TinyModel model(kConfig, false);
+        change(model);
+        Transformer transformer(kConfig, model.weights(), "m.bin");
+        return error_of([&] {
+            for (std::size_t pos = 0; pos < kTokens.size(); pos++) transformer.forward(kTokens[pos], pos);
+        });
+    };
+    const auto grow = [](std::vector<float>& values, std::size_t start, float factor) {
+        for (std::size_t i = start; i < values.size(); i++) values[i] *= factor;
+    };
+    const auto inf = [](const std::string& field, const std::string& place) {
+        return "m.bin: " + field + ": inf as the mean square of x in " + place +
+               ", a finite one is needed (weights too large for float32?)";
+    };
+    EXPECT_EQ(refusal([&](TinyModel& m) { grow(m.token_embedding, 0, 1e20f); }),
+              inf("rms_att", "layer 0 at position 0"));
+    EXPECT_EQ(refusal([&](TinyModel& m) { grow(m.token_embedding, 39 * kConfig.dim, 1e20f); }),  // the third token
+              inf("rms_att", "layer 0 at position 2"));
+    EXPECT_EQ(refusal([&](TinyModel& m) { grow(m.wo, 2 * kConfig.dim * kConfig.dim, 1e21f); }),
+              inf("rms_ffn", "layer 2 at position 0"));
+    EXPECT_EQ(refusal([&](TinyModel& m) { grow(m.w2, 2 * kConfig.dim * kConfig.hidden_dim, 1e21f); }),
+              inf("rms_final", "layer 2 at position 0"));
+    EXPECT_EQ(refusal([&](TinyModel& m) { grow(m.token_embedding, 0, 1e15f); }), "");
+}
+
 TEST(Transformer, GoingBackForgets) {
     const TinyModel model(kConfig, true);
     Transformer used(kConfig, model.weights());

@@ -63,7 +63,7 @@ class ModelsTest(FolderTest):
         self.make(self.chosen / "m.bin")
         other = self.make(self.folder / "other.bin", "t.bin").with_name("t.bin")
         self.assertEqual(models.find_model("m", other).tokenizer, other)
-        self.assertUserError("none: no such tokenizer", models.find_model, "m", "none")
+        self.assertUserError("none: no such file, give a tokenizer.s path", models.find_model, "m", "none")
 
     def test_no_tokenizer(self) -> None:
         self.make(self.chosen / "m.bin", "tok11.bin")

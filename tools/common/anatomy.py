@@ -333,9 +333,10 @@ def _cpp_units(built: Built, program: bytes) -> list[Unit]:
     return units + _script_units(built, program, taken)
 
 
-def _tool(*command: object) -> str:
-    result = subprocess.run([str(word) for word in command], capture_output=True, encoding="utf-8",
-                            errors="replace")
+def _tool(elf: Path, *command: object) -> str:
+    """What a tool of binutils says of engine.elf. It runs in its folder, whose name might look like an answer."""
+    result = subprocess.run([str(word) for word in [*command, elf.name]], capture_output=True, encoding="utf-8",
+                            errors="surrogateescape", cwd=elf.parent)
     if result.returncode:
         raise UserError(f"{command[0]}: {result.stderr.strip() or result.returncode}; it is of the package binutils")
     return result.stdout
@@ -345,7 +346,7 @@ def _tool(*command: object) -> str:
 def _symbols(elf: Path) -> dict[str, tuple[int, int, str]]:
     """Address, bytes (0: not known) and kind of every symbol."""
     symbols = {}
-    for line in _tool("nm", "-S", elf).splitlines():
+    for line in _tool(elf, "nm", "-S").splitlines():
         words = line.split()
         address, size = int(words[0], 16), int(words[1], 16) if len(words) == 4 else 0
         symbols[words[-1]] = (address, size, words[-2])
@@ -356,7 +357,7 @@ def _symbols(elf: Path) -> dict[str, tuple[int, int, str]]:
 def _declarations(elf: Path) -> dict[str, tuple[str, int]]:
     """Where each symbol was declared, from DWARF."""
     places = {}
-    for line in _tool("nm", "-l", elf).splitlines():
+    for line in _tool(elf, "nm", "-l").splitlines():
         symbol, _, place = line.partition("\t")
         if place:
             places[symbol.split()[-1]] = _place(place)
@@ -390,7 +391,7 @@ def _place(text: str) -> tuple[str, int] | None:
 def _chains(elf: Path, addresses: Sequence[int]) -> list[list[tuple[str, int]]]:
     """For each address its source line, then the lines that it was inlined into."""
     chains: list[list[tuple[str, int]]] = []
-    for line in _tool("addr2line", "-a", "-i", "-e", elf, *map(hex, addresses)).splitlines():
+    for line in _tool(elf, "addr2line", "-a", "-i", *map(hex, addresses), "-e").splitlines():
         if re.fullmatch(r"0x[0-9a-f]+", line):
             chains.append([])
         else:
@@ -406,8 +407,8 @@ def _disassembly(elf: Path, image: int, end: int, data: set[int]) -> list[tuple[
     for name, (address, size, kind) in _symbols(elf).items():
         if not size or address - image in data or kind not in "tT" or not image <= address < end:
             continue
-        for line in _tool("objdump", "-d", "-w", "-M", "intel", f"--start-address={address}",
-                          f"--stop-address={address + size}", elf).splitlines():
+        for line in _tool(elf, "objdump", "-d", "-w", "-M", "intel", f"--start-address={address}",
+                          f"--stop-address={address + size}").splitlines():
             match = re.match(r"^ *([0-9a-f]+):\t((?:[0-9a-f]{2} )+) *\t?(.*)$", line)
             if match:
                 text = re.sub(r" +<[^>]*>|#.*", "", match[3])

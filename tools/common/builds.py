@@ -218,14 +218,14 @@ def build(engine: Engine, model: Model, folder: Path | None = None, encoding: st
     """Packs the model, compiles and links the engine for it; does nothing when that was done from the same inputs.
 
     `flags` replaces the set that makes the engine small."""
-    folder = (folder or default_folder(model)).resolve()
+    folder = Path(os.path.realpath(folder or default_folder(model)))
     encoding = encoding or engine.encodings[0]
     files = folder / f"{engine.name}.build"
+    program = folder / engine.name
     files.mkdir(parents=True, exist_ok=True)
     compiler = toolchain(engine)
     chosen, searched = (tuple(flags), False) if flags is not None else small_flags(engine, compiler)
     inputs = input_hash(engine, encoding, compiler, chosen, (model.checkpoint, model.tokenizer))
-    program = folder / engine.name
     try:
         facts = json.loads((files / "build.json").read_text("utf-8"))
         if facts["inputs"] == inputs and program.is_file():
@@ -277,7 +277,7 @@ def input_hash(engine: Engine, encoding: str, compiler: str, flags: Sequence[str
                *engine.folder.iterdir(), *Path(__file__).parent.glob("*.py")]
     digest = hashlib.sha256(json.dumps([engine.name, engine.layout, encoding, compiler, list(flags)]).encode())
     for path in sorted(path for path in sources if path.is_file() and path != engine.flagset) + list(data):
-        digest.update(f"\n{path.name} {path.stat().st_size}\n".encode())
+        digest.update(b"\n%s %d\n" % (os.fsencode(path.name), path.stat().st_size))
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -297,24 +297,26 @@ def small_flags(engine: Engine, compiler: str) -> tuple[tuple[str, ...], bool]:
     return tuple(facts["fallback_before_gcc_12" if old else "fallback"]), False
 
 
+# Every step runs in the build's folder and knows its files by fixed names. So whatever a folder is called, a path never
+# stands in a source or a script, and the program is the same everywhere.
+
 def compile_cpp(engine: Engine, files: Path, flags: Sequence[str]) -> None:
     """engine.o from the source, config.hpp and the target's folder."""
     facts = engine.target_facts()
-    _run([compiler_command(), *CPP_FLAGS, *facts["machine"], *facts["flags"], *flags, "-I", str(files),
-          "-I", str(engine.folder), "-c", str(ROOT / engine.source), "-o", str(files / "engine.o")])
+    _run([compiler_command(), *CPP_FLAGS, *facts["machine"], *facts["flags"], *flags, "-I", ".",
+          "-I", str(engine.folder), "-c", str(ROOT / engine.source), "-o", "engine.o"], files)
 
 
 def link(engine: Engine, files: Path) -> None:
     """engine.elf and engine.bin from engine.o and model.packed, by the target's linker script."""
     facts = engine.target_facts()
-    (files / "model.S").write_text(
-        '.section .note.GNU-stack, "", @progbits\n'
-        f'.section .model, "a"\n.globl model\nmodel: .incbin "{files / "model.packed"}"\n', "utf-8")
-    _run([compiler_command(), *facts["machine"], "-c", str(files / "model.S"), "-o", str(files / "model.o")])
+    with atomic_write(files / "model.S", "w") as file:
+        file.write('.section .note.GNU-stack, "", @progbits\n'
+                   '.section .model, "a"\n.globl model\nmodel: .incbin "model.packed"\n')
+    _run([compiler_command(), *facts["machine"], "-c", "model.S", "-o", "model.o"], files)
     _run(["ld", "-m", facts["linker"], "--no-warn-rwx-segments", "-T", str(engine.folder / "link.ld"),
-          str(files / "engine.o"), str(files / "model.o"),
-          "-o", str(files / "engine.elf")])
-    _run(["objcopy", "-O", "binary", str(files / "engine.elf"), str(files / "engine.bin")])
+          "engine.o", "model.o", "-o", "engine.elf"], files)
+    _run(["objcopy", "-O", "binary", "engine.elf", "engine.bin"], files)
 
 
 class SectorFull(UserError):
@@ -344,8 +346,8 @@ def assemble(engine: Engine, files: Path, flags: Sequence[str]) -> None:
     """engine.bin from the source, config.inc and model.packed; engine.lst, and engine.map when the source asks."""
     source = ROOT / engine.source
     (files / "engine.map").unlink(missing_ok=True)
-    command = ["nasm", "-f", "bin", "-w+all", "-w-reloc", "-w-unknown-warning", *flags, "-I", f"{files}/", "-I",
-          f"{source.parent}/", str(source), "-o", "engine.bin", "-l", "engine.lst"]
+    command = ["nasm", "-f", "bin", "-w+all", "-w-reloc", "-w-unknown-warning", *flags, "-I", f"{source.parent}/",
+               str(source), "-o", "engine.bin", "-l", "engine.lst"]
     try:
         _run(command, files)
     except UserError as error:
@@ -359,10 +361,13 @@ def assemble(engine: Engine, files: Path, flags: Sequence[str]) -> None:
 
 def _run(command: Sequence[str], folder: Path | None = None) -> str:
     """Runs a build step; what it printed, or a UserError with the command and the first line that says `error`."""
-    result = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,
-                            cwd=folder)
+    # A program that is named from here must be found from the other folder, too.
+    program = shutil.which(command[0])
+    result = subprocess.run([os.path.abspath(program) if program else command[0], *command[1:]], capture_output=True,
+                            encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL, cwd=folder)
     if result.returncode:
         said = (result.stderr.strip() or result.stdout.strip() or f"exit status {result.returncode}").splitlines()
         first = next((line for line in said if "error" in line.lower()), said[0])
-        raise UserError(f"{first} (from: {shlex.join(command)})")
+        where = f"cd {shlex.quote(str(folder))} && " if folder else ""
+        raise UserError(f"{first} (from: {where}{shlex.join(command)})")
     return result.stdout

@@ -26,8 +26,9 @@ import struct
 import sys
 from array import array
 from dataclasses import dataclass
-from pathlib import Path
+from typing import BinaryIO
 
+from common import files
 from common.errors import UserError, atomic_write
 
 MAGIC = 0x616B3432  # "ak42": opens versions 1 and 2
@@ -124,8 +125,9 @@ class Checkpoint:
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:
     """Reads and checks a checkpoint of version 0, 1 or 2."""
-    data = memoryview(_read(path))
-    header = _parse_header(path, data[:HEADER_V1], len(data))
+    with files.open_file(path, "checkpoint") as file:
+        header = _read_header(path, file)  # before a huge file is read
+        data = memoryview(file.read())
     config, shapes = header.config, header.config.shapes()
 
     tensors: dict[str, array[float]] = {}
@@ -153,12 +155,8 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
 
 def read_config(path: str | os.PathLike[str]) -> Config:
     """Reads and checks the header alone (and the file's size against it): quick even for a large file."""
-    path = Path(path)
-    try:
-        with open(path, "rb") as file:
-            return _parse_header(path, memoryview(file.read(HEADER_V1)), os.fstat(file.fileno()).st_size).config
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the checkpoint: {error.strerror}") from error
+    with files.open_file(path, "checkpoint") as file:
+        return _read_header(path, file).config
 
 
 def write_v0(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
@@ -199,11 +197,11 @@ class _Header:
     group_size: int = 0  # version 2: values that share one scale
 
 
-def _read(path: str | os.PathLike[str]) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the checkpoint: {error.strerror}") from error
+def _read_header(path: str | os.PathLike[str], file: BinaryIO) -> _Header:
+    """The header of a file that was just opened, and will be read from its beginning again."""
+    header = _parse_header(path, memoryview(file.read(HEADER_V1)), os.fstat(file.fileno()).st_size)
+    file.seek(0)
+    return header
 
 
 def _parse_header(path: str | os.PathLike[str], head: memoryview, file_size: int) -> _Header:

@@ -17,6 +17,7 @@ Exit statuses: 0 all well, 1 the job failed (UserError, OSError), 2 wrong usage 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -38,12 +39,21 @@ def tool_name() -> str:
 
 def run_tool(main: Callable[[], int | None]) -> NoReturn:
     """Runs main() and ends the process with its status; turns expected failures into one line on stderr."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a locale that lacks a character costs this character
+    # A locale that lacks a character costs this character.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")
+    if sys.stdout is None:
+        _fail("standard output: it is closed; to throw the output away, send it to /dev/null")
     # SIGTERM then unwinds like Ctrl-C, so that temporary files are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        status = main() or 0
+        try:
+            status: Any = main() or 0
+        except SystemExit as end:  # of argparse, which may have printed a help
+            status = end.code
         sys.stdout.flush()
     except UserError as error:
         _fail(str(error))
@@ -51,17 +61,32 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
         print(f"\n{tool_name()}: interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # The reader (`| head`) went away. Python would complain once more when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (`| head`) went away.
+        _stdout_fails()
         sys.exit(128 + signal.SIGPIPE)
+    except MemoryError:
+        _fail("memory: there is not enough for this; use a smaller model")
     except OSError as error:
-        _fail(describe_os_error(error))
+        _fail(f"standard output: {error.strerror}" if error.filename is None and _stdout_fails()
+              else describe_os_error(error))
     sys.exit(status)
+
+
+def _stdout_fails() -> bool:
+    """Whether what was printed cannot be written. Then it is dropped: Python would try, and complain, again at exit."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return False
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
 
 
 def _fail(message: str) -> NoReturn:
     # One line, whatever a file's name or a server's answer holds.
     line = "".join(character if character.isprintable() else "?" for character in message)
+    _stdout_fails()
     print(f"{tool_name()}: error: {line}", file=sys.stderr)
     sys.exit(1)
 
@@ -81,21 +106,20 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
     """
     encoding = None if "b" in mode else "utf-8"
     target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         special = not stat.S_ISREG(target.stat().st_mode)
     except FileNotFoundError:
         special = False
-    if special:
-        with open(target, mode, encoding=encoding) as file:
-            yield file
-        return
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with open(temporary, mode, encoding=encoding) as file:
+        with open(target if special else temporary, mode, encoding=encoding) as file:
             yield file
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        if not special:
+            os.replace(temporary, target)
+    except BaseException as error:
+        if not special:
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            error.filename = error.filename or target  # `write` does not know it
         raise

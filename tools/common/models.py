@@ -17,6 +17,7 @@ from pathlib import Path
 
 from common import checkpoint
 from common.errors import UserError
+from common.files import require_file
 
 ROOT = Path(__file__).resolve().parents[2]  # the repository
 
@@ -69,8 +70,7 @@ def find_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
     """The checkpoint's path; it exists, but was not read."""
     name = os.fspath(name_or_path)
     if is_path(name):
-        if not Path(name).is_file():
-            raise UserError(f"{name}: no such file, give a checkpoint's path or a model's name")
+        require_file(name, "give a checkpoint's path or a model's name")
         return Path(name)
     places = candidates(name)
     for path in places:
@@ -103,7 +103,15 @@ def find_model(name_or_path: str | os.PathLike[str] | None = None,
     if tokenizer is None:
         vocabulary = find_tokenizer(path, checkpoint.read_config(path).vocab_size)
     else:
+        require_file(tokenizer, "give a tokenizer's path")
         vocabulary = Path(tokenizer)
-        if not vocabulary.is_file():
-            raise UserError(f"{tokenizer}: no such tokenizer file")
-    return Model(path.name.removesuffix(".bin"), path, vocabulary)
+    return Model(model_name(path), path, vocabulary)
+
+
+def model_name(path: Path) -> str:
+    """A checkpoint's file name without .bin, as it can be shown, and can be a folder's."""
+    name = path.name.removesuffix(".bin")
+    if name in ("", ".", ".."):
+        raise UserError(f"{path}: name: {name!r}: a model's name is also the folder's that its engines are built in; "
+                        "rename the file")
+    return "".join(character if character.isprintable() else "_" for character in name)

@@ -16,9 +16,9 @@ import os
 import re
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Sequence
 
+from common import files
 from common.errors import UserError, atomic_write
 
 MAX_TOKEN_LENGTH = 2**16  # far above any vocabulary's
@@ -36,10 +36,7 @@ class Vocabulary:
 
 def load(path: str | os.PathLike[str], vocab_size: int) -> Vocabulary:
     """Reads and checks a tokenizer of exactly `vocab_size` tokens."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the tokenizer: {error.strerror}") from error
+    data = files.read(path, "tokenizer")
     if not data:
         raise UserError(f"{path}: the file is empty, not a llama2.c tokenizer")
     if len(data) < 4:

@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Folders and checkpoints of any name: what is built, told and explained is the same as in a plain folder.
+
+    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/badinput/paths_test.py
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+
+from support import FolderTest, run_tool, small_checkpoint  # noqa: E402
+
+from common import engines, random_model  # noqa: E402
+from common.models import Model  # noqa: E402
+
+# Each means something to an assembler, a shell, a linker, a configuration file, a list of options or a terminal.
+NAMES = [os.fsdecode(name) for name in (
+    b'a";.ascii "x', b"a b", b"it's", b"back\\slash", b"new\nline", b"\n.byte 1", b"100%s", b"a,b=c", b"a;b", b"\xff\xfe",
+    "é☃".encode(), b"$HOME$(id)`id`", b"-I", b"#x//*", b"[a]{b}?", b"@file", b"a:b|c", b"tab\t\x1b[31m", b"<a&b>")]
+ALL_AT_ONCE = os.fsdecode(b"-@ \"\\'\n%s,;\xff$(id)[a]")
+ENGINES = engines.names()
+PROGRAMS = [engine.name for engine in engines.table() if "emulator" in engine.target_facts()]
+IMAGES = [name for name in ENGINES if name not in PROGRAMS]
+
+
+def chosen(names: list[str]) -> list[str]:
+    return [word for name in names for word in ("--engine", name)]
+
+
+class Paths(FolderTest):
+    def model_in(self, name: str) -> tuple[Model, dict[str, str]]:
+        """The same random model every time, in a folder of that name and called so; and an environment whose temporary
+        folder lies there, too."""
+        folder = self.folder / name
+        temporary = folder / "temporary"
+        temporary.mkdir(parents=True)
+        return random_model.write(folder, name, small_checkpoint()), {"TMPDIR": str(temporary)}
+
+    def tool(self, env: dict[str, str], *arguments: object) -> str:
+        result = run_tool(*arguments, env=env)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(os.listdir(env["TMPDIR"]), [])
+        return result.stdout
+
+    def outcome(self, name: str) -> tuple[dict[str, bytes], str]:
+        """Every engine's program, and the explanation of its bytes."""
+        model, env = self.model_in(name)
+        out = model.checkpoint.parent / "out"
+        self.tool(env, "build", "--model", model.checkpoint, "-o", out)
+        explained = self.tool(env, "anatomy", "--json", "--model", model.checkpoint)
+        return {engine: (out / engine).read_bytes() for engine in ENGINES}, explained
+
+    def test_programs_and_anatomy_do_not_depend_on_names(self) -> None:
+        expected = self.outcome("plain")
+        for name in [*NAMES, ALL_AT_ONCE]:
+            with self.subTest(name):
+                self.assertEqual(self.outcome(name), expected)
+
+    def test_verify_and_run(self) -> None:
+        model, env = self.model_in(ALL_AT_ONCE)
+        told = self.tool(env, "run", "reference", "--model", model.checkpoint, "--", "--quiet")
+        self.assertTrue(told.strip())
+        self.tool(env, "verify", *chosen(PROGRAMS), "--emulate", "--model", model.checkpoint, "-o",
+                  model.checkpoint.parent / "out")
+
+    def test_a_compiler_named_from_here(self) -> None:
+        (self.folder / "my-g++").write_text('#!/bin/sh\nexec g++ "$@"\n', "utf-8")
+        (self.folder / "my-g++").chmod(0o755)
+        model = random_model.write(self.folder, "m", small_checkpoint())
+        for command, path in (("./my-g++", os.environ["PATH"]), ("my-g++", f".:{os.environ['PATH']}")):
+            result = run_tool("build", *chosen(PROGRAMS), "--model", model.checkpoint, "-o",
+                              "out" + path[:1],
+                              env={"LLAMA512_CXX": command, "PATH": path}, cwd=self.folder)
+            self.assertEqual(result.returncode, 0, result.stderr)
+
+
+class Names(FolderTest):
+    def test_no_name_for_a_folder(self) -> None:
+        """`...bin` is the model "..", whose engines would be built into the folder above."""
+        for name in ("...bin", "..bin", ".bin"):
+            model = random_model.write(self.folder, name.removesuffix(".bin"), small_checkpoint())
+            for tool in (("build", "-o", self.folder / "out"), ("pack", "--check")):
+                result = run_tool(*tool, "--model", model.checkpoint, "--tokenizer", model.tokenizer)
+                self.assertEqual((result.returncode, result.stderr.count("\n")), (1, 1), result.stderr)
+                self.assertIn(f"{model.checkpoint}: name: {model.name!r}: ", result.stderr)
+        self.assertFalse((self.folder / "out").exists())
+
+    def test_symlink_loop(self) -> None:
+        model = random_model.write(self.folder, "m", small_checkpoint())
+        (self.folder / "loop").symlink_to("loop")
+        loop = str(self.folder / "loop")
+        for arguments in (("build", "--model", model.checkpoint, "-o", loop), ("build", "--model", loop + "/m.bin", "-o", "x"),
+                          ("pack", "--engine", ENGINES[0], "--model", model.checkpoint, "-o", loop),
+                          ("pack", "--check", "--model", model.checkpoint, "--tokenizer", loop),
+                          ("anatomy", "--model", model.checkpoint, "--svg", loop),
+                          ("size", "--csv", "--model", model.checkpoint, "-o", loop),
+                          ("verify", "--model", model.checkpoint, "-o", loop)):
+            with self.subTest(arguments):
+                result = run_tool(*arguments)
+                self.assertEqual((result.returncode, result.stderr.count("\n")), (1, 1), result.stderr)
+                self.assertIn(loop, result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from unittest import mock
 
@@ -112,6 +113,11 @@ class History(RepositoryTest):
         self.assertTrue(revisions.in_repository(self.root))
         (self.root / ".git" / "HEAD").write_text("nonsense", "utf-8")
         self.assertUserError("git config --global --add safe.directory", revisions.in_repository, self.root)
+
+    def test_without_git(self) -> None:
+        with mock.patch.dict(os.environ, PATH=str(self.folder)):
+            message = self.assertUserError("git: not found; install", revisions.in_repository, self.root)
+        self.assertNotIn("safe.directory", message)
 
     def test_body_without_an_empty_line(self) -> None:
         self.put(a=100)

@@ -38,6 +38,10 @@ SOURCES = (".asm", ".cpp", ".hpp", ".inc", ".json", ".ld", ".py")  # only these 
 KEY_DIGITS = 16  # of a key, where it is recorded
 
 
+class NoGit(UserError):
+    """The program git is not there."""
+
+
 class DoesNotBuild(UserError):
     """A commit whose engines cannot be built. The message is the first line that says error."""
 
@@ -70,7 +74,7 @@ def git(root: Path, *arguments: str, check: bool = True) -> str:
         result = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, env=environment,
                                 stdin=subprocess.DEVNULL)
     except FileNotFoundError as error:
-        raise UserError("git: not found; install the package git") from error
+        raise NoGit("git: not found; install the package git") from error
     if result.returncode:
         if not check:
             return ""
@@ -87,6 +91,8 @@ def in_repository(root: Path = ROOT) -> bool:
         return False
     try:
         git(root, "rev-parse", "--show-toplevel")
+    except NoGit:
+        raise
     except UserError as error:
         raise UserError(f"{root}: {error}; if the folder belongs to another user whom you trust: "
                         f"git config --global --add safe.directory {root}") from error

@@ -60,7 +60,7 @@ def main() -> int:
     parser.add_argument("model", nargs="?", metavar="NAME",
                         help="the model (with --if-missing it may be left out: the default model)")
     parser.add_argument("--to", type=Path, metavar="DIR", default=models.cache_folder(),
-                        help="folder to write to (default: %(default)s)")
+                        help="folder to write to (default: %(default)s, the user's cache)")
     parser.add_argument("--base", metavar="URL", default=os.environ.get("LLAMA512_FETCH_BASE") or BASE,
                         help="address to download from (default: $LLAMA512_FETCH_BASE, or %(default)s)")
     parser.add_argument("--if-missing", action="store_true", help="do nothing when the model is found already; "
@@ -86,7 +86,7 @@ def fetch_if_missing(options: argparse.Namespace) -> int:
     options.model = options.model or models.default_model()
     try:
         path = models.find_checkpoint(options.model)
-    except UserError:
+    except models.ModelNotFound:
         if options.model not in MODELS:
             raise
         return fetch(options)
@@ -99,6 +99,9 @@ def fetch_if_missing(options: argparse.Namespace) -> int:
 
 def fetch(options: argparse.Namespace) -> int:
     """Downloads what is missing or wrong of a model."""
+    if options.to is None:
+        raise UserError("HOME: not set, and you have no home, so no cache; name a folder with --to, and set LLAMA512_MODELS "
+                        "to it")
     for file in MODELS[options.model]:
         target = options.to / file.name
         if target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest() == file.sha256:

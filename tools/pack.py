@@ -8,7 +8,8 @@ Writes into the folder of -o:
   tokenizer.bin             the tokenizer, beside it
   manifest.json             every byte range of the packed file: tensor, shape, encoding, scale; sha256 of all
 
---check only says whether the model fits: it prints the model's name, its checkpoint and its tokenizer.
+--check only says whether the model fits: it prints the model's name, its checkpoint and its tokenizer. Exit status 3:
+there is no model of that name on this machine.
 
 examples:
   tools/llama512 pack --engine cpp-linux-i386 -o /tmp/packed

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import array
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -19,21 +18,15 @@ import tempfile
 import unittest
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+
+from common import models  # noqa: E402
+
 PROGRAM = ""
 SKIP = 77
 
-
-def models_folder() -> Path:
-    """The first that exists of: $LLAMA512_MODELS, ../shared/models, the user's cache."""
-    if folder := os.environ.get("LLAMA512_MODELS"):
-        return Path(folder)
-    shared = REPOSITORY.parent / "shared" / "models"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llama512"
-    return shared if shared.exists() else cache
-
-
-MODELS = models_folder()
+FOLDERS = models.data_folders()
+MODELS = next((folder for folder in FOLDERS if (folder / "stories260K.bin").is_file()), FOLDERS[0])
 GOLDEN = MODELS.parent / "golden"
 NEEDED = [MODELS / "stories260K.bin", MODELS / "stories260K.v1.bin", MODELS / "tok512.bin",
           GOLDEN / "greedy.txt", GOLDEN / "greedy.tokens", GOLDEN / "greedy.logits.64x512.f32",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import unittest
-
 import support
 from support import FolderTest, TOOLS, run_tool, small_checkpoint
 

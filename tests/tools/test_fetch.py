@@ -107,6 +107,11 @@ class FetchTest(FolderTest):
         self.assertIn("LLAMA512_MODELS", message)  # the way out
         return message
 
+    def test_no_home(self) -> None:
+        with mock.patch.object(fetch.models, "cache_folder", lambda: None):
+            self.assertFails("HOME: not set.*--to")
+            self.fetch("m", "--to", self.folder / "models")
+
     def assertNothing(self, folder: Path | None = None) -> None:
         folder = folder or self.cache
         self.assertEqual(os.listdir(folder) if folder.exists() else [], [])

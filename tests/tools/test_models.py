@@ -42,6 +42,15 @@ class ModelsTest(FolderTest):
         with mock.patch.dict(os.environ, {"LLAMA512_MODELS": "", "XDG_CACHE_HOME": "", "HOME": "/home/x"}):
             self.assertEqual(models.data_folders(), [self.shared, Path("/home/x/.cache/llama512")])
 
+    def test_no_home(self) -> None:
+        """No HOME, and a user who is not in /etc/passwd: there is no cache, and all else is found."""
+        path = self.make(self.chosen / "m.bin")
+        with mock.patch.dict(os.environ, XDG_CACHE_HOME=""), mock.patch("pwd.getpwuid", side_effect=KeyError):
+            del os.environ["HOME"]
+            self.assertIsNone(models.cache_folder())
+            self.assertEqual(models.data_folders(), [self.chosen, self.shared])
+            self.assertEqual(models.find_model("m").checkpoint, path)
+
     def test_relative_xdg_is_ignored(self) -> None:
         with mock.patch.dict(os.environ, {"XDG_CACHE_HOME": "here", "HOME": "/home/x"}):
             self.assertEqual(models.cache_folder(), Path("/home/x/.cache/llama512"))

@@ -12,7 +12,7 @@
     if __name__ == "__main__":
         run_tool(main)
 
-Exit statuses: 0 all well, 1 the job failed (UserError, OSError), 2 wrong usage (argparse), 130 Ctrl-C, 143 SIGTERM.
+Exit statuses: 0 all well, 1 the job failed (UserError, OSError), 2 wrong usage (argparse), 3 no such model here, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from typing import IO, Any, Callable, Iterator, NoReturn
 
 class UserError(Exception):
     """Something that the user can put right. The message is one line: FILE: FIELD: VALUE, way out. No prefix."""
+
+    status = 1
 
 
 def tool_name() -> str:
@@ -56,7 +58,7 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
             status = end.code
         sys.stdout.flush()
     except UserError as error:
-        _fail(str(error))
+        _fail(str(error), error.status)
     except KeyboardInterrupt:
         print(f"\n{tool_name()}: interrupted", file=sys.stderr)
         sys.exit(130)
@@ -83,12 +85,12 @@ def _stdout_fails() -> bool:
         return True
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, status: int = 1) -> NoReturn:
     # One line, whatever a file's name or a server's answer holds.
     line = "".join(character if character.isprintable() else "?" for character in message)
     _stdout_fails()
     print(f"{tool_name()}: error: {line}", file=sys.stderr)
-    sys.exit(1)
+    sys.exit(status)
 
 
 def describe_os_error(error: OSError) -> str:

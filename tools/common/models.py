@@ -26,6 +26,12 @@ FALLBACK_MODEL = "stories260K"
 NAMED_MODELS = (PROJECT_MODEL, FALLBACK_MODEL)  # golfed engines must also equal their original f32 checkpoints
 
 
+class ModelNotFound(UserError):
+    """No folder has a model of that name."""
+
+    status = 3
+
+
 @dataclass(frozen=True)
 class Model:
     """A model's name (the checkpoint's file name without .bin) and its two files."""
@@ -35,18 +41,23 @@ class Model:
     tokenizer: Path
 
 
-def cache_folder() -> Path:
-    """The user's cache: $XDG_CACHE_HOME/llama512, or ~/.cache/llama512."""
+def cache_folder() -> Path | None:
+    """The user's cache: $XDG_CACHE_HOME/llama512, or ~/.cache/llama512. None for a user without a home."""
     # The XDG specification says that a relative path there is to be ignored.
     xdg = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache") / "llama512"
+    if os.path.isabs(xdg):
+        return Path(xdg) / "llama512"
+    try:
+        return Path.home() / ".cache" / "llama512"
+    except RuntimeError:  # no HOME, and no entry in /etc/passwd, as in many containers
+        return None
 
 
 def data_folders() -> list[Path]:
     """The folders for models that are not in the repository, in order of preference."""
     chosen = os.environ.get("LLAMA512_MODELS")
-    folders = [ROOT.parent / "shared" / "models", cache_folder()]
-    return [Path(chosen), *folders] if chosen else folders
+    folders = [Path(chosen) if chosen else None, ROOT.parent / "shared" / "models", cache_folder()]
+    return [folder for folder in folders if folder]
 
 
 def candidates(name: str) -> list[Path]:
@@ -76,9 +87,9 @@ def find_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
     for path in places:
         if path.is_file():
             return path
-    raise UserError(f"model {name!r} not found, looked for {', '.join(map(str, places))}; get it with "
-                    f"`tools/llama512 fetch {name}` (known models: `tools/llama512 fetch --list`), "
-                    "or set LLAMA512_MODELS to the folder that has it")
+    raise ModelNotFound(f"model {name!r} not found, looked for {', '.join(map(str, places))}; get it with "
+                        f"`tools/llama512 fetch {name}` (known models: `tools/llama512 fetch --list`), "
+                        "or set LLAMA512_MODELS to the folder that has it")
 
 
 def is_path(name_or_path: str) -> bool:

@@ -1,0 +1,57 @@
+"""golf/CMakeLists.txt: what configuring says about the model, with a front door that is a stand-in."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import support
+from support import FolderTest, ROOT
+
+from common.models import ModelNotFound
+
+PROJECT = """cmake_minimum_required(VERSION 3.25)
+project(stand_in LANGUAGES NONE)
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+add_executable(reference IMPORTED)
+set_target_properties(reference PROPERTIES IMPORTED_LOCATION /reference)
+add_subdirectory(golf)
+"""
+
+
+class Model(FolderTest):
+    def configure(self, script: str, *options: str) -> tuple[int, str]:
+        """`script` is the front door's last line."""
+        (self.folder / "golf").mkdir(exist_ok=True)
+        for name in ("CMakeLists.txt", "engines.cmake", "engines.json"):
+            shutil.copy(ROOT / "golf" / name, self.folder / "golf")
+        (self.folder / "tools").mkdir(exist_ok=True)
+        (self.folder / "tools" / "llama512").write_text(f"import os, sys\n{script}\n", "utf-8")
+        (self.folder / "CMakeLists.txt").write_text(PROJECT, "utf-8")
+        result = subprocess.run(["cmake", "-S", self.folder, "-B", self.folder / "build", *options],
+                                capture_output=True, encoding="utf-8", timeout=60)
+        return result.returncode, result.stdout + result.stderr
+
+    def test_a_model(self) -> None:
+        status, said = self.configure("print('m', '/m.bin', '/t.bin', sep='\\n')")
+        self.assertEqual(status, 0, said)
+        self.assertIn("Model of the golfed engines: m\n", said)
+
+    def test_no_model(self) -> None:
+        """The default model may be absent; one that was chosen may not."""
+        absent = f"sys.exit({ModelNotFound.status})"
+        status, said = self.configure(absent)
+        self.assertEqual(status, 0, said)
+        self.assertIn("No model, so the golfed engines are not built now", said)
+        self.assertEqual(self.configure(absent, "-DLLAMA512_MODEL=x")[0], 1)
+
+    def test_any_other_failure_stops(self) -> None:
+        for script in ("sys.exit('m.bin: damaged')", "raise RuntimeError('m.bin: damaged')",
+                       "print('m.bin: damaged', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)"):
+            status, said = self.configure(script)
+            self.assertEqual(status, 1, said)
+            self.assertIn("m.bin: damaged", said)
+
+
+if __name__ == "__main__":
+    support.main()

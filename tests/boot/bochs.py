@@ -4,13 +4,15 @@
     result = bochs.run(image, folder)
     result.memory, result.writes        # text memory's characters; a write into the code's page, or ""
 
-Needs the Debian packages bochs, bochs-sdl, bochsbios and vgabios. Debian builds Bochs with its debugger, which
-reads commands from stdin: stop at 7C00h, where the BIOS hands over; watch the code's page; run. Bochs says in its log when the
-processor halts with interrupts off; a SIGINT then brings the debugger back, which writes text memory to a file.
+Needs the Debian packages bochs, bochs-sdl, bochsbios and vgabios; versions 2.7 (Debian 12) and 3.0 (Debian 13) are
+known to work. Debian builds Bochs with its debugger, which reads commands from stdin: stop at 7C00h, where the BIOS
+hands over; watch the code's page; run. Bochs says in its log when the processor halts with interrupts off; a SIGINT
+then brings the debugger back, which writes text memory to a file.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -64,7 +66,15 @@ class Result:
     writes: str  # "", or the first write into the boot sector or the rest of its page before it
 
 
-def run(image: Path, folder: Path, cpu: str = "bx_generic", memory: int = 32, timeout: float = 60) -> Result:
+@functools.cache
+def _debugger(program: str) -> list[str]:
+    """What starts the debugger: version 3.0 waits to be asked for it, 2.7 has no such option."""
+    said = subprocess.run([program, "--help"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT).stdout
+    return ["-debugger"] if b" -debugger" in said else []
+
+
+def run(image: Path, folder: Path, cpu: str = "pentium", memory: int = 32, timeout: float = 60) -> Result:
     """Boots an image, and waits until the processor halts for good."""
     programs = (PROGRAM, "bochs")
     program = next((name for name in programs if shutil.which(name)), None)
@@ -74,7 +84,7 @@ def run(image: Path, folder: Path, cpu: str = "bx_generic", memory: int = 32, ti
                         "bochs, bochs-sdl, bochsbios and vgabios (tools/quickstart does)")
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
-    files = {name: folder / f"bochs.{name}" for name in ("disk", "log", "out", "rc", "memory", "before")}
+    files = {name: folder / f"bochs.{name}" for name in ("disk", "log", "out", "rc", "memory", "before", "disk.lock")}
     for path in files.values():
         path.unlink(missing_ok=True)
     disk = on_disk(image, files["disk"])
@@ -83,7 +93,7 @@ def run(image: Path, folder: Path, cpu: str = "bx_generic", memory: int = 32, ti
         cylinders=disk.stat().st_size // CYLINDER), "utf-8")
     with files["out"].open("wb") as out:
         process = subprocess.Popen(
-            [program, "-q", "-f", str(files["rc"])], stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT,
+            [program, "-q", "-f", str(files["rc"]), *_debugger(program)], stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT,
             env={**os.environ, "SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"})
     assert process.stdin
 

@@ -1,4 +1,4 @@
-"""golf/CMakeLists.txt: what configuring says about the model, with a front door that is a stand-in."""
+"""Configuring: what it says about the model, with a front door that is a stand-in; and without GoogleTest."""
 
 from __future__ import annotations
 
@@ -51,6 +51,26 @@ class Model(FolderTest):
             status, said = self.configure(script)
             self.assertEqual(status, 1, said)
             self.assertIn("m.bin: damaged", said)
+
+
+class GoogleTest(FolderTest):
+    """The demo's machine need not have it, the tests' must."""
+
+    def cmake(self, *arguments: object) -> tuple[int, str]:
+        result = subprocess.run(["cmake", *map(str, arguments)], capture_output=True, encoding="utf-8", timeout=100)
+        return result.returncode, result.stdout + result.stderr
+
+    def test_without_it_and_with_it_again(self) -> None:
+        configure = ("-S", ROOT, "-B", self.folder, "-G", "Ninja")
+        status, said = self.cmake(*configure, "-DCMAKE_DISABLE_FIND_PACKAGE_GTest=ON")
+        self.assertEqual(status, 0, said)
+        self.assertIn("libgtest-dev", said)
+        self.assertIn("demo: phony", self.cmake("--build", self.folder, "--target", "help")[1])
+        status, said = self.cmake("--build", self.folder, "--target", "tests")
+        self.assertEqual(status, 1, said)
+        self.assertIn("libgtest-dev", said)
+        self.assertEqual(self.cmake(*configure, "-DCMAKE_DISABLE_FIND_PACKAGE_GTest=OFF")[0], 0)
+        self.assertIn("reference_test: phony", self.cmake("--build", self.folder, "--target", "help")[1])
 
 
 if __name__ == "__main__":

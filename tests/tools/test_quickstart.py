@@ -208,6 +208,13 @@ class Quickstart(FolderTest):
         result = self.start("test")
         self.assertEqual((result.returncode, self.calls()), (1, []))
         self.assertIn("there is no sudo, so run as root: apt-get update && apt-get install libgtest-dev", result.stderr)
+        self.provide(NO_COMMAND[-1])
+        (self.bin / "chromium").unlink()
+        result = self.start("test")
+        self.assertEqual((result.returncode, result.stderr, self.calls()), (0, "", ["cmake --workflow --preset test"]))
+        self.assertIn("missing, so tests will be skipped: chromium\n", result.stdout)
+        self.provide("chromium")
+        self.installed.write_text("\n".join([*NO_COMMAND[:-1], ""]), "utf-8")
         self.stub("sudo", '"$@"')
         self.assertEqual(self.start("test").returncode, 0)
         self.assertEqual(self.calls(), [

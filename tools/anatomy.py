@@ -27,6 +27,7 @@ from common.anatomy import OPERATIONS, Unit, bytes_by, explain
 from common.anatomy_bars import bars_svg
 from common.anatomy_page import page
 from common.errors import atomic_write, run_tool
+from common.files import protect
 from common.models import find_model
 from common.terminal import add_engines_option, add_model_options, argument_parser, markdown_table, table
 
@@ -48,6 +49,8 @@ def main() -> int:
         parser.error("--tokenizer is for --model")
 
     model = find_model(options.model, options.tokenizer) if options.model else None
+    if model:
+        protect([options.svg, options.html], [model.checkpoint, model.tokenizer])
     with sizes.built_engines(options.engine, model) as results:
         anatomies = {built.engine.name: explain(built) for built in results}
         name = results[0].model

@@ -18,12 +18,19 @@ examples:
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+import tempfile
 from pathlib import Path
 
 from common import builds, engines, layout
-from common.errors import run_tool
-from common.models import find_model
+from common.errors import UserError, run_tool
+from common.files import protect
+from common.models import Model, find_model
 from common.terminal import add_model_options, argument_parser
+
+FILES = ("manifest.json", "model.packed", "config.hpp", "config.inc", "effective.bin", "tokenizer.bin")
 
 
 def main() -> None:
@@ -41,12 +48,36 @@ def main() -> None:
     if options.check:
         for engine in engines.select([options.engine] if options.engine else None):
             builds.check(engine, model, options.encoding or engine.encodings[0])
-        print(model.name, model.checkpoint.resolve(), model.tokenizer.resolve(), sep="\n")
+        paths = (os.fsencode(path.resolve()) for path in (model.checkpoint, model.tokenizer))
+        sys.stdout.buffer.write(b"\n".join([model.name.encode(), *paths, b""]))  # of whatever bytes
         return
     engine = engines.find(options.engine)
+    protect_what_is_there(options.output, model)
     options.output.mkdir(parents=True, exist_ok=True)
-    spans = builds.pack(engine, model, options.encoding or engine.encodings[0], options.output)
+    # Packed aside, so that what goes wrong changes nothing; the manifest, which says whose the files are, goes first.
+    with tempfile.TemporaryDirectory(prefix=".llama512-", dir=options.output) as aside:
+        spans = builds.pack(engine, model, options.encoding or engine.encodings[0], Path(aside))
+        for name in FILES:
+            os.replace(Path(aside) / name, options.output / name)
     print(f"{options.output / 'model.packed'}: {layout.packed_bytes(spans):,} bytes in {len(spans)} spans")
+
+
+def protect_what_is_there(folder: Path, model: Model) -> None:
+    """Refuses to write over the model, and over files of these names that were not packed."""
+    protect([folder / name for name in FILES], [model.checkpoint, model.tokenizer])
+    if not is_packed(folder):
+        for name in FILES:
+            if os.path.lexists(folder / name):
+                raise UserError(f"{folder / name}: this file was not made by `llama512 pack`; remove it, or pack into "
+                                "another folder")
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether the folder's manifest is one of `pack`."""
+    try:
+        return "spans" in json.loads((folder / "manifest.json").read_text("utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from typing import Sequence
 
 from common import revisions, sizes
 from common.errors import UserError, atomic_write, run_tool
+from common.files import protect
 from common.models import Model, find_model
 from common.sizes import Change, Size
 from common.terminal import add_engines_option, add_model_options, argument_parser, markdown_table, paint, table
@@ -61,6 +62,7 @@ def parser() -> ArgumentParser:
 def main() -> int:
     options = command_line(parser())
     model = find_model(options.model, options.tokenizer) if options.model else None
+    protect([options.output], [options.diff_file, *([model.checkpoint, model.tokenizer] if model else [])])
     if options.features:
         write(options, [asdict(price) | {"price": price.price} for price in sizes.price_list(options.engine, model)],
               ["engine", "feature", "with it", "without it", "price"])

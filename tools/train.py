@@ -32,10 +32,12 @@ sys.path.insert(1, str(HERE / "train"))
 
 from common import engines  # noqa: E402
 from common.errors import UserError, atomic_write, run_tool  # noqa: E402
+from common.files import open_file, protect  # noqa: E402
 from common.terminal import argument_parser, time_text  # noqa: E402
 from programs import Programs, build  # noqa: E402
 
 GRAMMAR = HERE / "train" / "fables.grammar"
+WORK = ("settings.json", "corpus.txt", "corpus.tokens", "state")  # the files of the folder work/
 
 # What models/fables was trained with (its first stage); and a model so small that its training shows only that all parts work.
 DEFAULTS = {"stories": 600_000, "steps": 13_000, "batch": 16, "rate": 0.004, "dim": 48, "hidden_dim": 128, "layers": 3,
@@ -73,6 +75,7 @@ def main() -> None:
     settings = {"corpus": _identity(options.corpus), "grammar": None if options.corpus else
                 _identity(options.grammar or GRAMMAR), "seed": options.seed, **sizes}
     work = options.output / "work"
+    _protect_what_is_there(options.output, name, [options.corpus, options.grammar])
     _prepare(work, settings, options.restart)
 
     started = time.monotonic()
@@ -106,17 +109,27 @@ def _identity(path: Path | None) -> dict[str, str] | None:
     if path is None:
         return None
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open_file(path, "stories") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return {"file": path.name, "sha256": digest.hexdigest()}
+
+
+def _protect_what_is_there(output: Path, name: str, inputs: list[Path | None]) -> None:
+    """Refuses to write over the corpus or the grammar, and over a model that was not trained here."""
+    results = [output / f"{name}.bin", output / f"{name}.tokenizer.bin", output / "train.json"]
+    protect([*results, *(output / "work" / file for file in WORK)], inputs)
+    if not (results[-1].exists() or (output / "work" / "settings.json").exists()):
+        for path in results:
+            if path.exists():
+                raise UserError(f"{path}: this file was not made by `llama512 train`; remove it, or choose another folder")
 
 
 def _prepare(work: Path, settings: dict[str, object], restart: bool) -> None:
     """Makes the work folder, or makes sure that what is in it belongs to these settings."""
     record = work / "settings.json"
     if restart and work.exists():
-        for name in ("settings.json", "corpus.txt", "corpus.tokens", "state"):
+        for name in WORK:
             (work / name).unlink(missing_ok=True)
     if record.exists():
         try:

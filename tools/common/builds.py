@@ -19,8 +19,10 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import struct
 import subprocess
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Sequence
@@ -29,6 +31,7 @@ from common import checkpoint, layout, tokenizer
 from common.checkpoint import Checkpoint, Config
 from common.engines import Engine, table
 from common.errors import UserError, atomic_write
+from common.files import protect
 from common.models import ROOT, Model
 from common.tokenizer import Vocabulary
 
@@ -222,6 +225,7 @@ def build(engine: Engine, model: Model, folder: Path | None = None, encoding: st
     encoding = encoding or engine.encodings[0]
     files = folder / f"{engine.name}.build"
     program = folder / engine.name
+    protect_what_is_there(program, files, model)
     files.mkdir(parents=True, exist_ok=True)
     compiler = toolchain(engine)
     chosen, searched = (tuple(flags), False) if flags is not None else small_flags(engine, compiler)
@@ -253,6 +257,14 @@ def build(engine: Engine, model: Model, folder: Path | None = None, encoding: st
                    "inputs": inputs}, file, indent=1)
         file.write("\n")
     return Built(engine, model.name, encoding, program, files, compiler, chosen, searched, counted, packed)
+
+
+def protect_what_is_there(program: Path, files: Path, model: Model) -> None:
+    """Refuses to write over the model, and over a file that has the engine's name but was never built."""
+    protect([program, files, *(files.iterdir() if files.is_dir() else [])], [model.checkpoint, model.tokenizer])
+    if os.path.lexists(program) and not (files / "manifest.json").is_file():
+        raise UserError(f"{program}: a file that is no build of this engine has its name; remove it, or build into "
+                        "another folder")
 
 
 def counted_bytes(program: Path, files: Path, spans: Sequence[layout.Span]) -> int:
@@ -363,11 +375,19 @@ def _run(command: Sequence[str], folder: Path | None = None) -> str:
     """Runs a build step; what it printed, or a UserError with the command and the first line that says `error`."""
     # A program that is named from here must be found from the other folder, too.
     program = shutil.which(command[0])
-    result = subprocess.run([os.path.abspath(program) if program else command[0], *command[1:]], capture_output=True,
-                            encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL, cwd=folder)
-    if result.returncode:
-        said = (result.stderr.strip() or result.stdout.strip() or f"exit status {result.returncode}").splitlines()
+    with subprocess.Popen([os.path.abspath(program) if program else command[0], *command[1:]], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace",
+                          cwd=folder, process_group=0) as process:
+        try:
+            output, errors = process.communicate()
+        except BaseException:
+            # All processes of a compiler end, and remove their temporary files, before this one goes on.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            raise
+    if process.returncode:
+        said = (errors.strip() or output.strip() or f"exit status {process.returncode}").splitlines()
         first = next((line for line in said if "error" in line.lower()), said[0])
         where = f"cd {shlex.quote(str(folder))} && " if folder else ""
         raise UserError(f"{first} (from: {where}{shlex.join(command)})")
-    return result.stdout
+    return output

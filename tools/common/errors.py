@@ -22,8 +22,8 @@ import os
 import signal
 import stat
 import sys
-from contextlib import contextmanager
-from io import TextIOWrapper
+from contextlib import contextmanager, suppress
+from io import BufferedWriter, FileIO, TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, Callable, Iterator, NoReturn
 
@@ -41,14 +41,15 @@ def tool_name() -> str:
 
 def run_tool(main: Callable[[], int | None]) -> NoReturn:
     """Runs main() and ends the process with its status; turns expected failures into one line on stderr."""
-    # A locale that lacks a character costs this character.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    if sys.stderr is None:
+    if sys.stderr is None:  # it is closed
         sys.stderr = open(os.devnull, "w", encoding="utf-8")
     if sys.stdout is None:
         _fail("standard output: it is closed; to throw the output away, send it to /dev/null")
+    output = _StandardOutput(sys.stdout.fileno(), "wb", closefd=False)
+    # A locale that lacks a character costs this character.
+    sys.stdout = TextIOWrapper(output if sys.stdout.write_through else BufferedWriter(output), sys.stdout.encoding,
+                               "replace", line_buffering=sys.stdout.line_buffering,
+                               write_through=sys.stdout.write_through)
     # SIGTERM then unwinds like Ctrl-C, so that temporary files are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
@@ -57,38 +58,43 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
         except SystemExit as end:  # of argparse, which may have printed a help
             status = end.code
         sys.stdout.flush()
+        if output.error:
+            raise output.error
     except UserError as error:
         _fail(str(error), error.status)
     except KeyboardInterrupt:
         print(f"\n{tool_name()}: interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # The reader (`| head`) went away.
-        _stdout_fails()
-        sys.exit(128 + signal.SIGPIPE)
+        sys.exit(128 + signal.SIGPIPE)  # the reader (`| head`) went away
     except MemoryError:
         _fail("memory: there is not enough for this; use a smaller model")
     except OSError as error:
-        _fail(f"standard output: {error.strerror}" if error.filename is None and _stdout_fails()
-              else describe_os_error(error))
+        _fail(f"standard output: {error.strerror}" if error is output.error else describe_os_error(error))
     sys.exit(status)
 
 
-def _stdout_fails() -> bool:
-    """Whether what was printed cannot be written. Then it is dropped: Python would try, and complain, again at exit."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-        return False
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
+class _StandardOutput(FileIO):
+    """Standard output, which fails once. What follows is dropped: Python would complain once more at exit."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int | None:
+        if self.error:
+            return len(data)
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.error = error
+            raise
 
 
 def _fail(message: str, status: int = 1) -> NoReturn:
     # One line, whatever a file's name or a server's answer holds.
     line = "".join(character if character.isprintable() else "?" for character in message)
-    _stdout_fails()
+    with suppress(OSError):
+        if sys.stdout is not None:
+            sys.stdout.flush()
     print(f"{tool_name()}: error: {line}", file=sys.stderr)
     sys.exit(status)
 

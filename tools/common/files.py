@@ -1,7 +1,8 @@
-"""Files that a tool is given: read without waiting for a pipe.
+"""Files that a tool is given: read without waiting for a pipe, and never overwritten by what the tool writes.
 
-    from common.files import read
+    from common.files import protect, read
     data = read("my.bin", "checkpoint")                    # a UserError when it is no regular file
+    protect(["out/model.packed"], ["my.bin"])              # a UserError when they are the same file
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Iterable
 
 from common.errors import UserError
 
@@ -39,3 +40,15 @@ def require_file(path: AnyPath, way_out: str) -> None:
     """Refuses what is missing or no regular file."""
     if not Path(path).is_file():
         raise UserError(f"{path}: {'not a regular file' if os.path.exists(path) else 'no such file'}, {way_out}")
+
+
+def protect(outputs: Iterable[AnyPath | None], inputs: Iterable[AnyPath | None]) -> None:
+    """Refuses to write over what is read, by whatever name. An output that is a folder must not hold an input.
+    None is an option that was not given."""
+    sources = list(filter(None, inputs))
+    for output in filter(None, outputs):
+        real = Path(os.path.realpath(output))
+        for source in sources:
+            if (os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source)
+                    or real in Path(os.path.realpath(source)).parents):
+                raise UserError(f"{output}: this would overwrite {source}, which is read; write to another place")

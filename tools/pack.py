@@ -9,7 +9,7 @@ Writes into the folder of -o:
   manifest.json             every byte range of the packed file: tensor, shape, encoding, scale; sha256 of all
 
 --check only says whether the model fits: it prints the model's name, its checkpoint and its tokenizer. Exit status 3:
-there is no model of that name on this machine.
+the default model is not on this machine.
 
 examples:
   tools/llama512 pack --engine cpp-linux-i386 -o /tmp/packed
@@ -27,9 +27,10 @@ from pathlib import Path
 from common import builds, engines, layout
 from common.errors import UserError, run_tool
 from common.files import protect
-from common.models import Model, find_model
+from common.models import Model, ModelNotFound, find_model
 from common.terminal import add_model_options, argument_parser
 
+ABSENT = 3  # exit status of --check where there is no default model: CMake then goes on without engines
 FILES = ("manifest.json", "model.packed", "config.hpp", "config.inc", "effective.bin", "tokenizer.bin")
 
 
@@ -44,7 +45,12 @@ def main() -> None:
     if not options.check and not (options.engine and options.output):
         parser.error("--engine and --output are needed (or --check)")
 
-    model = find_model(options.model, options.tokenizer)
+    try:
+        model = find_model(options.model, options.tokenizer)
+    except ModelNotFound as error:
+        if options.check and options.model is None:
+            error.status = ABSENT
+        raise
     if options.check:
         for engine in engines.select([options.engine] if options.engine else None):
             builds.check(engine, model, options.encoding or engine.encodings[0])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import shutil
 import subprocess
+from unittest import mock
 
 import support
 from support import FolderTest, ROOT
 
+import pack
+from common.errors import run_tool
 from common.models import ModelNotFound
 
 PROJECT = """cmake_minimum_required(VERSION 3.25)
@@ -39,11 +44,21 @@ class Model(FolderTest):
 
     def test_no_model(self) -> None:
         """The default model may be absent; one that was chosen may not."""
-        absent = f"sys.exit({ModelNotFound.status})"
+        absent = f"sys.exit({pack.ABSENT})"
         status, said = self.configure(absent)
         self.assertEqual(status, 0, said)
         self.assertIn("No model, so the golfed engines are not built now", said)
         self.assertEqual(self.configure(absent, "-DLLAMA512_MODEL=x")[0], 1)
+
+    def test_status_of_an_absent_model(self) -> None:
+        """Status 3 is for CMake's question alone: everywhere else an absent model is a failure like others."""
+        for words, status in ((["--check"], pack.ABSENT), (["--check", "--model", "m"], 1),
+                              (["--engine", "asm-boot", "-o", "x"], 1)):
+            with mock.patch.object(pack, "find_model", side_effect=ModelNotFound("model 'm' not found")), \
+                    mock.patch("sys.argv", ["pack.py", *words]), contextlib.redirect_stderr(io.StringIO()) as said, \
+                    self.assertRaises(SystemExit) as end:
+                run_tool(pack.main)
+            self.assertEqual((end.exception.code, said.getvalue()), (status, "llama512 pack: error: model 'm' not found\n"))
 
     def test_any_other_failure_stops(self) -> None:
         for script in ("sys.exit('m.bin: damaged')", "raise RuntimeError('m.bin: damaged')",

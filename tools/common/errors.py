@@ -12,7 +12,7 @@
     if __name__ == "__main__":
         run_tool(main)
 
-Exit statuses: 0 all well, 1 the job failed (UserError, OSError), 2 wrong usage (argparse), 3 no such model here, 130 Ctrl-C, 143 SIGTERM.
+Exit statuses: 0 all well, 1 the job failed (UserError, OSError), 2 wrong usage (argparse), 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import IO, Any, Callable, Iterator, NoReturn
 class UserError(Exception):
     """Something that the user can put right. The message is one line: FILE: FIELD: VALUE, way out. No prefix."""
 
-    status = 1
+    status = 1  # that the tool ends with
 
 
 def tool_name() -> str:

@@ -29,8 +29,6 @@ NAMED_MODELS = (PROJECT_MODEL, FALLBACK_MODEL)  # golfed engines must also equal
 class ModelNotFound(UserError):
     """No folder has a model of that name."""
 
-    status = 3
-
 
 @dataclass(frozen=True)
 class Model:

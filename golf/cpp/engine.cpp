@@ -40,22 +40,15 @@
 
 static_assert(workspace_bytes == 4LL * (seq_len + 2) * stride);  // the packer checks that it fits into memory
 
-// 10000 ^ (-1 / (head_size / 2)): the factor from one RoPE pair's angle to the next one's (Newton's method).
-constexpr double power(double base, int n) { return n ? base * power(base, n - 1) : 1; }
-constexpr double root(double value, int n) {
-  double guess = value < 2 ? value : 1 + value / n;
-  for (int i = 0; i < 9999; i++) guess -= (guess - value / power(guess, n - 1)) / n;
-  return guess;
-}
-
 // The only two numbers in memory. They sit in the ELF header, in bytes that the kernel ignores (-8).
 // Not const, or gcc would make its own copies.
-HEADER f32 dim_epsilon = dim * 1e-5f;                          // @rmsnorm
-HEADER f32 next_slower = f32(1 / root(10000, head_size / 2));  // @rope
+HEADER f32 dim_epsilon = dim * 1e-5f;                               // @rmsnorm
+HEADER f32 next_slower = __builtin_pow(10000, -2.0 / head_size);  // from one pair's angle to the next one's @rope
 
+// Places in the model. Of an address more than 16 MiB behind a symbol gcc makes no constant on x86-64; of a number it does.
 extern "C" char model[];
-#define classifier (model + n_layers * dim * (qkv + dim + 3L * hidden_dim) * weight_bytes)
-#define records (classifier + long(vocab_size) * dim * weight_bytes)
+constexpr long classifier = long(n_layers) * dim * (qkv + dim + 3L * hidden_dim) * weight_bytes;
+constexpr long records = classifier + long(vocab_size) * dim * weight_bytes;
 
 // N, made from a register that is known to hold 0, by replacing its low bytes only: `mov bl, 172` is 2 bytes,
 // `mov ebx, 172` is 5 (-21). -256 is `dec ebx` and `xor bl, bl`.

@@ -10,8 +10,9 @@ from unittest import mock
 import support
 from support import FolderTest, run_tool, small_checkpoint
 
-from common import builds, engines, random_model
+from common import builds, engines, layout, random_model
 from common.builds import Built
+from common.checkpoint import Config
 from common.errors import UserError
 
 ENGINE = engines.table()[0]
@@ -101,6 +102,27 @@ class Build(BuildTest):
             # The searched flags are an input themselves, not the file that has them.
             (self.folder / "target" / "flagset.json").write_text("x", "utf-8")
             self.assertEqual(builds.input_hash(ENGINE, *facts[1:], data), other)
+
+
+class Shapes(BuildTest):
+    """Each C++ engine compiles for shapes whose weights would be too many to test with: of an engine only the numbers
+    in its configuration depend on the shape."""
+
+    #                dim hidden_dim n_layers n_heads n_kv_heads vocab_size seq_len
+    SHAPES = [Config(288, 768, 6, 6, 6, 32000, 256, True), Config(512, 1376, 8, 8, 8, 32000, 1024, True),
+              Config(768, 2048, 12, 12, 12, 32000, 1024, True), Config(1024, 1, 1, 1, 1, 70000, 1, True),
+              Config(4096, 300, 3, 2, 1, 99, 9, True), Config(2, 70000, 1, 1, 1, 2, 100, True),
+              Config(4, 3, 300, 2, 2, 300, 100, True)]
+
+    def test_compiles(self) -> None:
+        for engine in (engine for engine in engines.table() if engine.family == "cpp"):
+            flags, _ = builds.small_flags(engine, builds.toolchain(engine))
+            for config in self.SHAPES:
+                for encoding in engine.encodings:
+                    with self.subTest(engine=engine.name, config=config, encoding=encoding):
+                        spans = layout.plan(engine.layout, encoding, config, [b"longest"] * config.vocab_size)
+                        builds.write_configuration(engine, config, encoding, spans, self.folder)
+                        builds.compile_cpp(engine, self.folder, flags)
 
 
 class Failure(BuildTest):

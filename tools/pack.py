@@ -8,6 +8,9 @@ Writes into the folder of -o:
   tokenizer.bin             the tokenizer, beside it
   manifest.json             every byte range of the packed file: tensor, shape, encoding, scale; sha256 of all
 
+Then it warns when scores or activations of the greedy path leave the domain in which the engines are exact (golf/README.md,
+rule 6), if the reference is built.
+
 --check only says whether the model fits: it prints the model's name, its checkpoint and its tokenizer. Exit status 3:
 the default model is not on this machine.
 
@@ -24,14 +27,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common import builds, engines, layout
-from common.errors import UserError, run_tool
+from common import builds, domain, engines, layout, matching
+from common.errors import UserError, run_tool, tool_name
 from common.files import protect
 from common.models import Model, ModelNotFound, find_model
 from common.terminal import add_model_options, argument_parser
 
 ABSENT = 3  # exit status of --check where there is no default model: CMake then goes on without engines
 FILES = ("manifest.json", "model.packed", "config.hpp", "config.inc", "effective.bin", "tokenizer.bin")
+SOME_WORK = 4_000_000_000  # bytes of weights that the reference reads in a second or two
 
 
 def main() -> None:
@@ -66,6 +70,17 @@ def main() -> None:
         for name in FILES:
             os.replace(Path(aside) / name, options.output / name)
     print(f"{options.output / 'model.packed'}: {layout.packed_bytes(spans):,} bytes in {len(spans)} spans")
+    for warning in domain_warnings(Model(model.name, options.output / "effective.bin", options.output / "tokenizer.bin")):
+        print(f"{tool_name()}: warning: {warning}", file=sys.stderr)
+
+
+def domain_warnings(effective: Model) -> list[str]:
+    """Where the greedy path leaves the numeric domain: as far as a second or two of the reference go."""
+    steps = max(SOME_WORK // effective.checkpoint.stat().st_size, 1)
+    try:
+        return domain.warnings(matching.expect(effective, steps=steps).extremes)
+    except UserError as error:  # there is no reference, or it cannot run the model
+        return [f"not checked whether activations stay in the engines' domain: {error}"]
 
 
 def protect_what_is_there(folder: Path, model: Model) -> None:

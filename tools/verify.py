@@ -3,7 +3,7 @@
 For each engine the exact program is run, and its output compared with the reference's tokens on the effective
 checkpoint (what the engine's weights really are). The models that the project ships or names must also give the same
 tokens on the original f32 checkpoint. The smallest gap between the best two logits is printed: a near-tie could be
-decided by rounding.
+decided by rounding. A model that leaves the engines' numeric domain (golf/README.md, rule 6) gets a warning.
 
 Programs that this machine's kernel cannot run (32-bit ones, often) are run under their emulator (package qemu-user); so
 are all with --emulate, or in an environment with LLAMA512_EMULATE=1, which holds for the tests and `run`, too. Boot
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import boot
-from common import builds, engines, layout, matching
+from common import builds, domain, engines, layout, matching
 from common.builds import Built
 from common.errors import run_tool
 from common.matching import Difference, Expected
@@ -84,6 +84,9 @@ def main() -> int:
     else:
         _print_table(original, original_seconds, results, must_match_original)
     failed = [result for result in results if result.difference or (must_match_original and result.original)]
+    for result in results:
+        for warning in domain.warnings(result.expected.extremes):
+            print(f"{result.built.engine.name}: warning: {warning}", file=sys.stderr)
     for result in failed:
         print(f"{result.built.engine.name}: {result.difference or result.original}", file=sys.stderr)
     return 1 if failed else 0

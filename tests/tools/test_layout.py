@@ -187,6 +187,47 @@ class Refused(unittest.TestCase):
             layout.encode(spans, model, PIECES)
 
 
+    def test_empty_pieces(self) -> None:
+        """Engines that know BOS by its length of 0 would end the story at any other empty piece."""
+        config = small_checkpoint().config
+        for name in layout.LAYOUTS:
+            for encoding in layout.ENCODINGS:
+                if name == "stream":
+                    layout.plan(name, encoding, config, PIECES)
+                    continue
+                with self.assertRaisesRegex(UserError, f"^token 4: an empty piece, which engines with layout {name} would"):
+                    layout.plan(name, encoding, config, PIECES)
+                pieces = [piece or b"?" for piece in PIECES]
+                pieces[layout.BOS] = b""  # BOS itself may be empty
+                layout.plan(name, encoding, config, pieces)
+
+
+class Workspaces(unittest.TestCase):
+    """Counted by hand, from what the sources say that they keep for a position."""
+
+    #                       dim hidden_dim n_layers n_heads n_kv_heads vocab_size seq_len
+    STORIES260K = Config(64, 172, 5, 8, 4, 512, 512)
+    ODD = Config(30, 23, 4, 5, 1, 33, 17)
+
+    def test_stream(self) -> None:
+        """x, the layers' keys, values, queries, a head, w1 x and w3 x, the logits: for every position, one before the
+        first, and one behind the last."""
+        self.assertEqual(layout.stream_workspace(self.STORIES260K),
+                         4 * (64 + 5 * (32 + 32 + 64 + 8 + 172 + 172) + 512) * (1 + 512 + 1))
+        self.assertEqual(layout.stream_workspace(self.ODD), 4 * (30 + 4 * (6 + 6 + 30 + 6 + 23 + 23) + 33) * (1 + 17 + 1))
+
+    def test_walk(self) -> None:
+        """An unused slot, x, the layers' queries, values, keys, attention's output, w1 x and w3 x, the logits."""
+        self.assertEqual(layout.asm_workspace(self.STORIES260K),
+                         4 * (1 + 64 + 5 * (64 + 32 + 32 + 64 + 172 + 172) + 512) * 512)
+        self.assertEqual(layout.asm_workspace(self.ODD), 4 * (1 + 30 + 4 * (30 + 6 + 6 + 30 + 23 + 23) + 33) * 17)
+
+    def test_every_layout_has_one(self) -> None:
+        self.assertEqual({name: size(self.ODD) for name, size in layout.WORKSPACES.items()},
+                         {name: (layout.stream_workspace if name == "stream" else layout.asm_workspace)(self.ODD)
+                          for name in layout.LAYOUTS})
+
+
 class Manifest(unittest.TestCase):
     def test_spans(self) -> None:
         model = small_checkpoint()

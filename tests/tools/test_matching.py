@@ -15,7 +15,7 @@ from unittest import mock
 import support
 from support import FolderTest, small_checkpoint
 
-from common import checkpoint, matching, tokenizer
+from common import checkpoint, domain, matching, tokenizer
 from common.matching import Difference, Expected
 from common.models import Model
 
@@ -151,7 +151,8 @@ class Reference(FolderTest):
 
     def stand_in(self, script: str) -> mock._patch_dict:
         path = self.folder / "reference"
-        path.write_text(f"#!/bin/sh\nfor last; do :; done\n{script}\n", "utf-8")
+        path.write_text(f'#!/bin/sh\nfor last; do [ "$before" = --extremes ] && echo score 2.5 1 3 > "$last"; before=$last; done\n'
+                        f"{script}\n", "utf-8")
         path.chmod(0o755)
         return mock.patch.dict(os.environ, LLAMA512_REFERENCE=str(path))
 
@@ -160,6 +161,7 @@ class Reference(FolderTest):
         with self.stand_in(f'cp {self.folder}/rows "$last"; echo 1; echo 5; echo 0'):
             what = matching.expect(self.model)
             self.assertEqual((what.tokens, what.gap, what.gap_position, what.text), ([5, 0], 1.0, 0, b"dA"))
+            self.assertEqual(what.extremes, [domain.Extreme("score", 2.5, 1, 3)])
             matching.expect(self.model, self.folder / "kept")
         self.assertEqual((self.folder / "kept").read_bytes(), (self.folder / "rows").read_bytes())
 

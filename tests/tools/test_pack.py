@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 import struct
 from array import array
@@ -15,7 +16,7 @@ import support
 from support import FolderTest, run_tool, small_checkpoint
 from test_checkpoint import write_v1
 
-from common import builds, checkpoint, engines, layout, random_model, tokenizer
+from common import builds, checkpoint, engines, layout, limits, random_model, tokenizer
 from common.checkpoint import Checkpoint, Config
 
 ENGINES = engines.table()
@@ -101,6 +102,39 @@ class Writes(PackTest):
         self.assertFalse(self.out.exists())
 
 
+class Domain(PackTest):
+    """Weights that are too large for the engines' arithmetic: packed, with a warning."""
+
+    def warnings(self, env: dict[str, str] | None = None) -> list[str]:
+        result = run_tool("pack", "--engine", ENGINES[0].name, "--model", self.model.checkpoint, "-o", self.out, env=env)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stderr.splitlines()
+
+    def scale(self, **factors: float) -> None:
+        weights = small_checkpoint()
+        for name, factor in factors.items():
+            weights.tensors[name] = array("f", [value * factor for value in weights.tensors[name]])
+        checkpoint.write_v0(self.model.checkpoint, weights)
+
+    def test_greedy_path(self) -> None:
+        if "LLAMA512_REFERENCE" not in os.environ:
+            self.skipTest("LLAMA512_REFERENCE is not set, ctest does")
+        self.assertEqual(self.warnings(), [])
+        for factors, kind in [({"wq": 1e3, "wk": 1e3}, "score"), ({"w1": 1e8}, "gate")]:
+            with self.subTest(kind):
+                self.scale(**factors)
+                lines = self.warnings()
+                self.assertRegex("\n".join(lines), rf"\Allama512 pack: warning: {kind}: [\d.e+]+ in layer \d at position \d, "
+                                                   "beyond [^\n]*\\Z")
+        self.scale(token_embedding=1e20)
+        self.assertRegex("\n".join(self.warnings()), r"\Allama512 pack: warning: not checked .*: the reference failed: .* "
+                                                     r"rms_att: inf as the mean square of x in layer 0 at position 0.*\Z")
+
+    def test_no_reference(self) -> None:
+        lines = self.warnings(env={"LLAMA512_REFERENCE": str(self.folder / "none")})
+        self.assertRegex("\n".join(lines), r"\Allama512 pack: warning: not checked whether .*none: the reference engine is not")
+
+
 class Refuses(PackTest):
     """One line: `llama512 pack: error: FILE: FIELD: VALUE…`, status 1, and nothing written."""
 
@@ -125,10 +159,11 @@ class Refuses(PackTest):
             packed = layout.packed_bytes(layout.plan(engine.layout, engine.encodings[0], config,
                                                      random_model.pieces(1200, 3)))
             said = self.pack(status=1, engine=engine.name)
-            self.assertRegex(said, rf"m.bin: seq_len: 1048576: {engine.name} would need [\d,]+ bytes of memory "
-                                   rf"\({packed:,} for the model, [\d,]+ to work in\), but .*; use a model with")
-            need = int(re.search(r"would need ([\d,]+)", said)[1].replace(",", ""))
-            self.assertGreater(need, engine.target_facts()["memory_limit"])
+            limit = next(limit for limit in limits.of(engine) if limit.field in ("seq_len", "workspace_bytes", "memory_bytes"))
+            self.assertRegex(said, rf"m.bin: seq_len: 1048576.*, {engine.name} takes at most {limit.most:,} "
+                                   rf"\({re.escape(limit.why)}\); use a model with a smaller seq_len")
+            if limit.field == "memory_bytes":
+                self.assertRegex(said, rf"would need [\d,]+ bytes of memory \({packed:,} for the model, [\d,]+ to work in\)")
         self.assertNoFiles()
         # `--check` without an engine asks them all.
         result = run_tool("pack", "--check", "--model", self.model.checkpoint)
@@ -139,7 +174,7 @@ class Refuses(PackTest):
         spans = layout.plan(engine.layout, "f32", self.weights.config, random_model.pieces(10, 7))
         need = layout.packed_bytes(spans) + layout.WORKSPACES[engine.layout](self.weights.config)
         for limit, fits in ((need, True), (need - 1, False)):
-            facts = {**engine.target_facts(), "memory_limit": limit}
+            facts = {**engine.target_facts(), "limits": [{"field": "memory_bytes", "most": limit, "why": "reason"}]}
             with mock.patch.object(engines.Engine, "target_facts", lambda self: facts):
                 if fits:
                     builds.check(engine, self.model, "f32")
@@ -193,7 +228,7 @@ class Refuses(PackTest):
             self.assertNoFiles()
 
     def test_layout_with_a_hole(self) -> None:
-        with (mock.patch.dict(layout.LAYOUTS, partial=lambda config: [layout.Matrix("wcls")]),
+        with (mock.patch.dict(layout.LAYOUTS, partial=lambda config: [layout.Matrix("wcls"), layout.Records((layout.Text(),))]),
               mock.patch.dict(layout.WORKSPACES, partial=lambda config: 0)):
             self.assertUserError("m.bin: token_embedding: element 0 is nan as packed: layout partial does not hold it",
                                  builds.pack, replace(ENGINES[0], layout="partial"), self.model, "f32", self.folder)

@@ -27,6 +27,17 @@ class Weights(FolderTest):
             self.assertAlmostEqual(statistics.pstdev(model.tensors[name]), sigma, delta=0.1 * sigma)
         self.assertTrue(all(0.5 <= gain <= 1.5 for gain in model.tensors["rms_ffn"]))
 
+    def test_large_tensors(self) -> None:
+        """Quick, and without equal rows, which would tie."""
+        config = Config(128, 8, 1, 1, 1, 4 * random_model.BLOCK // 128, 4, False)
+        model = random_model.weights(config, 1, spread=3.0)
+        for name, sigma in [("token_embedding", 1.0), ("wcls", 3 / math.sqrt(128))]:
+            values = model.tensors[name]
+            self.assertEqual(len(values), config.vocab_size * 128)
+            self.assertAlmostEqual(statistics.pstdev(values), sigma, delta=0.02 * sigma)
+            self.assertEqual(len({model.layer(name, row).tobytes() for row in range(config.vocab_size)}), config.vocab_size)
+        self.assertEqual(pow(2, random_model.BLOCK - 1, random_model.BLOCK), 1)  # a prime (Fermat)
+
     def test_write(self) -> None:
         weights = random_model.weights(CONFIG, 1)
         model = random_model.write(self.folder / "new", "name", weights, 9)

@@ -25,6 +25,8 @@ FLOATS = "import struct,sys; open(sys.argv[-1], 'wb').write(struct.pack('<10f', 
 class VerifyTest(FolderTest):
     """A model whose reference says token 5, then token 3; and an engine that says what a test wants."""
 
+    extremes = ""  # what the reference's --extremes writes
+
     def setUp(self) -> None:
         super().setUp()
         self.model = random_model.write(self.folder, "m", small_checkpoint())
@@ -44,7 +46,7 @@ class VerifyTest(FolderTest):
         """`original` is what it says about the original checkpoint; by default the same."""
         def lines(tokens: list[int]) -> str:
             return "printf '" + "".join(f"{token}\\n" for token in [1, *tokens]) + "'"
-        self.script(self.reference, f"""for last; do :; done
+        self.script(self.reference, f"""for last; do [ "$before" = --extremes ] && printf '{self.extremes}' > "$last"; before=$last; done
 case "$*" in *--logits*) {sys.executable} -c "{FLOATS}" 0 1 2 3 4 9 5 6 7 8.75 "$last";; esac
 case "$*" in *effective.bin*) {lines(effective)};; *) {lines(original or effective)};; esac""")
 
@@ -71,6 +73,15 @@ class Verdict(VerifyTest):
         self.assertEqual((status, error), (0, ""))
         row = next(line.split() for line in out.splitlines() if line.startswith(ENGINE.name))
         self.assertEqual(row[:7], [ENGINE.name, "600", str(ENGINE.budget), "2", "equal", "equal", "0.2500"])
+
+    def test_outside_the_domain(self) -> None:
+        """A warning, whatever the verdict is."""
+        self.extremes = "score 12345.5 2 7\\ngate 3 0 0\\nup 1e35 0 1\\nrms 4 0 0\\n"
+        self.reference_says([5, 3])
+        status, out, error = self.verify()
+        self.assertEqual((status, error.count("\n")), (0, 2))
+        self.assertIn(f"{ENGINE.name}: warning: score: 1.235e+04 in layer 2 at position 7, beyond 1.1e+04: ", error)
+        self.assertIn(f"{ENGINE.name}: warning: up: 1e+35 in layer 0 at position 1, beyond 2.028e+31: ", error)
 
     def test_different(self) -> None:
         self.says(5, 4)

@@ -26,7 +26,7 @@ from array import array
 from dataclasses import dataclass, field, replace
 from typing import Callable, Iterator, Sequence
 
-from common.checkpoint import ROPE_THETA, Checkpoint, Config
+from common.checkpoint import ROPE_THETA, Checkpoint, Config, all_finite
 from common.errors import UserError
 from common.tokenizer import printed
 
@@ -365,7 +365,7 @@ def _folded_row(span: Span, row: int, model: Checkpoint) -> array[float]:
         result = array("f", folded)
     except OverflowError:
         result = array("f", [math.inf])
-    if not all(map(math.isfinite, result)):
+    if not all_finite(result):
         raise UserError(f"{span.tensor}: layer {span.layer}, row {row}: a weight does not fit into float32 once its gain "
                         f"and {', '.join(span.factors)} are multiplied in; the largest is {max(map(abs, folded)):g}")
     return result

@@ -16,12 +16,13 @@ import sys
 import tempfile
 import time
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Sequence
 
-from common import checkpoint, tokenizer
+from common import checkpoint, domain, tokenizer
 from common.builds import Built
+from common.domain import Extreme
 from common.errors import UserError
 from common.models import ROOT, Model
 from common.tokenizer import printed
@@ -49,6 +50,7 @@ class Expected:
     gap: float  # the smallest difference between the best two logits along the way
     gap_position: int
     seconds: float  # that the reference took
+    extremes: list[Extreme] = field(default_factory=list)  # the largest magnitudes along the way
 
     @property
     def text(self) -> bytes:
@@ -56,14 +58,14 @@ class Expected:
         return b"".join(self.pieces[token] for token in self.tokens)
 
 
-def expect(model: Model, logits_file: Path | None = None) -> Expected:
-    """Runs the reference on a model. `logits_file` keeps the logits (see read_logits)."""
+def expect(model: Model, logits_file: Path | None = None, steps: int = 0) -> Expected:
+    """Runs the reference on a model. `logits_file` keeps the logits (see read_logits); `steps`: not more passes."""
     config = checkpoint.read_config(model.checkpoint)
     pieces = [printed(piece) for piece in tokenizer.load(model.tokenizer, config.vocab_size).pieces]
     with tempfile.TemporaryDirectory() as folder:
         logits = logits_file or Path(folder) / "logits"
         command = [str(reference_program()), "-m", str(model.checkpoint), "--tokenizer", str(model.tokenizer),
-                   "--tokens", "--quiet"]
+                   "--tokens", "--quiet", "--steps", str(steps), "--extremes", f"{folder}/extremes"]
         start = time.monotonic()
         result = subprocess.run([*command, "--logits", str(logits)], capture_output=True, encoding="utf-8",
                                 errors="replace", timeout=TIMEOUT)
@@ -71,7 +73,8 @@ def expect(model: Model, logits_file: Path | None = None) -> Expected:
         if result.returncode:
             raise UserError(f"the reference failed: {result.stderr.strip() or result.returncode}")
         gap, position = smallest_gap(logits, config.vocab_size)
-    return Expected([int(line) for line in result.stdout.split()][1:], pieces, gap, position, seconds)
+        extremes = domain.read(Path(folder) / "extremes")
+    return Expected([int(line) for line in result.stdout.split()][1:], pieces, gap, position, seconds, extremes)
 
 
 def read_logits(path: Path, vocab_size: int) -> list[array[float]]:

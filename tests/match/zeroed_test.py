@@ -13,6 +13,7 @@ from array import array
 from pathlib import Path
 
 import cases
+import random_test
 from cases import Case
 
 from common import builds, engines, matching, random_model
@@ -54,7 +55,7 @@ def run(engine: engines.Engine, model: matching.Model, expected: Expected, folde
     """What the engine prints, and what is wrong with it."""
     built = builds.build(engine, model, folder / model.name, "f32" if "f32" in engine.encodings else None)
     try:
-        output, _ = matching.run_program(matching.native_command(built), timeout=60)
+        output, _ = matching.run_program(matching.native_command(built), timeout=random_test.TIMEOUT)
     except UserError as error:
         return b"", str(error)
     return output, str(matching.compare(output, expected) or "")

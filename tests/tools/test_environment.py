@@ -23,7 +23,7 @@ class Locale(FolderTest):
         model = random_model.write(self.folder, "m", random_model.weights(config, 3, 4))
         for arguments in (["build", "-o", self.folder / "out"], ["size", "--markdown"]):
             result = run_tool(*arguments, "--model", model.checkpoint, "--engine", engines.names()[0], env=ASCII)
-            self.assertEqual((result.returncode, result.stderr), (0, ""))
+            self.assertEqual(result.returncode, 0, result.stderr)
             self.assertNotEqual(result.stdout, "")
 
 

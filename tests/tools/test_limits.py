@@ -93,7 +93,7 @@ class Refused(FolderTest):
         builds.write_configuration(engine, self.weights.config, encoding, spans, self.folder)
         command = ([builds.compiler_command(), "-std=gnu++20", "-fsyntax-only", "-x", "c++", "config.hpp"]
                    if engine.family == "cpp" else ["nasm", "-f", "bin", "config.inc", "-o", "out"])
-        return subprocess.run(command, capture_output=True, text=True, cwd=self.folder).stderr
+        return subprocess.run(command, capture_output=True, encoding="utf-8", cwd=self.folder).stderr
 
 
 if __name__ == "__main__":

@@ -160,7 +160,8 @@ class Failure(BuildTest):
         with self.compiler('case "$*" in *engine.o) echo "In file x:" >&2; echo "x:1: error: planted" >&2; exit 1;; esac'):
             result = run_tool("build", "--engine", ENGINE.name, "--model", self.model.checkpoint, "-o", self.out)
         self.assertEqual(result.returncode, 1)
-        self.assertRegex(result.stderr.splitlines()[-1], r"^llama512 build: error: x:1: error: planted \(from: .*engine.o'?\)$")
+        self.assertRegex(result.stderr.splitlines()[-1],
+                         r"^llama512 build: error: x:1: error: planted \(from: .*engine.o'?\)$")
 
     def test_no_compiler(self) -> None:
         with mock.patch.dict(os.environ, LLAMA512_CXX="no-such-g++"):

@@ -158,7 +158,7 @@ class Reference(FolderTest):
 
     def test_tokens(self) -> None:
         (self.folder / "rows").write_bytes(struct.pack("<20f", *range(10), *(2 * i for i in range(10))))
-        with self.stand_in(f'cp {self.folder}/rows "$last"; echo 1; echo 5; echo 0'):
+        with self.stand_in(f'cp "{self.folder}/rows" "$last"; echo 1; echo 5; echo 0'):
             what = matching.expect(self.model)
             self.assertEqual((what.tokens, what.gap, what.gap_position, what.text), ([5, 0], 1.0, 0, b"dA"))
             self.assertEqual(what.extremes, [domain.Extreme("score", 2.5, 1, 3)])

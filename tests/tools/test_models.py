@@ -46,7 +46,7 @@ class ModelsTest(FolderTest):
         """No HOME, and a user who is not in /etc/passwd: there is no cache, and all else is found."""
         path = self.make(self.chosen / "m.bin")
         with mock.patch.dict(os.environ, XDG_CACHE_HOME=""), mock.patch("pwd.getpwuid", side_effect=KeyError):
-            del os.environ["HOME"]
+            os.environ.pop("HOME", None)
             self.assertIsNone(models.cache_folder())
             self.assertEqual(models.data_folders(), [self.chosen, self.shared])
             self.assertEqual(models.find_model("m").checkpoint, path)

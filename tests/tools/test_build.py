@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from unittest import mock
 
 import support
@@ -75,12 +78,18 @@ class Build(BuildTest):
         for change in (lambda: random_model.write(self.folder, "m", small_checkpoint(seed=2)),
                        lambda: random_model.write(self.folder, "m", small_checkpoint(seed=2), 9),
                        lambda: self.program.unlink(),
+                       lambda: self.program.write_bytes(self.program.read_bytes()[:-1]),
+                       lambda: self.program.write_bytes(self.program.read_bytes()[:-1] + b"?"),
+                       lambda: (self.files / "effective.bin").write_bytes(b"?"),
+                       lambda: (self.files / "tokenizer.bin").unlink(),
                        lambda: (self.files / "build.json").write_text("{half", "utf-8"),
                        lambda: (self.files / "build.json").write_text("{}", "utf-8")):
             change()
             before = self.stamp() if self.program.exists() else None
-            self.build()
+            built = self.build()
             self.assertNotEqual(self.stamp(), before)
+            self.assertIn((self.files / "model.packed").read_bytes(), self.program.read_bytes())
+            builds.check_unchanged(built)
         for options in ({"encoding": ENGINE.encodings[-1]}, {"flags": ["-O1"]}, {"flags": ["-O2"]}):
             before = self.stamp()
             built = self.build(**options)
@@ -123,6 +132,55 @@ class Shapes(BuildTest):
                         spans = layout.plan(engine.layout, encoding, config, [b"longest"] * config.vocab_size)
                         builds.write_configuration(engine, config, encoding, spans, self.folder)
                         builds.compile_cpp(engine, self.folder, flags)
+
+
+class Together(BuildTest):
+    """Builds into one folder at the same time."""
+
+    ROUNDS, WORKERS = 10, 4
+    WORKER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from common import builds, engines, models
+out, rounds, first = Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+for i in range(first, first + rounds):
+    name, encoding = ("m", "n")[i % 2], engines.table()[0].encodings[i // 2 % 2]
+    model = models.Model(name, out.parent / f"{name}.bin", out.parent / f"{name}.tokenizer.bin")
+    built = builds.build(engines.table()[0], model, out, encoding)
+    print(name, encoding, built.counted, built.packed, built.sha256[built.program.name], flush=True)
+"""
+
+    def test_figures_and_what_is_left(self) -> None:
+        self.assertEqual(len(ENGINE.encodings), 2)
+        other = small_checkpoint(seed=2)
+        models = [self.model, random_model.write(self.folder, "n", other, 12)]
+        right = {}
+        for model in models:
+            for encoding in ENGINE.encodings:
+                built = builds.build(ENGINE, model, self.folder / "alone", encoding)
+                right[model.name, encoding] = [str(built.counted), str(built.packed), built.sha256[ENGINE.name]]
+        self.assertEqual(len({tuple(facts) for facts in right.values()}), 4)
+        workers = [subprocess.Popen([sys.executable, "-B", "-c", self.WORKER, support.TOOLS, self.out, str(self.ROUNDS),
+                                     str(i)], stdout=subprocess.PIPE, encoding="utf-8") for i in range(self.WORKERS)]
+        said = [worker.communicate()[0].splitlines() for worker in workers]
+        self.assertEqual([worker.returncode for worker in workers], [0] * self.WORKERS)
+        for line in [line for lines in said for line in lines]:
+            name, encoding, *facts = line.split()
+            self.assertEqual(facts, right[name, encoding])
+        self.assertEqual(sum(map(len, said)), self.ROUNDS * self.WORKERS)
+        for model in [models[0], models[1], models[1], models[0]]:
+            for encoding in ENGINE.encodings:
+                built = builds.build(ENGINE, model, self.out, encoding)
+                facts = [str(built.counted), str(built.packed), hashlib.sha256(self.program.read_bytes()).hexdigest()]
+                self.assertEqual(facts, right[model.name, encoding])
+
+    def test_no_bytes_are_counted(self) -> None:
+        """A program smaller than its model is a mistake, and no figure."""
+        with mock.patch.object(builds, "counted_bytes", lambda *_: 0):
+            self.assertUserError("counted bytes: 0, so it does not hold the packed model", self.build)
+        self.assertFalse((self.files / "build.json").exists())
+        self.assertGreater(self.build().counted, 0)
 
 
 class Failure(BuildTest):

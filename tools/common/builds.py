@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Sequence
 
-from common import checkpoint, layout, limits, tokenizer
+from common import checkpoint, layout, limits, processes, tokenizer
 from common.checkpoint import Checkpoint, Config, all_finite
 from common.engines import Engine, table
 from common.errors import UserError, atomic_write
@@ -174,6 +174,7 @@ class Built:
     searched: bool  # whether the flags are those that flagsearch found with this compiler
     counted: int  # bytes of the program that are neither tensor nor vocabulary
     packed: int  # bytes of the packed model
+    sha256: dict[str, str]  # of the program, effective.bin and tokenizer.bin
 
     @property
     def effective(self) -> Model:
@@ -218,45 +219,62 @@ def default_folder(model: Model) -> Path:
 
 def build(engine: Engine, model: Model, folder: Path | None = None, encoding: str | None = None,
           flags: Sequence[str] | None = None) -> Built:
-    """Packs the model, compiles and links the engine for it; does nothing when that was done from the same inputs.
+    """Packs the model, compiles and links the engine for it; does nothing when that was done from the same inputs, and
+    what it made is still there. Waits while another process builds the engine in the same folder.
 
     `flags` replaces the set that makes the engine small."""
     folder = Path(os.path.realpath(folder or default_folder(model)))
     encoding = encoding or engine.encodings[0]
     files = folder / f"{engine.name}.build"
-    program = folder / engine.name
-    protect_what_is_there(program, files, model)
+    protect_what_is_there(folder / engine.name, files, model)
     files.mkdir(parents=True, exist_ok=True)
     compiler = toolchain(engine)
     chosen, searched = (tuple(flags), False) if flags is not None else small_flags(engine, compiler)
-    inputs = input_hash(engine, encoding, compiler, chosen, (model.checkpoint, model.tokenizer))
-    try:
-        facts = json.loads((files / "build.json").read_text("utf-8"))
-        if facts["inputs"] == inputs and program.is_file():
-            return Built(engine, model.name, encoding, program, files, compiler, chosen, searched, facts["counted"],
-                         facts["packed"])
-    except (OSError, ValueError, KeyError):
-        pass  # no build there, or not a finished one
+    with processes.lock(files / "lock"):  # two builds into one folder would mix what they make
+        inputs = input_hash(engine, encoding, compiler, chosen, (model.checkpoint, model.tokenizer))
+        built = Built(engine, model.name, encoding, folder / engine.name, files, compiler, chosen, searched, 0, 0, {})
+        try:
+            facts = json.loads((files / "build.json").read_text(encoding="utf-8"))
+            if facts["inputs"] == inputs and facts["sha256"] == digests(built):
+                return replace(built, counted=facts["counted"], packed=facts["packed"], sha256=facts["sha256"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # no build there, or not a finished one
 
-    # What was there before is no finished build from here on, whatever happens.
-    (files / "build.json").unlink(missing_ok=True)
-    spans = pack(engine, model, encoding, files)
-    if engine.family == "cpp":
-        compile_cpp(engine, files, chosen)
-        link(engine, files)
-    else:
-        assemble(engine, files, chosen)
-    with atomic_write(program) as file:
-        file.write((files / "engine.bin").read_bytes())
-        os.fchmod(file.fileno(), 0o755)
-    packed = layout.packed_bytes(spans)
-    counted = counted_bytes(program, files, spans)
-    with atomic_write(files / "build.json", "w") as file:
-        json.dump({"engine": engine.name, "model": model.name, "encoding": encoding, "compiler": compiler,
-                   "flags": list(chosen), "searched": searched, "counted": counted, "packed": packed,
-                   "inputs": inputs}, file, indent=1)
-        file.write("\n")
-    return Built(engine, model.name, encoding, program, files, compiler, chosen, searched, counted, packed)
+        # What was there before is no finished build from here on, whatever happens.
+        (files / "build.json").unlink(missing_ok=True)
+        spans = pack(engine, model, encoding, files)
+        if engine.family == "cpp":
+            compile_cpp(engine, files, chosen)
+            link(engine, files)
+        else:
+            assemble(engine, files, chosen)
+        with atomic_write(built.program) as file:
+            file.write((files / "engine.bin").read_bytes())
+            os.fchmod(file.fileno(), 0o755)
+        built = replace(built, counted=counted_bytes(built.program, files, spans), packed=layout.packed_bytes(spans),
+                        sha256=digests(built))
+        if built.counted <= 0:
+            raise UserError(f"{built.program}: counted bytes: {built.counted}, so it does not hold the packed model; "
+                            "build into another folder")
+        with atomic_write(files / "build.json", "w") as file:
+            json.dump({"engine": engine.name, "model": model.name, "encoding": encoding, "compiler": compiler,
+                       "flags": list(chosen), "searched": searched, "counted": built.counted, "packed": built.packed,
+                       "inputs": inputs, "sha256": built.sha256}, file, indent=1)
+            file.write("\n")
+        return built
+
+
+def digests(built: Built) -> dict[str, str]:
+    """The sha256 of what is run, and of what it is compared with."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in (built.program, built.effective.checkpoint, built.effective.tokenizer)}
+
+
+def check_unchanged(built: Built) -> None:
+    """Refuses a build that is no longer what it was: another one has been made in its folder."""
+    if built.sha256 != digests(built):
+        raise UserError(f"{built.program}: another build has been made in this folder meanwhile; "
+                        "give each its own, with -o")
 
 
 def protect_what_is_there(program: Path, files: Path, model: Model) -> None:

@@ -1,8 +1,9 @@
 """Boots a PC from an engine's disk image, in QEMU, and streams the story that it shows.
 
-The image is built for the model first, unless one is given; it is never written to. The story comes from the screen's
-memory (from COM1 for an engine that sends it there as well), so no window is needed. The tool ends when the machine
-does: the engine halts it after the story. With --window it stays on until the window is closed.
+The image is built for the model first, unless one is given; it is never written to. The story comes from what is
+written to the screen's memory, which takes 16,384 characters (from COM1 for an engine that sends it there as well), so
+no window is needed. The tool ends when the machine does: the engine halts it after the story. With --window it stays
+on until the window is closed.
 
 examples:
   tools/llama512 boot
@@ -14,14 +15,13 @@ examples:
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
+import stat
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from common import builds, engines, machine, screen
+from common import builds, checkpoint, engines, layout, machine, screen
 from common.builds import Built
 from common.engines import Engine
 from common.errors import UserError, run_tool
@@ -31,6 +31,7 @@ from common.terminal import add_model_options, argument_parser
 
 TARGET = "boot"
 CPU, MEMORY, DISK = "qemu32", 128, "ide"  # the default machine
+BELOW_WORKSPACE = 1  # MB: the engines work in the memory above it
 PATIENCE = 60.0  # seconds without a new character
 DEFAULT_ENGINES = ("asm-boot-full", "asm-boot")  # the first one that is in the table
 
@@ -44,7 +45,8 @@ def main() -> None:
     parser.add_argument("--image", type=Path, metavar="FILE", help="boot this image of the engine, build nothing")
     parser.add_argument("--cpu", default=CPU, metavar="NAME",
                         help="QEMU's name of the processor: 486, pentium, max … (default: %(default)s)")
-    parser.add_argument("--memory", type=_megabytes, default=MEMORY, metavar="MB", help="(default: %(default)s)")
+    parser.add_argument("--memory", type=_megabytes, metavar="MB",
+                        help=f"(default: {MEMORY}, or what the model needs; with --image always {MEMORY})")
     parser.add_argument("--disk", choices=DISKS, default=DISK, help="how the image is attached (default: %(default)s)")
     parser.add_argument("--window", action="store_true", help="open a window with the machine's screen")
     parser.add_argument("--screenshot", type=Path, metavar="FILE.png", help="write what the screen shows at the end")
@@ -52,34 +54,51 @@ def main() -> None:
     if options.image and (options.model or options.tokenizer or options.prompt):
         parser.error("--image has its model in it: it goes without --model, --tokenizer and --prompt")
 
+    if options.cpu in ("help", "?"):
+        print(machine.processors(), end="")
+        return
+
     engine = find_engine(options.engine)
+    memory = options.memory or MEMORY
     if options.image:
         image = check_image(options.image)
-    elif options.prompt is None:
-        image = builds.build(engine, find_model(options.model, options.tokenizer), options.output).program
     else:
         model = find_model(options.model, options.tokenizer)
-        folder = options.output or builds.default_folder(model) / "prompt"
-        image = builds.build_with_prompt(engine, model, folder, options.prompt).program
-    with tempfile.TemporaryDirectory(prefix="llama512-") as folder:
-        serial = Path(folder) / "com1"
-        before = machine.firmware_screen(options.cpu, options.memory, options.disk)
-        with (Machine(image, options.cpu, options.memory, options.disk, serial=serial, window=options.window) as pc,
-              contextlib.closing(open_stream(engine, pc, serial, before)) as stream):
-            pc.wait_until_stopped(math.inf, stream.look_patiently)
-            stream.finish()
-            if options.screenshot:
-                pc.screenshot(options.screenshot)
-            if options.window:
-                print("(the story is over; close the window)", file=sys.stderr)
-                pc.process.wait()
+        if options.prompt is None:
+            built = builds.build(engine, model, options.output)
+        else:
+            folder = options.output or builds.default_folder(model) / "prompt"
+            built = builds.build_with_prompt(engine, model, folder, options.prompt)
+        image, memory = built.program, memory_for(built, options.memory)
+    with Machine(image, options.cpu, memory, options.disk, window=options.window) as pc:
+        stream = open_stream(engine, pc)
+        pc.wait_until_stopped(math.inf, stream.look_patiently)
+        stream.finish()
+        if options.screenshot:
+            pc.screenshot(options.screenshot)
+        if options.window:
+            print("(the story is over; close the window)", file=sys.stderr)
+            pc.process.wait()
 
 
 def _megabytes(text: str) -> int:
     size = int(text)
-    if not 8 <= size <= 3584:
-        raise argparse.ArgumentTypeError(f"{size}: 8 to 3584 MB are possible")
+    if not machine.LEAST_MEMORY <= size <= machine.MOST_MEMORY:
+        raise argparse.ArgumentTypeError(
+            f"{size}: {machine.LEAST_MEMORY} to {machine.MOST_MEMORY} MB are possible")
     return size
+
+
+def memory_for(built: Built, wanted: int | None = None) -> int:
+    """MB of memory for a machine that runs the engine: what is wanted, or else enough."""
+    workspace = layout.WORKSPACES[built.engine.layout](checkpoint.read_config(built.effective.checkpoint))
+    needed = BELOW_WORKSPACE + -(-workspace >> 20)
+    most = wanted or machine.MOST_MEMORY
+    if needed > most:
+        raise UserError(f"{built.program}: memory: {built.engine.name} needs {needed} MB for this model, and "
+                        + (f"--memory gives it {wanted}; leave that out" if wanted else
+                           f"QEMU's PC has at most {most}; use a model with a smaller seq_len or dim"))
+    return wanted or max(MEMORY, min(1 << needed.bit_length(), most))  # with room
 
 
 def find_engine(name: str | None) -> Engine:
@@ -96,6 +115,8 @@ def find_engine(name: str | None) -> Engine:
 
 def check_image(path: Path) -> Path:
     """An image that a BIOS would boot."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise UserError(f"{path}: no regular file; an image of a boot engine is needed")
     with path.open("rb") as file:
         sector = file.read(machine.SECTOR)
     if sector[510:] != b"\x55\xAA":
@@ -105,26 +126,24 @@ def check_image(path: Path) -> Path:
 
 
 def capture(built: Built, show: bool) -> tuple[bytes, float]:
-    """Boots an engine on the default machine: its text, and the seconds from power-on. `show`: also to stdout."""
-    before = machine.firmware_screen(CPU, MEMORY, DISK)
+    """Boots an engine on the default machine: its text (all that can be seen of it, see screen.seen), and the seconds
+    from power-on. `show`: also to stdout."""
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="llama512-") as folder:
-        serial = Path(folder) / "com1"
-        with (Machine(built.program, CPU, MEMORY, DISK, serial=serial) as pc,
-              contextlib.closing(open_stream(built.engine, pc, serial, before, show)) as stream):
-            pc.wait_until_stopped(math.inf, stream.look_patiently)
-            return bytes(stream.text), time.monotonic() - start
+    with Machine(built.program, CPU, memory_for(built), DISK) as pc:
+        stream = open_stream(built.engine, pc, show)
+        pc.wait_until_stopped(math.inf, stream.look_patiently)
+        return bytes(stream.text), time.monotonic() - start
 
 
-def open_stream(engine: Engine, pc: Machine, serial: Path, before: bytes, show: bool = True) -> Stream:
+def open_stream(engine: Engine, pc: Machine, show: bool = True) -> Stream:
     """The stream that the engine's text comes from."""
-    if screen.style(engine) == screen.LINES:
-        return SerialStream(pc, show, serial)
-    return ScreenStream(pc, show, before)
+    return SerialStream(pc, show) if screen.style(engine) == screen.LINES else ScreenStream(pc, show)
 
 
 class Stream:
     """Collects an engine's text as it comes, and writes it to stdout when it is to be shown."""
+
+    most: int | None = None  # bytes that can be seen
 
     def __init__(self, pc: Machine, show: bool) -> None:
         self.pc, self.show, self.text, self.moved = pc, show, bytearray(), time.monotonic()
@@ -137,14 +156,11 @@ class Stream:
     def look(self) -> None:
         raise NotImplementedError
 
-    def close(self) -> None:
-        """Nothing more is read."""
-
     def look_patiently(self) -> None:
         """Looks, and gives up when nothing has come for long."""
         before = len(self.text)
         self.look()
-        if len(self.text) > before:
+        if len(self.text) > before or len(self.text) == self.most:
             self.moved = time.monotonic()
         elif time.monotonic() - self.moved > PATIENCE:
             raise UserError(f"nothing new for {PATIENCE:.0f} s, after {len(self.text)} characters; give the machine more "
@@ -152,36 +168,26 @@ class Stream:
 
 
 class ScreenStream(Stream):
-    """From text memory, since the engine runs."""
+    """From what is written to text memory, as far as that goes."""
 
-    def __init__(self, pc: Machine, show: bool, before: bytes) -> None:
-        super().__init__(pc, show)
-        self.before, self.running = before, False
+    most = screen.CELL_COUNT
 
     def look(self) -> None:
-        self.running = self.running or self.pc.in_boot_sector()
-        if self.running:
-            text = screen.shown(self.pc.text_memory(), self.before)
-            self.add(text[len(self.text):])
+        self.add(self.pc.cells())
 
     def finish(self) -> None:
-        if not self.running:
+        if not self.text:
             raise UserError("the engine stopped before it told anything: the disk or the memory did not suit it")
         write(b"\n")
+        if len(self.text) == self.most:
+            print(f"(text memory ends here, after {self.most:,} characters)", file=sys.stderr)
 
 
 class SerialStream(Stream):
-    """From the file that COM1 goes to."""
-
-    def __init__(self, pc: Machine, show: bool, serial: Path) -> None:
-        super().__init__(pc, show)
-        self.file = serial.open("rb")
+    """From COM1."""
 
     def look(self) -> None:
-        self.add(self.file.read())
-
-    def close(self) -> None:
-        self.file.close()
+        self.add(self.pc.serial())
 
     def finish(self) -> None:
         if not self.text:  # a message that only the screen has

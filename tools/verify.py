@@ -3,11 +3,17 @@
 For each engine the exact program is run, and its output compared with the reference's tokens on the effective
 checkpoint (what the engine's weights really are). The models that the project ships or names must also give the same
 tokens on the original f32 checkpoint. The smallest gap between the best two logits is printed: a near-tie could be
-decided by rounding. A model that leaves the engines' numeric domain (golf/README.md, rule 6) gets a warning.
+decided by rounding, and a difference where there is one is called so. A model that leaves the engines' numeric domain
+(golf/README.md, rule 6) gets a warning.
+
+An engine prints text, so text is compared. With --tokens every engine is run once more with another text for each
+token, so that tokens of the same text, or a token and two halves of it, are told apart. Notes under the table say what
+is left open.
 
 Programs that this machine's kernel cannot run (32-bit ones, often) are run under their emulator (package qemu-user); so
 are all with --emulate, or in an environment with LLAMA512_EMULATE=1, which holds for the tests and `run`, too. Boot
-sectors are run on an emulated PC (package qemu-system-x86), and compared by what the screen or COM1 shows.
+sectors are run on an emulated PC (package qemu-system-x86), and compared by what they write to the screen's memory,
+which has room for 16,384 characters, or by what COM1 gets.
 
 Exit status 1: an engine differs.
 
@@ -25,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import boot
-from common import builds, domain, engines, layout, matching
+from common import builds, domain, engines, layout, lookalikes, matching, screen
 from common.builds import Built
 from common.errors import run_tool
 from common.matching import Difference, Expected
@@ -38,10 +44,17 @@ class Result:
     """One engine's run."""
 
     built: Built
-    expected: Expected  # on the effective checkpoint
+    expected: Expected  # on the effective checkpoint; with --tokens, of the copy that tells tokens apart
     difference: Difference | None
     original: Difference | None  # to the tokens of the original checkpoint
     seconds: float
+    same_text: list[list[int]]  # groups of tokens that have not been told apart
+    copy_differs: bool  # the program does not, only its copy with other texts
+
+    @property
+    def unseen(self) -> int:
+        """Bytes of the text that cannot be compared."""
+        return len(self.expected.text) - len(self.expected.text[:_seen(self.built)])
 
 
 def main() -> int:
@@ -51,6 +64,7 @@ def main() -> int:
     parser.add_argument("--encoding", choices=layout.ENCODINGS, help="of the weights, where an engine has it (default: each engine's first)")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where engines are built (default: build/…)")
     parser.add_argument("--emulate", action="store_true", help="run programs under their emulators")
+    parser.add_argument("--tokens", action="store_true", help="tell tokens with the same text apart, by a second run")
     parser.add_argument("--stream", action="store_true", help="show the texts as they are generated")
     parser.add_argument("--json", action="store_true", help="a list of objects instead of the table")
     options = parser.parse_args()
@@ -71,11 +85,19 @@ def main() -> int:
         expected = matching.expect(built.effective)
         if options.stream:
             _title(f"{engine.name}: {built.counted} counted bytes")
-        output, seconds = _run(built, options.emulate, options.stream)
+        output, seconds = _run(built, expected, options.emulate, options.stream)
+        builds.check_unchanged(built)
         if options.stream:
             print()
-        results.append(Result(built, expected, matching.compare(output, expected), matching.compare(output, original),
-                              seconds))
+        difference = matching.compare(output, expected, _seen(built))
+        told, same_text, equal = expected, expected.lookalikes, not difference
+        if options.tokens and equal:
+            copy, told = lookalikes.told_apart(built, expected)
+            output_of_copy, _ = _run(copy, told, options.emulate, False)
+            difference = matching.compare(output_of_copy, told, _seen(built))
+            same_text = lookalikes.left(expected)
+        results.append(Result(built, told, difference, matching.compare(output, original, _seen(built)), seconds,
+                              same_text, equal and bool(difference)))
     if options.stream:
         _title("token for token")
     must_match_original = model.name in NAMED_MODELS
@@ -88,16 +110,23 @@ def main() -> int:
         for warning in domain.warnings(result.expected.extremes):
             print(f"{result.built.engine.name}: warning: {warning}", file=sys.stderr)
     for result in failed:
-        print(f"{result.built.engine.name}: {result.difference or result.original}", file=sys.stderr)
+        difference, told = ((result.difference, result.expected) if result.difference else (result.original, original))
+        how = "with other texts (--tokens): " if result.copy_differs else ""
+        print(f"{result.built.engine.name}: {how}{difference}; {_gap(difference, told)}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _run(built: Built, emulate: bool, show: bool) -> tuple[bytes, float]:
+def _seen(built: Built) -> int | None:
+    """How many bytes of an engine's text can be seen; None: all."""
+    return screen.seen(built.engine) if built.engine.target == boot.TARGET else None
+
+
+def _run(built: Built, expected: Expected, emulate: bool, show: bool) -> tuple[bytes, float]:
     """What an engine prints, and how long it takes: a program as it is or emulated, a disk image on an emulated PC."""
     if built.engine.target == boot.TARGET:
         return boot.capture(built, show)
     command = [*built.engine.runner(), built.program] if emulate else matching.native_command(built)
-    return matching.run_program(command, show=show)
+    return matching.run_program(command, show=show, expected=expected)
 
 
 def _title(text: str) -> None:
@@ -111,19 +140,41 @@ def _print_table(original: Expected, seconds: float, results: list[Result], must
     for result in results:
         built = result.built
         rows.append([built.engine.name, built.counted, built.engine.budget, len(result.expected.tokens),
-                     _verdict(result.difference, True), _verdict(result.original, must_match_original),
+                     _verdict(result.difference, result.expected, True),
+                     _verdict(result.original, original, must_match_original),
                      f"{result.expected.gap:.4f}", round(len(result.expected.tokens) / result.seconds)])
     print(table(rows, ["engine", "counted bytes", "budget", "tokens", "effective weights", "original weights",
                        "smallest gap", "tokens/s"], "lrrrllrr"))
+    same_text = max((result.same_text for result in results), key=len, default=[])
+    if same_text:
+        piece = results[0].expected.pieces[same_text[0][0]].decode("utf-8", "backslashreplace")
+        print(f"Tokens {' and '.join(map(str, same_text[0]))} have the same text, {piece!r}"
+              + (f"; so have {len(same_text) - 1} more groups" if len(same_text) > 1 else "")
+              + (": --tokens tells them apart." if piece else ": nobody can tell which of them was generated."))
+    for result in results:
+        if result.unseen:
+            print(f"{result.built.engine.name}: text memory ends after {_seen(result.built):,} characters: "
+                  f"the last {result.unseen:,} are not compared.")
     shape = engines.budget_shape()
     if any(result.built.model != shape.name for result in results):
         print(f"Counted for this model; budgets are for the shape of {shape.name} (`tools/llama512 size`).")
 
 
-def _verdict(difference: Difference | None, required: bool) -> str:
+def _verdict(difference: Difference | None, told: Expected, required: bool) -> str:
     if difference is None:
         return paint("equal", "green")
-    return paint(f"differs at token {difference.index}", "red" if required else "yellow")
+    near = ", a near-tie" if (gap := told.gap_at(difference)) is not None and gap < matching.SMALLEST_GAP else ""
+    return paint(f"differs at token {difference.index}{near}", "red" if required else "yellow")
+
+
+def _gap(difference: Difference, told: Expected) -> str:
+    """Whether rounding can be the reason."""
+    gap = told.gap_at(difference)
+    if gap is None:
+        return "the reference has made seq_len passes"
+    if gap < matching.SMALLEST_GAP:
+        return f"a near-tie: the reference's best two logits are {gap:.2g} apart there, which rounding may decide"
+    return f"no near-tie: the reference's best two logits are {gap:.2g} apart there"
 
 
 def _json(result: Result) -> dict[str, object]:
@@ -132,6 +183,8 @@ def _json(result: Result) -> dict[str, object]:
             "budget": built.engine.budget, "tokens": len(result.expected.tokens), "equal": result.difference is None,
             "first_difference": result.difference and result.difference.index,
             "equal_to_original": result.original is None, "smallest_gap": result.expected.gap,
+            "gap_at_difference": result.difference and result.expected.gap_at(result.difference),
+            "same_text": result.same_text, "unseen_bytes": result.unseen,
             "tokens_per_second": round(len(result.expected.tokens) / result.seconds, 1)}
 
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import unittest
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "rules"))
 
@@ -63,14 +64,14 @@ def never_executed(layout: Layout, instructions: Instructions) -> list[tuple[int
 
 
 class Executed(BootTest):
-    def trace_options(self) -> list[str]:
-        return ["-d", "in_asm", "-D", str(self.folder / "log")]
+    def trace_options(self) -> dict[str, Any]:
+        return {"extra": ["-d", "in_asm"], "log": self.folder / "log"}
 
     def trace(self) -> Instructions:
         return rules.executed((self.folder / "log").read_text("utf-8"))
 
     def check(self, sample: images.Sample, **machine: object) -> None:
-        run = boot(sample, extra=self.trace_options(), **machine)
+        run = boot(sample, **self.trace_options(), **machine)
         self.assertEqual(run.problem, "")  # a run that did all of its work
         layout, instructions = Layout(sample.image.read_bytes(), sample.counted), self.trace()
         self.assertEqual(problems(layout, instructions), [])
@@ -129,7 +130,7 @@ class Executed(BootTest):
         """, "utf-8")
         subprocess.run(["nasm", "-f", "bin", "-o", image, source], check=True)
         data = image.read_bytes()
-        with Machine(image, extra=self.trace_options()) as pc:
+        with Machine(image, **self.trace_options()) as pc:
             pc.wait_until_stopped(30)
         return problems(Layout(data[:1024], int.from_bytes(data[1024:], "little")), self.trace())
 

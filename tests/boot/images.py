@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import random
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
+import boot as tool  # noqa: E402
 from common import builds, checkpoint, engines, machine, matching, models, random_model, screen  # noqa: E402
 from common.builds import Built  # noqa: E402
 from common.checkpoint import Checkpoint, Config  # noqa: E402
@@ -111,11 +111,12 @@ class Layout:
     def place(self, address: int) -> str:
         """What is at an address once the sector runs; "counted" and "firmware" may be executed.
 
-        The firmware's own is C0000h to FFFFFh, where its ROMs are: nothing can be written there. (SeaBIOS also runs
-        code in other places before it starts the sector, but not after.)"""
+        The firmware's own is C0000h to FFFFFh, where its ROMs are, and its handler of system management interrupts
+        (INT 13h uses them on some disks): nothing can be written to either. (SeaBIOS also runs code in other places
+        before it starts the sector, but not after.)"""
         if ENTRY <= address < ENTRY + SECTOR:
             return "the sector's padding" if address - ENTRY in self.padding else "counted"
-        if 0xC0000 <= address < 0x100000:
+        if 0xC0000 <= address < 0x100000 or 0xA8000 <= address < 0xA8010:
             return "firmware"
         if ENTRY + SECTOR <= address < ENTRY + len(self.image):
             return f"the model, byte {address - ENTRY - SECTOR} of it"
@@ -128,49 +129,45 @@ class Layout:
 class Run:
     """How a machine ended."""
 
-    memory: bytes  # text memory's characters
+    cells: bytes  # text memory, characters and attributes
+    shown: bytes  # what was written to its characters, by an engine of style CELLS
     serial: bytes  # all that COM1 got
+    before: bytes  # the characters that the boot sector found in text memory
     page: bytes  # 7000h to 7FFFh
     seconds: float
     problem: str  # "" when the engine said what it had to say
     icount: int  # instructions, when recorded
 
 
-def boot(sample: Sample, cpu: str = "qemu32", memory: int = 128, disk: str = "ide", timeout: float = TIMEOUT,
+def boot(sample: Sample, cpu: str = "qemu32", memory: int | None = None, disk: str = "ide", timeout: float = TIMEOUT,
          **options: Any) -> Run:
     """Boots a sample's image, and waits for the end of its story."""
-    before = screen_before(cpu, memory, disk)
-    with tempfile.TemporaryDirectory(prefix="llama512-boot-") as folder:
-        serial = Path(folder) / "com1"
-        start = time.monotonic()
-        with Machine(sample.image, cpu, memory, disk, serial=serial, **options) as pc:
-            pc.wait_until_stopped(timeout)
-            seconds = time.monotonic() - start
-            cells = pc.memory(*machine.TEXT_MEMORY)
-            page = pc.memory(0x7000, 0x1000)
-            icount = pc.call("query-replay")["icount"]
-        said = serial.read_bytes()
-    return Run(cells[::2], said, page, seconds, problem(sample, cells, said, before), icount)
+    start = time.monotonic()
+    with Machine(sample.image, cpu, memory or tool.memory_for(sample.built), disk, **options) as pc:
+        pc.wait_until_stopped(timeout)
+        seconds = time.monotonic() - start
+        cells = pc.memory(*machine.TEXT_MEMORY)
+        shown = pc.cells() if screen.style(sample.engine) == screen.CELLS else b""
+        serial = pc.serial()
+        page = pc.memory(0x7000, 0x1000)
+        icount = pc.call("query-replay")["icount"]
+    return Run(cells, shown, serial, pc.before, page, seconds, problem(sample, cells, shown, serial, pc.before), icount)
 
 
-@functools.cache
-def screen_before(cpu: str, memory: int, disk: str) -> bytes:
-    return machine.firmware_screen(cpu, memory, disk)
-
-
-def problem(sample: Sample, cells: bytes, serial: bytes, before: bytes) -> str:
-    """What is wrong with what the engine said, "" when nothing is. `cells` is all of text memory, `before` only the
-    characters that were there before."""
+def problem(sample: Sample, cells: bytes, shown: bytes, serial: bytes, before: bytes) -> str:
+    """What is wrong with what the engine said, "" when nothing is. `cells` is all of text memory, `shown` is what was
+    written to its characters (no matter for an engine of style LINES), `before` the characters that were there."""
     how, text, memory = screen.style(sample.engine), sample.expected.text, cells[::2]
-    wrong = screen.problem(memory, text, how, before)
-    said = serial if how == screen.LINES else screen.shown(memory, before)
-    difference = matching.compare(said, sample.expected)
+    difference = matching.compare(serial if how == screen.LINES else shown, sample.expected, screen.seen(sample.engine))
     if how == screen.LINES and difference:
-        return f"COM1: {difference}; it got {said!r}"
+        return f"COM1: {difference}; it got {serial!r}"
     if how == screen.CELLS and serial:
         return f"COM1 got {serial!r} from an engine that does not use it"
+    if difference:
+        return f"screen: {difference}"
+    wrong = screen.problem(memory, text, how, before)
     if wrong:
-        return f"{difference}; {wrong}" if difference else wrong
+        return wrong
     # A character in its background's colour could not be seen.
     hidden = [i for i, (character, colour) in enumerate(zip(memory, cells[1::2]))
               if character not in screen.BLANK and colour & 15 == colour >> 4 & 7 and i < screen.COLUMNS * screen.ROWS]

@@ -37,8 +37,7 @@ def main() -> int:
         problems.append("the effective checkpoint gives other tokens than the original one")
     # The comparison notices a story that is one token shorter.
     shorter = replace(sample, expected=replace(sample.expected, tokens=sample.expected.tokens[:-1]))
-    cells = bytes(byte for character in run.memory for byte in (character, 7))
-    if not images.problem(shorter, cells, run.serial, images.screen_before("qemu32", 128, "ide")):
+    if not images.problem(shorter, run.cells, run.shown, run.serial, run.before):
         problems.append("the comparison does not see where a story ends")
     print("\n".join(f"{engine.name}: FAILED: {problem}" for problem in problems if problem))
     return 1 if any(problems) else 0

@@ -139,6 +139,26 @@ class Tool(BootTest):
         for option in (["--memory", "1"], ["--memory", "x"], ["--disk", "tape"]):
             self.assertIn(option[0], self.fails(*option, status=2))
 
+    def test_what_is_no_image(self) -> None:
+        """A pipe is not waited for, and QEMU's help is no machine."""
+        os.mkfifo(self.folder / "pipe")
+        self.assertIn("pipe: no regular file", self.fails("--image", self.folder / "pipe"))
+        self.assertIn("no regular file", self.fails("--image", self.folder))
+        for name in ("help", "?"):
+            result = self.run_tool("--cpu", name)
+            self.assertEqual((result.returncode, result.stderr), (0, b""))
+            self.assertIn(b"x86 486", result.stdout)
+        (self.folder / "x.img").write_bytes(HALT)
+        for cpu in ("max,help", "max,help=on"):
+            self.assertIn("qemu-system-i386", self.fails("--image", self.folder / "x.img", "--cpu", cpu))
+
+    def test_another_engines_image(self) -> None:
+        """One that does not write cell after cell is no text, and no mistake of the reader either."""
+        image = self.folder / "x.img"
+        # mov ax, 0b800h; mov es, ax; mov byte [es:10], 'A'; cli; hlt
+        image.write_bytes(b"\xB8\x00\xB8\x8E\xC0\x26\xC6\x06\x0A\x00A\xFA\xF4".ljust(510, b"\0") + b"\x55\xAA")
+        self.assertIn("cell 5 of text memory was written when 0 was next", self.fails("--engine", "asm-boot", "--image", image))
+
     def test_too_large(self) -> None:
         weights = images.random_model.weights(images.Config(128, 512, 4, 4, 4, 64, 8, True), seed=1)
         model = images.random_model.write(self.folder, "large", weights)

@@ -76,7 +76,7 @@ class SeedsAreReplaced(FolderTest):
         logits = [[float(i == token) for i in range(config.vocab_size)] for token in tokens]
 
         def problem(case: Case, tokens: list[int], gap: float, logits: list[list[float]]) -> str:
-            return case.problem(Expected(tokens, [], gap, 0, 1.0), logits)
+            return case.problem(Expected(tokens, [], [gap], 1.0), logits)
         self.assertEqual(problem(case, tokens, 1.0, logits), "")
         self.assertIn("near-tie", problem(case, tokens, 0.0009, logits))
         self.assertIn("near-tie", problem(case, tokens, 0.0, logits))

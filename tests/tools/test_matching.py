@@ -23,7 +23,7 @@ PIECES = [b"<unk>", b"<s>", b" Once", b" upon", b" up", b"\n", b"\xff", b""]
 
 
 def expected(*tokens: int) -> Expected:
-    return Expected(list(tokens), PIECES, 1.0, 0, 1.0)
+    return Expected(list(tokens), PIECES, [1.0] * (len(tokens) + 1), 1.0)
 
 
 class Compare(unittest.TestCase):
@@ -47,6 +47,20 @@ class Compare(unittest.TestCase):
         ]:
             self.assertEqual(matching.compare(output, what), difference)
 
+    def test_what_is_not_seen(self) -> None:
+        """An output that ends after some bytes because no more can be seen; up to there it counts."""
+        what = expected(2, 3, 2, 3)
+        for seen in (0, 4, 5, 9, 21, 22, 23):
+            self.assertIsNone(matching.compare(what.text[:seen], what, seen))
+        self.assertEqual(matching.compare(b" Once up", what, 9), Difference(1, b" upo", b" up", b" Once"))
+        self.assertEqual(matching.compare(b" Once upon Oncx", what, 15).index, 2)
+        self.assertEqual(matching.compare(what.text + b"\n", what, 30).index, 4)
+
+    def test_lookalikes(self) -> None:
+        pieces = [b"a", b"<s>", b"b", b"a", b"", b"c", b"", b"a"]
+        for tokens, groups in [([2, 5], []), ([3, 2], [[0, 3, 7]]), ([6, 0, 3], [[0, 3, 7], [4, 6]])]:
+            self.assertEqual(Expected(tokens, pieces, [1.0], 1.0).lookalikes, groups)
+
     def test_message(self) -> None:
         self.assertEqual(str(Difference(3, b" upon", b" up", b" Once")),
                          "token 3: expected ' upon', found ' up', after …' Once'")
@@ -66,6 +80,7 @@ class Gap(FolderTest):
                              ([[4, 1], [2, 2], [0, 0]], (0.0, 1))]:
             path.write_bytes(b"".join(struct.pack(f"<{len(row)}f", *row) for row in rows))
             self.assertEqual(matching.smallest_gap(path, len(rows[0])), answer)
+            self.assertEqual(matching.gaps(path, len(rows[0]))[answer[1]], answer[0])
             self.assertEqual([list(row) for row in matching.read_logits(path, len(rows[0]))], rows)
 
 
@@ -160,7 +175,8 @@ class Reference(FolderTest):
         (self.folder / "rows").write_bytes(struct.pack("<20f", *range(10), *(2 * i for i in range(10))))
         with self.stand_in(f'cp "{self.folder}/rows" "$last"; echo 1; echo 5; echo 0'):
             what = matching.expect(self.model)
-            self.assertEqual((what.tokens, what.gap, what.gap_position, what.text), ([5, 0], 1.0, 0, b"dA"))
+            self.assertEqual((what.tokens, what.gaps, what.text), ([5, 0], [1.0, 2.0], b"dA"))
+            self.assertEqual((what.gap, what.gap_position), (1.0, 0))
             self.assertEqual(what.extremes, [domain.Extreme("score", 2.5, 1, 3)])
             matching.expect(self.model, self.folder / "kept")
         self.assertEqual((self.folder / "kept").read_bytes(), (self.folder / "rows").read_bytes())
@@ -168,6 +184,24 @@ class Reference(FolderTest):
     def test_failure(self) -> None:
         with self.stand_in("echo 'reference: error: bad' >&2; exit 1"):
             self.assertUserError("the reference failed: reference: error: bad", matching.expect, self.model)
+
+    def test_stuck(self) -> None:
+        """No time limit for a reference that goes on; one that does not is ended, and it is clear what happened."""
+        rows = 'head -c 400 /dev/zero > "$last"'
+        with mock.patch.object(matching, "TIMEOUT", 0.5):
+            with self.stand_in(f"{rows}; for i in 1 2 3 4 5 6; do echo $i; sleep 0.2; done"):
+                self.assertEqual(len(matching.expect(self.model).tokens), 5)
+            with self.stand_in(f"{rows}; echo 1; exec sleep 50"):
+                start = time.monotonic()
+                self.assertUserError("m.bin: the reference has no new token after 0 s, stopped", matching.expect,
+                                     self.model)
+                self.assertLess(time.monotonic() - start, 10)
+
+    def test_time_follows_the_work(self) -> None:
+        """An engine may take long when the reference took long."""
+        slow, fast = (Expected([], PIECES, [1.0], seconds) for seconds in (0.02, 0.0003))
+        self.assertEqual(matching.run_program(["sh", "-c", "sleep 0.4; echo"], False, 0.1, slow)[0], b"\n")
+        self.assertUserError("not finished after 0 s", matching.run_program, ["sleep", "50"], False, 0.1, fast)
 
     def test_not_built(self) -> None:
         with mock.patch.dict(os.environ, LLAMA512_REFERENCE=str(self.folder / "none")):

@@ -2,8 +2,10 @@
 
     from common import matching
     expected = matching.expect(built.effective)            # the reference's tokens, and their smallest logit gap
-    output, seconds = matching.run_program(matching.native_command(built))
+    output, seconds = matching.run_program(matching.native_command(built), expected=expected)
     matching.compare(output, expected)                      # None: equal; or a Difference
+
+An engine prints text and no numbers of tokens: where two tokens have the same text, `Expected.lookalikes` has them.
 """
 
 from __future__ import annotations
@@ -13,14 +15,14 @@ import os
 import select
 import subprocess
 import sys
-import tempfile
 import time
 from array import array
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Callable, Iterator, Sequence
 
-from common import checkpoint, domain, tokenizer
+from common import checkpoint, domain, processes, tokenizer
 from common.builds import Built
 from common.domain import Extreme
 from common.errors import UserError
@@ -28,7 +30,8 @@ from common.models import ROOT, Model
 from common.tokenizer import printed
 
 SMALLEST_GAP = 1e-3  # a smaller gap between the two best logits is a near-tie, which rounding may decide either way
-TIMEOUT = 600.0  # seconds; an engine that takes longer is stuck
+TIMEOUT = 600.0  # seconds without a token after which the reference is stuck; and an engine when it is not done
+SLOWEST = 1000.0  # times the reference's time that an engine may take when that is more: an emulated one is slow
 
 
 def reference_program() -> Path:
@@ -47,8 +50,7 @@ class Expected:
 
     tokens: list[int]  # without BOS
     pieces: list[bytes]  # what an engine prints for each token of the vocabulary
-    gap: float  # the smallest difference between the best two logits along the way
-    gap_position: int
+    gaps: list[float]  # between the best two logits, for each forward pass
     seconds: float  # that the reference took
     extremes: list[Extreme] = field(default_factory=list)  # the largest magnitudes along the way
 
@@ -57,24 +59,51 @@ class Expected:
         """The bytes that an engine has to print."""
         return b"".join(self.pieces[token] for token in self.tokens)
 
+    @property
+    def gap(self) -> float:
+        """The smallest one: rounding could decide there."""
+        return min(self.gaps)
+
+    @property
+    def gap_position(self) -> int:
+        return self.gaps.index(self.gap)
+
+    def gap_at(self, difference: Difference) -> float | None:
+        """The gap where an output differs. None: it goes on behind the last pass."""
+        return self.gaps[difference.index] if difference.index < len(self.gaps) else None
+
+    @property
+    def lookalikes(self) -> list[list[int]]:
+        """Groups of tokens with the same text, of which one was generated: no output tells which."""
+        groups: dict[bytes, list[int]] = {}
+        for token, piece in enumerate(self.pieces):
+            groups.setdefault(piece, []).append(token)
+        generated = {self.pieces[token] for token in self.tokens}
+        return [group for piece, group in groups.items() if piece in generated and len(group) > 1]
+
 
 def expect(model: Model, logits_file: Path | None = None, steps: int = 0) -> Expected:
     """Runs the reference on a model. `logits_file` keeps the logits (see read_logits); `steps`: not more passes."""
     config = checkpoint.read_config(model.checkpoint)
     pieces = [printed(piece) for piece in tokenizer.load(model.tokenizer, config.vocab_size).pieces]
-    with tempfile.TemporaryDirectory() as folder:
-        logits = logits_file or Path(folder) / "logits"
+    with processes.temporary_folder() as folder:
+        logits, errors = logits_file or folder / "logits", folder / "errors"
         command = [str(reference_program()), "-m", str(model.checkpoint), "--tokenizer", str(model.tokenizer),
-                   "--tokens", "--quiet", "--steps", str(steps), "--extremes", f"{folder}/extremes"]
+                   "--tokens", "--quiet", "--steps", str(steps), "--extremes", str(folder / "extremes"),
+                   "--logits", str(logits)]
         start = time.monotonic()
-        result = subprocess.run([*command, "--logits", str(logits)], capture_output=True, encoding="utf-8",
-                                errors="replace", timeout=TIMEOUT)
+        said = bytearray()
+        with errors.open("wb") as file, _running(command, stderr=file) as process:
+            moved = start
+            for data in _output(process, lambda: moved + TIMEOUT - time.monotonic(),
+                                f"{model.checkpoint}: the reference has no new token after {TIMEOUT:.0f} s, stopped"):
+                said, moved = said + data, time.monotonic()
         seconds = time.monotonic() - start
-        if result.returncode:
-            raise UserError(f"the reference failed: {result.stderr.strip() or result.returncode}")
-        gap, position = smallest_gap(logits, config.vocab_size)
-        extremes = domain.read(Path(folder) / "extremes")
-    return Expected([int(line) for line in result.stdout.split()][1:], pieces, gap, position, seconds, extremes)
+        if process.returncode:
+            message = errors.read_text(encoding="utf-8", errors="replace").strip() or process.returncode
+            raise UserError(f"the reference failed: {message}")
+        return Expected([int(line) for line in said.split()][1:], pieces, gaps(logits, config.vocab_size), seconds,
+                        domain.read(folder / "extremes"))
 
 
 def read_logits(path: Path, vocab_size: int) -> list[array[float]]:
@@ -86,14 +115,15 @@ def read_logits(path: Path, vocab_size: int) -> list[array[float]]:
     return [values[start:start + vocab_size] for start in range(0, len(values), vocab_size)]
 
 
+def gaps(path: Path, vocab_size: int) -> list[float]:
+    """The difference between the best two logits of every row in a file of --logits."""
+    return [best - second for row in read_logits(path, vocab_size) for best, second in [sorted(row)[:-3:-1]]]
+
+
 def smallest_gap(path: Path, vocab_size: int) -> tuple[float, int]:
-    """The smallest difference between the best two logits in a file of --logits, and its position."""
-    gaps = []
-    for row in read_logits(path, vocab_size):
-        best, second = sorted(row)[:-3:-1]
-        gaps.append(best - second)
-    gap = min(gaps)
-    return gap, gaps.index(gap)
+    """The smallest of the gaps, and its position."""
+    found = gaps(path, vocab_size)
+    return min(found), found.index(min(found))
 
 
 def native_command(built: Built) -> list[str]:
@@ -128,33 +158,49 @@ def _kernel_refuses(program: str, target: str) -> str:
     return _refusals[target]
 
 
-def run_program(command: Sequence[str | os.PathLike[str]], show: bool = False,
-                timeout: float = TIMEOUT) -> tuple[bytes, float]:
-    """Runs an engine to its end: what it printed, and the seconds that it took. `show`: also to stdout, as it comes."""
+def run_program(command: Sequence[str | os.PathLike[str]], show: bool = False, timeout: float = TIMEOUT,
+                expected: Expected | None = None) -> tuple[bytes, float]:
+    """Runs an engine to its end: what it printed, and the seconds that it took. `show`: also to stdout, as it comes.
+    What is `expected` says how much work it is: it may take longer then."""
+    timeout = max(timeout, SLOWEST * expected.seconds) if expected else timeout
     start = time.monotonic()
     shown = bytearray()
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        try:
-            while True:
-                left = start + timeout - time.monotonic()
-                if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
-                    raise UserError(f"{command[-1]}: not finished after {timeout:.0f} s, stopped")
-                data = os.read(process.stdout.fileno(), 1 << 16)
-                if not data:
-                    break
-                shown += data
-                if show:
-                    sys.stdout.buffer.write(data)
-                    sys.stdout.buffer.flush()
-        except BaseException:
-            process.kill()
-            raise
+    with _running(command) as process:
+        for data in _output(process, lambda: start + timeout - time.monotonic(),
+                            f"{command[-1]}: not finished after {timeout:.0f} s, stopped"):
+            shown += data
+            if show:
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
     seconds = time.monotonic() - start
     if process.returncode:
         how = f"signal {-process.returncode}" if process.returncode < 0 else f"exit status {process.returncode}"
         raise UserError(f"{command[-1]}: ended with {how} after {len(shown)} bytes of output")
     return bytes(shown), seconds
+
+
+@contextmanager
+def _running(command: Sequence[str | os.PathLike[str]], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A program without input, until it ends; killed when the `with` block does not go well."""
+    with processes.start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, **options) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
+def _output(process: subprocess.Popen[bytes], time_left: Callable[[], float], complaint: str) -> Iterator[bytes]:
+    """What a program prints, as it comes; a UserError with the complaint when no time is left."""
+    assert process.stdout
+    while True:
+        left = time_left()
+        if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
+            raise UserError(complaint)
+        data = os.read(process.stdout.fileno(), 1 << 16)
+        if not data:
+            return
+        yield data
 
 
 @dataclass(frozen=True)
@@ -173,11 +219,12 @@ class Difference:
                 f"after …{self.context.decode('utf-8', 'backslashreplace')!r}")
 
 
-def compare(output: bytes, expected: Expected) -> Difference | None:
-    """None when the output is what the reference's tokens print; otherwise where they part."""
+def compare(output: bytes, expected: Expected, seen: int | None = None) -> Difference | None:
+    """None when the output is what the reference's tokens print; otherwise where they part. `seen`: how many bytes an
+    output can have at most, as what comes after them is not seen."""
     offset = 0
     for index, token in enumerate(expected.tokens):
-        piece = expected.pieces[token]
+        piece = expected.pieces[token] if seen is None else expected.pieces[token][:seen - offset]
         if output[offset:offset + len(piece)] != piece:
             return Difference(index, piece, _piece_at(output, offset, expected.pieces), output[:offset][-60:])
         offset += len(piece)

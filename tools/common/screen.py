@@ -2,7 +2,7 @@
 
     from common import screen
     screen.style(engine)                               # CELLS or LINES
-    screen.shown(memory, before)                       # the text that an engine of style CELLS has shown so far
+    screen.seen(engine)                                 # how many bytes of its text can be read back
     screen.problem(memory, text, screen.LINES, before)  # where the memory differs from what it should be
 
 `memory` is all of the text memory's characters, without attributes; `before` is the same as the firmware left it.
@@ -16,6 +16,7 @@ CELLS = "cells"  # every byte of the text is put into the next cell as it is, ov
 LINES = "lines"  # the screen is cleared first, a newline goes to the next row, and COM1 gets every byte as well
 
 COLUMNS, ROWS = 80, 25
+CELL_COUNT = 0x8000 // 2  # of text memory, B8000h to BFFFFh; the first 2000 are on the screen
 BLANK = b"\0 "
 NEWLINE = 10
 
@@ -25,11 +26,10 @@ def style(engine: Engine) -> str:
     return getattr(engine, "screen", None) or CELLS
 
 
-def shown(memory: bytes, before: bytes) -> bytes:
-    """The text from the first cell to the last one that changed. (The very last characters are missed when the same
-    ones were there before, in the same place: spaces, in practice.)"""
-    changed = [i for i in range(len(memory)) if memory[i] != before[i]]
-    return memory[:changed[-1] + 1] if changed else b""
+def seen(engine: Engine) -> int | None:
+    """How many bytes of the engine's text can be read back; None: all. Behind text memory there is nothing to write to,
+    so an engine of style CELLS goes on without leaving a trace; COM1 gets everything."""
+    return CELL_COUNT if style(engine) == CELLS else None
 
 
 def rows(memory: bytes) -> bytes:

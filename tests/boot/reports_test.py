@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Stories that are easily read wrong from a screen, and machines that are too small: no false report about any of them.
+
+    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/boot/reports_test.py asm-boot
+
+`llama512 boot`, `verify` and what the boot tests share must all see the same: the whole text, to its last space.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import unittest
+import unittest.mock
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "match"))
+
+import cases
+import images
+from images import BootTest, Sample
+
+import boot
+from common import machine, random_model, screen
+from common.checkpoint import Config
+from common.errors import UserError
+from common.layout import BOS
+from common.machine import Machine
+
+ENGINE = images.engine_argument()
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+SHORT = Config(32, 48, 2, 4, 2, 40, 12, False)
+
+
+class Reports(BootTest):
+    def write(self, config: Config, vocabulary: list[bytes], seed: int = 1) -> images.Model:
+        weights = random_model.weights(config, seed, spread=4)
+        cases.scale_row(weights, "wcls", BOS, 0.25)  # it would end most stories early
+        return random_model.write(self.folder, "m", weights, 7, vocabulary)
+
+    def tool(self, name: str, *arguments: object) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run([sys.executable, "-B", TOOLS / f"{name}.py", "--engine", ENGINE.name, "--model",
+                               self.folder / "m.bin", "-o", self.folder / "build", *map(str, arguments)],
+                              capture_output=True, env={**os.environ, "TMPDIR": str(self.folder)})
+
+    def check(self, model: images.Model, text: bytes | None = None) -> Sample:
+        """Boots the model in every way that there is. `text`: what it must be, when that is known before."""
+        sample = images.sample(ENGINE, model, self.folder / "build")
+        seen = sample.expected.text[:screen.seen(ENGINE)]
+        if text is not None:
+            self.assertEqual(sample.expected.text, text)
+        run = images.boot(sample)
+        self.assertEqual(run.problem, "")
+        self.assertEqual(boot.capture(sample.built, show=False)[0], seen)
+        told = self.tool("boot")
+        self.assertEqual((told.returncode, told.stdout), (0, seen + b"\n"), told.stderr)
+        result = self.tool("verify", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        (row,) = json.loads(result.stdout)
+        self.assertEqual((row["equal"], row["unseen_bytes"]), (True, len(sample.expected.text) - len(seen)))
+        # A story without the last character that can be seen is another one.
+        short = run.shown[:-1], run.serial[:-1]
+        self.assertNotEqual(images.problem(sample, run.cells, *short, run.before), "")
+        return sample
+
+    def test_ends_in_a_space(self) -> None:
+        sample = self.check(self.write(SHORT, [piece + b"  " for piece in random_model.pieces(SHORT.vocab_size, 3)]))
+        self.assertEqual(sample.expected.text[-2:], b"  ")
+
+    def test_spaces_only(self) -> None:
+        sample = self.check(self.write(SHORT, [b" " * (1 + token % 3) for token in range(SHORT.vocab_size)]))
+        self.assertEqual(sample.expected.text.strip(b" "), b"")
+
+    def test_what_the_firmware_left(self) -> None:
+        """A story that says what the screen says already."""
+        halt = self.folder / "halt.img"
+        halt.write_bytes(machine.HALT)
+        with Machine(halt) as pc:
+            before = pc.before
+        self.assertIn(b"SeaBIOS", before)
+        for seed in range(100):
+            pieces = [b"x"] * SHORT.vocab_size
+            tokens = images.sample(ENGINE, self.write(SHORT, pieces, seed), self.folder / "build").expected.tokens
+            if len(set(tokens)) == len(tokens) == SHORT.seq_len:
+                break
+        for i, token in enumerate(tokens):
+            pieces[token] = before[4 * i:4 * i + 4]
+        self.check(self.write(SHORT, pieces, seed), before[:4 * len(tokens)])
+
+    def test_longer_than_text_memory(self) -> None:
+        """Behind text memory a byte leaves no trace: what comes before it is compared, and the rest is told."""
+        config = replace(cases.find("pieces-of-255").config, seq_len=80)
+        sample = self.check(self.write(config, random_model.pieces(config.vocab_size, 255), seed=2))
+        self.assertGreater(len(sample.expected.text), screen.CELL_COUNT)
+        said = self.tool("verify").stdout
+        unseen = len(sample.expected.text) - screen.CELL_COUNT
+        self.assertEqual(b"text memory ends after 16,384 characters: the last %s are not compared" %
+                         f"{unseen:,}".encode() in said, screen.style(ENGINE) == screen.CELLS)
+
+    def test_large_workspace(self) -> None:
+        """200 MB: the machine gets more memory than usual, unless it was told otherwise."""
+        case = cases.find("ends-by-bos")
+        model = random_model.write(self.folder, "m", random_model.weights(
+            replace(case.config, seq_len=100_000), case.seed, case.spread))
+        sample = self.check(model)
+        needed = boot.memory_for(sample.built)
+        self.assertGreater(needed, 200)
+        result = self.tool("boot", "--memory", "128")
+        self.assertEqual((result.returncode, result.stdout), (1, b""))
+        self.assertRegex(result.stderr, rb"asm-boot.* needs \d+ MB for this model, and --memory gives it 128; leave that out")
+
+    def test_memory(self) -> None:
+        built = self.small_sample(ENGINE).built
+        for megabytes, memory in [(1, 128), (126, 128), (127, 256), (200, 256), (255, 512), (2000, 2048), (2100, 3584),
+                                  (3583, 3584)]:
+            with self.workspace(megabytes):
+                self.assertEqual(boot.memory_for(built), memory)
+        with self.workspace(3584), self.assertRaisesRegex(UserError, "needs 3585 MB .*QEMU's PC has at most 3584"):
+            boot.memory_for(built)
+        with self.workspace(8):
+            self.assertEqual(boot.memory_for(built, 9), 9)
+            self.assertRaisesRegex(UserError, "needs 9 MB .*--memory gives it 8", boot.memory_for, built, 8)
+
+    def workspace(self, megabytes: int) -> unittest.mock._patch_dict:
+        return unittest.mock.patch.dict(boot.layout.WORKSPACES, {ENGINE.layout: lambda config: megabytes << 20})
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <new>
 #include <string>
@@ -92,9 +93,15 @@ void write_extremes(OutputFile& file, const Extremes& extremes) {
 void run(const Options& options) {
     const Checkpoint checkpoint(options.model);
     const Config& config = checkpoint.config();
-    const Tokenizer tokenizer(
-        options.tokenizer.empty() ? find_tokenizer(options.model, config.vocab_size) : options.tokenizer,
-        config.vocab_size);
+    const std::string tokenizer_file =
+        options.tokenizer.empty() ? find_tokenizer(options.model, config.vocab_size) : options.tokenizer;
+    const Tokenizer tokenizer(tokenizer_file, config.vocab_size);
+    for (const std::string& input : {options.model, tokenizer_file, options.prompt_file}) {
+        std::error_code ignored;
+        if (std::filesystem::equivalent(options.logits_file, input, ignored)) {
+            throw Error(options.logits_file, "--logits", "this would overwrite " + input + ", another file is needed");
+        }
+    }
     const std::vector<int> prompt = encode_prompt(options, tokenizer, config);
     const std::uint64_t seed = options.seed != 0 ? options.seed : seed_from_clock();
     Transformer transformer(config, checkpoint.weights(), options.model);

@@ -102,7 +102,7 @@ Tokenizer::Tokenizer(const std::string& path, size_t vocab_size) : path_(path) {
         pieces_.emplace_back(reinterpret_cast<const char*>(file.bytes().data() + offset), n_bytes);
         scores_.push_back(score);
         longest_piece_ = std::max(longest_piece_, n_bytes);
-        tokens_.try_emplace(pieces_.back(), static_cast<int>(token));
+        if (token != kBos) tokens_.try_emplace(pieces_.back(), static_cast<int>(token));
         offset += n_bytes;
     }
 
@@ -143,14 +143,14 @@ std::vector<int> Tokenizer::encode(std::string_view text, const std::string& sou
     return tokens;
 }
 
-/// Merges the best pair of neighbours, again and again, until there is none.
+/// Merges the best pair of neighbours, again and again, until there is none. BOS is tokens[0], and stays.
 void Tokenizer::merge(std::vector<int>& tokens) const {
     // merged[i]: the token that tokens[i] and tokens[i + 1] make together, or kNone
-    std::vector<int> merged(tokens.size() - 1);
+    std::vector<int> merged(tokens.size() - 1, kNone);
     const auto update = [&](size_t i) {
         merged[i] = lookup(pieces_[static_cast<size_t>(tokens[i])] + pieces_[static_cast<size_t>(tokens[i + 1])]);
     };
-    for (size_t i = 0; i < merged.size(); i++) update(i);
+    for (size_t i = 1; i < merged.size(); i++) update(i);
 
     while (true) {
         float best_score = -std::numeric_limits<float>::infinity();
@@ -166,7 +166,7 @@ void Tokenizer::merge(std::vector<int>& tokens) const {
         tokens[best] = merged[best];
         tokens.erase(tokens.begin() + static_cast<std::ptrdiff_t>(best) + 1);
         merged.erase(merged.begin() + static_cast<std::ptrdiff_t>(best));
-        if (best > 0) update(best - 1);
+        if (best > 1) update(best - 1);
         if (best < merged.size()) update(best);
     }
 }

@@ -27,6 +27,7 @@ public:
     ///
     /// Each character (code point) is one token, or one token per byte when the vocabulary lacks it. Then the
     /// adjacent pair whose concatenation has the best score is merged, the leftmost on a tie, until no pair merges.
+    /// BOS is no text: it takes part in no merge, and no text becomes it (llama2.c merges whatever has a piece).
     ///
     /// Throws Error, naming the byte offset, when the text is not valid UTF-8 (llama2.c accepts such text),
     /// or when the vocabulary has no token for a byte. `source` is the text's name for messages.
@@ -48,7 +49,7 @@ private:
     std::size_t longest_piece_ = 0;
     std::vector<std::string> pieces_;              // (vocab_size)
     std::vector<float> scores_;                    // (vocab_size)
-    std::unordered_map<std::string, int> tokens_;  // piece to token; the lowest token when pieces are equal
+    std::unordered_map<std::string, int> tokens_;  // piece to token, but BOS; the lowest token when pieces are equal
 };
 
 /// Whether llama2.c prints this piece. It leaves out single bytes that are neither printable ASCII nor white space.

@@ -338,6 +338,18 @@ class Output(Case):
         self.assertTrue(Path("/dev/null").is_char_device())
         self.assertEqual(sorted(self.folder.iterdir()), before)
 
+    def test_logits_over_an_input(self) -> None:
+        prompt, link = self.folder / "prompt.txt", self.folder / "link"
+        prompt.write_text("a", encoding="utf-8")
+        for path in (self.model, self.tokenizer, prompt):
+            link.unlink(missing_ok=True)
+            os.link(path, link)
+            for name in (path, link):
+                before = path.read_bytes()
+                self.refused(f"{name}: --logits: this would overwrite {path}", arguments=("-f", str(prompt), "--logits",
+                                                                                          str(name)))
+                self.assertEqual(path.read_bytes(), before)
+
     def test_a_failed_run_leaves_the_old_logits_alone(self) -> None:
         logits = self.folder / "logits.f32"
         logits.write_bytes(b"old")

@@ -97,6 +97,21 @@ TEST_F(TokenizerTest, MergesTheLeftmostOnATie) {
     EXPECT_EQ(load(test_records()).encode("aaa"), (Tokens{kBos, kSpace, kAa, kA}));
 }
 
+TEST_F(TokenizerTest, BosIsNoText) {
+    std::vector<Record> records = test_records();
+    records[kBos].piece = "c";                  // no text becomes it
+    records.push_back({"c ", 9});               // it does not merge with what follows
+    records.push_back({"c a", 9});
+    const int c_space = static_cast<int>(records.size()) - 2;
+    EXPECT_EQ(load(records).encode("a"), (Tokens{kBos, kSpace, kA}));
+    EXPECT_EQ(load(records).encode("c a"), (Tokens{kBos, kSpace, c_space + 1}));
+    records[kBos].piece = "ab";
+    records.back().piece = "ab ";
+    EXPECT_EQ(load(records).encode("ab"), (Tokens{kBos, kSpaceAb}));
+    records[kBos].piece = "";                   // nothing is its own merge
+    EXPECT_EQ(load(records).encode("aa"), (Tokens{kBos, kSpace, kAa}));
+}
+
 TEST_F(TokenizerTest, UsesACharacterOfSeveralBytesWhole) {
     EXPECT_EQ(load(test_records()).encode("\xE2\x82\xAC"), (Tokens{kBos, kSpace, kEuro}));
 }

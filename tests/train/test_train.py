@@ -134,7 +134,7 @@ class TrainTest(FolderTest):
             ("train", ["--tokens", tokens, *out, "--state", tokens], 1, "not a training state"),
             ("tokenize", ["--corpus", empty, "--tokenizer", broken, "--tokens", broken], 1, "the file is empty"),
             ("tokenize", ["--corpus", GRAMMAR, "--tokenizer", broken, "--tokens", broken, "--vocab-size", 9000], 1, "pieces"),
-            ("corpus", ["--grammar", self.folder / "nosuch", "--out", broken], 1, "cannot read the grammar"),
+            ("corpus", ["--grammar", self.folder / "nosuch", "--out", broken], 1, "cannot read: No such file or directory"),
             ("corpus", ["--grammar", GRAMMAR, "--out", broken, "--stories", 0], 2, "'0' is not a number"),
             ("corpus", ["--grammar", bad_grammar, "--out", broken], 1, "line 1: 'nonsense'"),
         ]
@@ -149,7 +149,7 @@ class TrainTest(FolderTest):
 
     def test_bad_grammars(self) -> None:
         names = "hero girl = A\nhero boy = B\nfriend he = C\nfriend she = D\n"
-        for text, message in [("", "names:"), (names, "plots: none"), (names + "plot x\n- {what}.", "no list for the slot {what}"),
+        for text, message in [("", "the file is empty"), ("\n", "names:"), (names, "plots: none"), (names + "plot x\n- {what}.", "no list for the slot {what}"),
                               (names + "plot x\n- {what", "'{' without '}'"), (names + "plot x\n- {}", "an empty slot"),
                               ("| x", "'|' without a '-'"), ("list a = b | | c", "an empty value"),
                               ("hero cat = b", "'hero cat' is unknown")]:

@@ -230,6 +230,7 @@ def build(engine: Engine, model: Model, folder: Path | None = None, encoding: st
     files.mkdir(parents=True, exist_ok=True)
     compiler = toolchain(engine)
     chosen, searched = (tuple(flags), False) if flags is not None else small_flags(engine, compiler)
+    check_shape(engine, model, encoding)
     with processes.lock(files / "lock"):  # two builds into one folder would mix what they make
         inputs = input_hash(engine, encoding, compiler, chosen, (model.checkpoint, model.tokenizer))
         built = Built(engine, model.name, encoding, folder / engine.name, files, compiler, chosen, searched, 0, 0, {})
@@ -361,7 +362,7 @@ def build_with_prompt(engine: Engine, model: Model, folder: Path | None, prompt:
         able = [other.name for other in table() if other.takes_prompt]
         raise UserError(f"{engine.name}: prompt: {prompt!r}: this engine takes none; {', '.join(able)} does")
     vocabulary = tokenizer.load(model.tokenizer, checkpoint.read_config(model.checkpoint).vocab_size)
-    tokens = tokenizer.encode(vocabulary, prompt)
+    tokens = tokenizer.encode(vocabulary, os.fsencode(prompt))  # the bytes that were typed
     if not tokens:
         raise UserError(f"{engine.name}: prompt: it is empty; leave it out instead")
     needed = [feature for feature in engine.features if feature != "READ_ERROR"]

@@ -1,7 +1,7 @@
 """Files that a tool is given: read without waiting for a pipe, and never overwritten by what the tool writes.
 
-    from common.files import protect, read
-    data = read("my.bin", "checkpoint")                    # a UserError when it is no regular file
+    from common.files import open_file, protect
+    open_file("my.bin", "checkpoint")                      # a UserError when it is no regular file
     protect(["out/model.packed"], ["my.bin"])              # a UserError when they are the same file
 """
 
@@ -28,12 +28,6 @@ def open_file(path: AnyPath, what: str) -> BinaryIO:
         file.close()
         raise UserError(f"{path}: cannot read the {what}: it is not a regular file, a file is needed")
     return file
-
-
-def read(path: AnyPath, what: str) -> bytes:
-    """All of a regular file."""
-    with open_file(path, what) as file:
-        return file.read()
 
 
 def require_file(path: AnyPath, way_out: str) -> None:

@@ -28,11 +28,10 @@ from typing import Callable, Iterator, Sequence
 
 from common.checkpoint import ROPE_THETA, Checkpoint, Config, all_finite
 from common.errors import UserError
-from common.tokenizer import printed
+from common.tokenizer import BOS, printed
 
 ENCODINGS = {"f32": 4, "bf16": 2}  # bytes of a weight in the file
 LONGEST_PIECE = 255  # a vocabulary record has one byte for the length of its text
-BOS = 1
 RMSNORM_EPSILON = 1e-5
 
 # exp(x) = (1 + x / 2^n)^(2^n): the engines square n times. The division is folded into the matrix that makes x.

@@ -109,8 +109,9 @@ def find_model(name_or_path: str | os.PathLike[str] | None = None,
                tokenizer: str | os.PathLike[str] | None = None) -> Model:
     """Finds both files of a model; None is the default model. `tokenizer` overrides the one beside the checkpoint."""
     path = find_checkpoint(name_or_path or default_model())
+    config = checkpoint.read_config(path)
     if tokenizer is None:
-        vocabulary = find_tokenizer(path, checkpoint.read_config(path).vocab_size)
+        vocabulary = find_tokenizer(path, config.vocab_size)
     else:
         require_file(tokenizer, "give a tokenizer's path")
         vocabulary = Path(tokenizer)

@@ -21,6 +21,8 @@ from typing import Sequence
 from common import files
 from common.errors import UserError, atomic_write
 
+BOS = 1  # begins every text, and is none itself
+FIRST_BYTE = 3  # the token of byte 0, after <unk>, BOS and EOS
 MAX_TOKEN_LENGTH = 2**16  # far above any vocabulary's
 BYTE_PIECE = re.compile(rb"<0x([0-9A-Fa-f]{2})>")
 
@@ -36,25 +38,27 @@ class Vocabulary:
 
 def load(path: str | os.PathLike[str], vocab_size: int) -> Vocabulary:
     """Reads and checks a tokenizer of exactly `vocab_size` tokens."""
-    data = files.read(path, "tokenizer")
-    if not data:
-        raise UserError(f"{path}: the file is empty, not a llama2.c tokenizer")
-    if len(data) < 4:
-        raise UserError(f"{path}: max_token_length: the file ends early, after {len(data)} bytes")
-    (max_token_length,) = struct.unpack_from("<i", data)
-    if not 1 <= max_token_length <= MAX_TOKEN_LENGTH:
-        raise UserError(f"{path}: max_token_length: {max_token_length}, "
-                        f"a value from 1 to {MAX_TOKEN_LENGTH} is needed")
+    with files.open_file(path, "tokenizer") as file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            raise UserError(f"{path}: the file is empty, not a llama2.c tokenizer")
+        if size < 4:
+            raise UserError(f"{path}: max_token_length: the file ends early, after {size} bytes")
+        (max_token_length,) = struct.unpack("<i", file.read(4))
+        if not 1 <= max_token_length <= MAX_TOKEN_LENGTH:
+            raise UserError(f"{path}: max_token_length: {max_token_length}, "
+                            f"a value from 1 to {MAX_TOKEN_LENGTH} is needed")
+        data = file.read(vocab_size * (8 + max_token_length))  # no more than there can be, however large the file is
 
     pieces: list[bytes] = []
     scores: list[float] = []
-    offset = 4
+    offset = 0
     for token in range(vocab_size):
         if offset == len(data):
             raise UserError(f"{path}: vocab_size: the file has {token} tokens, the checkpoint {vocab_size}; "
                             "take the tokenizer that belongs to the checkpoint")
         if offset + 8 > len(data):
-            raise UserError(f"{path}: token {token}: the file ends early, after {len(data)} bytes")
+            raise UserError(f"{path}: token {token}: the file ends early, after {size} bytes")
         score, length = struct.unpack_from("<fi", data, offset)
         offset += 8
         if not math.isfinite(score):
@@ -63,12 +67,12 @@ def load(path: str | os.PathLike[str], vocab_size: int) -> Vocabulary:
             raise UserError(f"{path}: token {token}: length {length}, "
                             f"a value from 0 to max_token_length {max_token_length} is needed")
         if offset + length > len(data):
-            raise UserError(f"{path}: token {token}: the file ends early, after {len(data)} bytes")
+            raise UserError(f"{path}: token {token}: the file ends early, after {size} bytes")
         pieces.append(data[offset:offset + length])
         scores.append(score)
         offset += length
-    if offset != len(data):
-        raise UserError(f"{path}: vocab_size: {len(data) - offset} bytes are left after the checkpoint's {vocab_size} "
+    if 4 + offset != size:
+        raise UserError(f"{path}: vocab_size: {size - 4 - offset} bytes are left after the checkpoint's {vocab_size} "
                         "tokens; take the tokenizer that belongs to the checkpoint")
     return Vocabulary(pieces, scores, max_token_length)
 
@@ -79,16 +83,27 @@ def printed(piece: bytes) -> bytes:
     return bytes([int(byte[1], 16)]) if byte else piece
 
 
-def encode(vocabulary: Vocabulary, text: str) -> list[int]:
-    """The tokens of a text, without BOS, as llama2.c's encode makes them: a space before the text, a token for each
+def encode(vocabulary: Vocabulary, text: bytes) -> list[int]:
+    """The tokens of a text, without BOS, as the reference's encode makes them: a space before the text, a token for each
     character (or one for each of its bytes), and then the best-scored pair merged until there is none."""
-    ids = {piece: token for token, piece in reversed(list(enumerate(vocabulary.pieces)))}
+    ids = {piece: token for token, piece in reversed(list(enumerate(vocabulary.pieces))) if token != BOS}
+    try:
+        characters = text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"--prompt: byte {error.start}: 0x{text[error.start]:02X} does not start a valid UTF-8 character, "
+                        "UTF-8 text is needed") from error
+
+    def byte_token(byte: int) -> int:
+        token = FIRST_BYTE + byte
+        if vocabulary.pieces[token:token + 1] and printed(vocabulary.pieces[token]) == bytes([byte]):
+            return token
+        raise UserError(f"--prompt: {characters!r}: 0x{byte:02X} has no token in the vocabulary, text that it can spell is "
+                        "needed")
+
     tokens: list[int] = []
-    for character in " " + text if text else "":
-        data = character.encode()
-        tokens += [ids[data]] if data in ids else [byte + 3 for byte in data]  # after <unk>, <s> and </s>
-    if any(token >= len(vocabulary.pieces) for token in tokens):
-        raise UserError(f"prompt: {text!r}: the vocabulary has no tokens for its bytes")
+    for character in " " + characters if characters else "":
+        data = character.encode("utf-8")
+        tokens += [ids[data]] if data in ids else map(byte_token, data)
     while True:
         pairs = [(vocabulary.pieces[a] + vocabulary.pieces[b], i) for i, (a, b) in enumerate(zip(tokens, tokens[1:]))]
         merges = [(-vocabulary.scores[ids[piece]], i, ids[piece]) for piece, i in pairs if piece in ids]

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cctype>
-#include <fstream>
+#include <sstream>
 
 #include "error.hpp"
+#include "mapped_file.hpp"
 
 namespace llama512::train {
 
@@ -56,8 +57,7 @@ bool is_vowel(char c) { return string_view("aeiou").find(c) != string_view::npos
 }  // namespace
 
 Grammar::Grammar(const string& path) {
-    std::ifstream file(path);
-    if (!file) throw Error(path, "cannot read the grammar");
+    std::istringstream file{string(MappedFile(path).text())};
     for (size_t i = 0; i < std::size(kSlotNames); i++) slots_.emplace(kSlotNames[i], static_cast<int>(i));
 
     note_words("girl boy she he her his him hers herself himself it they them");

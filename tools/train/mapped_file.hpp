@@ -18,7 +18,8 @@ namespace llama512::train {
 class MappedFile {
 public:
     explicit MappedFile(const std::string& path) {
-        const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+        // O_NONBLOCK: opening a named pipe must not wait for a writer.
+        const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         struct stat status {};
         if (file < 0 || ::fstat(file, &status) != 0) {
             const std::string reason = std::strerror(errno);

@@ -3,12 +3,12 @@
 A hill-climb over the KNOBS below, from the set in use: it turns a few of them, and keeps what is not larger. A set is the new best only when
 the engine built with it still says, token for token, what the reference says (on a random checkpoint of the budgets'
 shape). Every step follows from the seed alone; time only cuts the search short. The state is kept in
-build/flagsearch/ENGINE.json after every round, so that a search that was interrupted (Ctrl-C) goes on where it was;
---restart begins anew. At the end, flags that save nothing are dropped, and golf/…/flagset.json is written if the set is
-smaller than the one there, or fits the present source and compiler while that one does not.
+build/flagsearch/ after every round, so that a search that was interrupted (Ctrl-C) goes on where it was;
+--restart begins anew. At the end, flags that save nothing are dropped, and the set becomes the compiler's own in
+golf/…/flagset.json, if it is smaller than what builds with this compiler use, or if that does not fit the source.
 
-The set that is found suits one version of the source and one version of the compiler: search again after every change.
-A build with another compiler uses the target's fallback flags, and says so.
+The set that is found suits one version of the source and one version of the compiler (LLAMA512_CXX chooses it): search
+again after every change. A build with another version uses the set of the nearest one, and says so.
 
 examples:
   tools/llama512 flagsearch cpp-linux-i386
@@ -247,6 +247,15 @@ def inputs(engine: Engine, compiler: str, seed: int) -> str:
     return builds.input_hash(engine, engine.encodings[0], compiler, [str(seed), knobs], [])
 
 
+def write_set(engine: Engine, compiler: str, found: dict[str, object]) -> None:
+    """Makes what was found the compiler's set; those of the others stay."""
+    sets = engine.flag_sets() | {compiler: found}
+    with atomic_write(engine.flagset, "w") as file:
+        json.dump({"about": "Written by `llama512 flagsearch`: do not edit.", "sets": dict(sorted(sets.items()))},
+                  file, indent=1)
+        file.write("\n")
+
+
 def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("engine", metavar="ENGINE", help="a C++ engine of golf/engines.json")
@@ -260,7 +269,7 @@ def main() -> None:
     if engine.family != "cpp":
         raise UserError(f"{engine.name}: family {engine.family!r}: only C++ engines have compiler flags to search")
     compiler = builds.compiler_name(builds.compiler_command())
-    path = ROOT / "build" / "flagsearch" / f"{engine.name}.json"
+    path = ROOT / "build" / "flagsearch" / f"{engine.name}-{compiler.replace(' ', '-')}.json"
     wanted = inputs(engine, compiler, options.seed)
     state = None if options.restart else State.load(path)
     if state is None or state.inputs != wanted:
@@ -271,7 +280,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         trial = Trial(engine, Path(temporary))
         present, searched = builds.small_flags(engine, compiler)
-        present_size = trial.size(present, 0) if searched and trial.right(present) else None
+        present_size = trial.size(present, 0) if trial.right(present) else None
         if present_size is not None and state.rounds == 0:
             state.current = set_of(present)
         try:
@@ -287,13 +296,10 @@ def main() -> None:
     print(f"{engine.name}: {state.best_size} counted bytes with {compiler} {' '.join(flags)}")
     if options.dry_run:
         return
-    if present_size is not None and present_size <= state.best_size:
+    if searched and present_size is not None and present_size <= state.best_size:
         print(f"{engine.flagset}: kept, its {present_size} bytes are not more")
         return
-    with atomic_write(engine.flagset, "w") as file:
-        json.dump({"about": "Written by `llama512 flagsearch`: do not edit.", "compiler": compiler,
-                   "seed": options.seed, "rounds": state.rounds, "flags": flags}, file, indent=1)
-        file.write("\n")
+    write_set(engine, compiler, {"seed": options.seed, "rounds": state.rounds, "flags": flags})
     print(f"{engine.flagset}: written")
 
 

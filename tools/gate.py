@@ -3,8 +3,10 @@
 Each commit after BASE is built, and compared with its first parent. For each engine that grew, its message needs a line
 
   Size: +N engine, reason
+  Size: +N engine fables, reason
 
-with the exact N. A line that does not fit what was measured is refused, too. A merge may weigh what its parents' own
+with the exact N: the first form for the shape of stories260K, the second one for the other shape that sizes are recorded
+for. A line that does not fit what was measured is refused, too. A merge may weigh what its parents' own
 growth adds up to; only more than that must be declared. New engines are no growth. What was built is kept in
 build/sizes/, so that no commit is built twice; the committed record is not trusted, but compared.
 
@@ -27,20 +29,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Mapping, Sequence
 
-from common import record, revisions
+from common import engines, record, revisions
 from common.errors import UserError, run_tool
 from common.models import ROOT
 from common.record import RECORD
 from common.revisions import Commit
 from common.terminal import Progress, argument_parser, paint, table
 
-DECLARATION = re.compile(r"Size: \+(\d+) (\S+?),[ \t]*(\S.*)")
-FORM = "`Size: +N engine, reason`"
+DECLARATION = re.compile(r"Size: \+(\d+) (\S+(?: \S+)?),[ \t]*(\S.*)")
+FORM = "`Size: +N engine, reason`, or `Size: +N engine shape, reason`"
 
 
 @dataclass
 class Verdict:
-    """A commit, what it did, and what is wrong with it."""
+    """A commit, what it did, and what is wrong with it. Sizes are by label: an engine, or an engine and a shape."""
 
     commit: Commit
     sizes: dict[str, int] = field(default_factory=dict)
@@ -70,7 +72,7 @@ class Meter:
         return revisions.key_of_revision(commit, self.root)
 
     def measure(self, commit: str) -> list[dict]:
-        """What `size --json` says there; raises DoesNotBuild."""
+        """What revisions.measure() says; raises DoesNotBuild."""
         key = self.key(commit)
         if key not in self.rows:
             try:
@@ -86,11 +88,20 @@ class Meter:
         """Counted bytes at a commit, or at the nearest first parent before that builds."""
         while commit:
             try:
-                return {row["engine"]: row["bytes"] for row in self.measure(commit)}
+                return sizes_of(self.measure(commit))
             except revisions.DoesNotBuild:
                 parents = revisions.git(self.root, "rev-list", "--parents", "-1", commit).split()[1:]
                 commit = parents[0] if parents else None
         return {}
+
+
+def label(row: Mapping) -> str:
+    return engines.label(row["engine"], row["model"])
+
+
+def sizes_of(rows: Sequence[Mapping]) -> dict[str, int]:
+    """Counted bytes by label; a shape that does not build has none."""
+    return {label(row): row["bytes"] for row in rows if row["engine"]}
 
 
 def main() -> int:
@@ -143,8 +154,8 @@ def judge(commit: Commit, meter: Meter) -> Verdict:
         verdict.broken = True
         verdict.problems.append(f"does not build: {problem}")
         return verdict
-    verdict.sizes = {row["engine"]: row["bytes"] for row in rows}
-    verdict.problems += [f"{row['engine']} is over its budget: {row['bytes']} bytes, allowed are {row.get('budget')}"
+    verdict.sizes = sizes_of(rows)
+    verdict.problems += [f"{label(row)} is over its budget: {row['bytes']} bytes, allowed are {row.get('budget')}"
                          for row in rows if not row.get("ok", True)]
     parents = [meter.sizes(parent) for parent in commit.parents]
     verdict.before = parents[0] if parents else {}
@@ -159,13 +170,15 @@ def judge(commit: Commit, meter: Meter) -> Verdict:
 
 def raised_budgets(commit: Commit, meter: Meter) -> list[str]:
     """Budgets are the sizes that were reached: one that was raised must be the engine's new size."""
+    def budgets(rows: Sequence[Mapping]) -> dict[str, int]:
+        return {label(row): row["budget"] for row in rows if "budget" in row and row.get("binding", True)}
     if not commit.parents:
         return []
     try:
-        old = {row["engine"]: row.get("budget") for row in meter.measure(commit.parents[0])}
-        return [f"the budget of {row['engine']} was raised from {old[row['engine']]} to {row['budget']}, but its size "
-                f"is {row['bytes']}" for row in meter.measure(commit.hash)
-                if old.get(row["engine"]) is not None and old[row["engine"]] < row["budget"] != row["bytes"]]
+        old, rows = budgets(meter.measure(commit.parents[0])), meter.measure(commit.hash)
+        new, found = budgets(rows), sizes_of(rows)
+        return [f"the budget of {name} was raised from {old[name]} to {budget}, but its size is {found[name]}"
+                for name, budget in new.items() if old.get(name, budget) < budget != found[name]]
     except revisions.DoesNotBuild:
         return []
 
@@ -233,7 +246,7 @@ def compare_record(head: str, meter: Meter) -> list[str]:
         for new in record.measured(key, rows):
             old = known.get(new.name)
             if old is not None and (old.bytes, old.packed) != (new.bytes, new.packed):
-                wrong.append(f"{RECORD}: {new.inputs}, {new.engine}, {new.toolchain}: the record says "
+                wrong.append(f"{RECORD}: {new.inputs}, {new.engine}, {new.shape}, {new.toolchain}: the record says "
                              f"{old.bytes} bytes and a model of {old.packed}, measured are {new.bytes} and "
                              f"{new.packed}; delete the line, and run `tools/llama512 history`")
     return wrong

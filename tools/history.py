@@ -5,7 +5,8 @@ golf/sizes/record.csv, under a hash of those files: so the record of a change ca
 working tree is measured, and golf/sizes/history.svg, golf/sizes/anatomy.svg and size_report.md are written. What was
 interrupted (Ctrl-C) goes on where it was. Commit the files together with the change.
 
-The report is for the compilers that budgets are for. With others, sizes are recorded, and the report stays as it is.
+The report is for the headline compilers of golf/engines.json. With others, sizes are recorded, and the report stays as
+it is.
 
 Exit status 1: something failed; with --check: the record, the report or a picture is stale.
 
@@ -32,7 +33,7 @@ from common.errors import UserError, atomic_write, run_tool
 from common.models import ROOT
 from common.record import RECORD, Row
 from common.report import ANATOMY, CHART, Today
-from common.sizes import built_engines, price_list, size_of
+from common.sizes import built_engines, measure, price_list
 from common.story import Change
 from common.terminal import Progress, argument_parser, paint, table
 
@@ -62,7 +63,7 @@ def main() -> int:
     record.write(ROOT / RECORD, rows)
     changes = story.tell(rows, set(chains.values()), ROOT)
     print(json.dumps([as_object(change) for change in changes], indent=1) if options.json else story_table(changes))
-    wanted = budget_compilers(ROOT)
+    wanted = headline_compilers(ROOT)
     if wanted <= set(chains.values()):
         for name, content in fresh_files(today_facts(), changes).items():
             write(ROOT / name, content)
@@ -82,13 +83,13 @@ def write(path: Path, content: str) -> None:
         file.write(content)
 
 
-def budget_compilers(root: Path) -> set[str]:
-    """The compilers that budgets, and so the report, are for."""
+def headline_compilers(root: Path) -> set[str]:
+    """The compilers that the report is for."""
     table_file = root / "golf" / "engines.json"
     try:
-        return {row["budget_compiler"] for row in json.loads(table_file.read_text("utf-8"))["engines"]}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{table_file}: {error}: no table of engines with budget_compiler; repair it") from error
+        return {*json.loads(table_file.read_text("utf-8"))["headline_compilers"].values()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{table_file}: {error}: no table of engines with headline_compilers; repair it") from error
 
 
 def complete(root: Path, retry: bool) -> list[Row]:
@@ -124,25 +125,24 @@ def tidied(rows: Sequence[Row], root: Path, prune: bool) -> list[Row]:
 
 def today_facts() -> Today:
     """What the report says of the present files."""
-    shape = engines.budget_shape()
-    words = ", ".join(f"{name} {getattr(shape.config, name)}" for name in CONSTANTS)
+    shapes = {shape.name: ", ".join(f"{name} {getattr(shape.config, name)}" for name in CONSTANTS)
+              for shape in engines.shapes()}
     with built_engines() as results:
-        sizes = [size_of(built, shape_of_budget=True) for built in results]
         anatomy = {built.engine.name: bytes_by(explain(built), "operation") for built in results}
-    return Today(f"{shape.name}: {words}", sizes, {name: operation.title for name, operation in OPERATIONS.items()},
-                 anatomy, price_list())
+    return Today(shapes, measure(), {name: operation.title for name, operation in OPERATIONS.items()},
+                 {engine.name: engine.budgets for engine in engines.table()}, anatomy, price_list())
 
 
 def fresh_files(today: Today, changes: Sequence[Change]) -> dict[str, str]:
     """What is written, by its path."""
-    return {CHART: line_chart([change.sizes for change in changes]),
+    return {CHART: line_chart([report.first_shape(change.sizes) for change in changes]),
             ANATOMY: bars_svg({engine: dict(parts) for engine, parts in today.anatomy.items()}),
             REPORT: report.text(today, changes)}
 
 
 def check(root: Path) -> int:
     """Whether all that is committed follows from the present files and the history."""
-    wanted, chains = budget_compilers(root), revisions.toolchains()
+    wanted, chains = headline_compilers(root), revisions.toolchains()
     if not wanted <= set(chains.values()):
         remark(f"sizes are for {', '.join(sorted(wanted))}, these are {revisions.toolchains_name()}: not compared")
         return 0
@@ -167,7 +167,7 @@ def check(root: Path) -> int:
     fresh = fresh_files(today, changes)
     committed = {name: (root / name).read_text("utf-8") for name in fresh if (root / name).is_file()}
     if REPORT in committed:  # the chart shows the story as it is told there
-        fresh[CHART] = line_chart(report.story_sizes(committed[REPORT]))
+        fresh[CHART] = line_chart([*map(report.first_shape, report.story_sizes(committed[REPORT]))])
     for name, content in fresh.items():
         if name not in committed:
             stale.append(f"{name}: it is not there")
@@ -198,12 +198,12 @@ def stale_record(rows: Sequence[Row], today: Today, root: Path) -> list[str]:
     known = {row.name: row for row in rows}
     stale = []
     for size in today.sizes:
-        row = known.get((key[:revisions.KEY_DIGITS], size.engine, size.compiler))
+        row = known.get((key[:revisions.KEY_DIGITS], size.engine, size.model, size.compiler))
         parts = ("bytes", "header", "code", "data", "packed")
         if row is None:
-            stale.append(f"{RECORD}: no row of {size.engine} for the present files")
+            stale.append(f"{RECORD}: no row of {size.label} for the present files")
         elif any(getattr(row, part) != getattr(size, part) for part in parts):
-            stale.append(f"{RECORD}: the row of {size.engine} for the present files differs from what was measured")
+            stale.append(f"{RECORD}: the row of {size.label} for the present files differs from what was measured")
     return stale
 
 
@@ -225,8 +225,8 @@ def story_table(changes: Sequence[Change]) -> str:
 
 
 def coloured(change: Change, engine: str) -> str:
-    cell = report.size_cell(change, engine)
-    delta = change.deltas.get(engine, 0)
+    cell = report.engine_cell(change, engine)
+    delta = max((change.deltas.get(label, 0) for label in engines.labels(engine)), key=abs)
     return paint(cell, "red" if delta > 0 else "green") if delta else cell
 
 

@@ -1,11 +1,11 @@
 """Counts the bytes of the golfed engines, and compares them with their budgets, or with what they were.
 
 Counted is every byte of the program that is neither tensor nor vocabulary: headers, code, constants, alignment and
-padding. Budgets are for the shape of golf/engines.json and the compiler named there. The weights do not matter, so a
-random checkpoint of that shape is built; --model counts for a model of yours instead.
+padding. Budgets are for the shapes and the compilers of golf/engines.json. The weights do not matter, so random
+checkpoints of those shapes are built; --model counts for a model of yours instead.
 
-Exit status 1: an engine is over its budget (with the budget's compiler; with another one that is only reported), or,
-with --fail-on-growth, larger than before.
+Exit status 1: an engine is over its budget, or, with --fail-on-growth, larger than before. A compiler that has no
+budget is shown the nearest one's, which does not bind.
 
 examples:
   tools/llama512 size
@@ -40,7 +40,7 @@ from common.terminal import add_engines_option, add_model_options, argument_pars
 def parser() -> ArgumentParser:
     parser = argument_parser(__doc__)
     add_engines_option(parser)
-    add_model_options(parser, "count for this model (default: the budgets' shape)")
+    add_model_options(parser, "count for this model (default: the budgets' shapes)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE",
                         help="write to a file instead: the form chosen below, or else the raw numbers as CSV")
     against = parser.add_mutually_exclusive_group()

@@ -201,7 +201,7 @@ class Defects(unittest.TestCase):
     def test_without_marks_the_size_is_known(self) -> None:
         built = builds.build(ENGINES[0], self.model, self.folder / "engines")
         with mock.patch.object(anatomy, "explain", side_effect=UserError("no mark")):
-            size = sizes.size_of(built, True)
+            size = sizes.size_of(built)
         self.assertEqual((size.bytes, size.header, size.code, size.data), (built.counted, None, None, None))
         self.assertIn(",,,,", sizes.to_csv([size]))
 

@@ -13,6 +13,8 @@ from unittest import mock
 import support
 from support import FolderTest, run_tool, small_checkpoint
 
+import flagsearch
+
 from common import builds, engines, layout, random_model
 from common.builds import Built
 from common.checkpoint import Config
@@ -234,18 +236,23 @@ class Failure(BuildTest):
 
 
 class Flags(BuildTest):
-    """The searched flags are for one compiler version; any other one gets a plain set, and is told so."""
+    """Flags are searched for one compiler version; any other one gets the nearest set that it knows, and is told so."""
 
-    def flagset(self, compiler: str) -> mock._patch:
+    def flagset(self, sets: dict[str, str]) -> mock._patch:
+        """A flagset.json: flags by compiler."""
         path = self.folder / "flagset.json"
-        path.write_text(json.dumps({"compiler": compiler, "flags": ["-Os", "-fno-inline"]}), "utf-8")
+        path.write_text(json.dumps({"sets": {name: {"flags": flags.split()} for name, flags in sets.items()}}),
+                        "utf-8")
         return mock.patch.object(engines.Engine, "flagset", path)
 
     def test_which_flags(self) -> None:
         facts = ENGINE.target_facts()
-        with self.flagset("g++ 12.2.0"):
-            self.assertEqual(builds.small_flags(ENGINE, "g++ 12.2.0"), (("-Os", "-fno-inline"), True))
-            self.assertEqual(builds.small_flags(ENGINE, "g++ 12.3.0"), (tuple(facts["fallback"]), False))
+        with self.flagset({"g++ 12.2.0": "-Os -fno-inline", "g++ 12.7.0": "-O1"}):
+            for compiler, flags, searched in (("12.2.0", "-Os -fno-inline", True), ("12.7.0", "-O1", True),
+                                              ("12.3.0", "-Os -fno-inline", False), ("13.1.0", "-O1", False)):
+                self.assertEqual(builds.small_flags(ENGINE, f"g++ {compiler}"), (tuple(flags.split()), searched))
+        with self.flagset({"g++ 12.2.0": "-Os -fno-such-thing"}):
+            self.assertEqual(builds.small_flags(ENGINE, "g++ 12.2.0"), (("-Os", "-fno-such-thing"), True))
             self.assertEqual(builds.small_flags(ENGINE, "g++ 13.2.0"), (tuple(facts["fallback"]), False))
             # -Oz came with GCC 12.
             old, searched = builds.small_flags(ENGINE, "g++ 11.4.0")
@@ -256,20 +263,29 @@ class Flags(BuildTest):
 
     def test_build_uses_them(self) -> None:
         compiler = builds.compiler_name(builds.compiler_command())
-        with self.flagset(compiler):
+        with self.flagset({compiler: "-Os -fno-inline"}):
             built = self.build()
             self.assertEqual((built.flags, built.searched), (("-Os", "-fno-inline"), True))
-        with self.flagset("g++ 1.0.0"):
+        with self.flagset({"g++ 1.0.0": "-O1"}):
             built = self.build()
-            self.assertFalse(built.searched)
+            self.assertEqual((built.flags, built.searched), (("-O1",), False))
             self.assertEqual(json.loads((self.files / "build.json").read_text("utf-8"))["flags"], list(built.flags))
 
+    def test_a_search_leaves_other_compilers_sets_alone(self) -> None:
+        with self.flagset({"g++ 13.1.0": "-Os", "g++ 12.2.0": "-O1"}):
+            flagsearch.write_set(ENGINE, "g++ 12.9.0", {"flags": ["-Oz"]})
+            flagsearch.write_set(ENGINE, "g++ 12.2.0", {"flags": ["-O2"]})
+            self.assertEqual([(name, found["flags"]) for name, found in ENGINE.flag_sets().items()],
+                             [("g++ 12.2.0", ["-O2"]), ("g++ 12.9.0", ["-Oz"]), ("g++ 13.1.0", ["-Os"])])
+
     def test_another_version_says_so(self) -> None:
+        sets = ENGINE.flag_sets()
+        flags = sets[engines.nearest(sets, "g++ 99.1.0")]["flags"]
         with self.compiler(version="99.1.0"):
             result = run_tool("build", "--engine", ENGINE.name, "--model", self.model.checkpoint, "-o", self.out)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn(f"{ENGINE.name}: no searched flags for g++ 99.1.0, built with "
-                      f"{' '.join(ENGINE.target_facts()['fallback'])}; `llama512 flagsearch {ENGINE.name}`", result.stderr)
+                      f"{' '.join(flags)}; `llama512 flagsearch {ENGINE.name}`", result.stderr)
         self.assertTrue(self.program.is_file())
 
 

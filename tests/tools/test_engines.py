@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from dataclasses import MISSING
+from dataclasses import MISSING, replace
 
 import support
 from support import ROOT, FolderTest, run_tool
 
-from common import engines, layout
+from common import checkpoint, engines, layout, models, tokenizer
 from common.engines import Engine
 
 TARGET_FACTS = {"limits": list}
@@ -33,9 +33,13 @@ class Table(FolderTest):
                 self.assertTrue(engine.encodings)
                 self.assertEqual(len(set(engine.encodings)), len(engine.encodings))
                 self.assertLessEqual(set(engine.encodings), set(layout.ENCODINGS))
-                self.assertIs(type(engine.budget), int)
-                self.assertGreater(engine.budget, 0)
-                self.assertRegex(engine.budget_compiler, r"^\S+ \d+(\.\d+)*$")
+                self.assertRegex(engine.headline_compiler, r"^\S+ \d+(\.\d+)*$")
+                for name, budgets in engine.budgets.items():
+                    self.assertRegex(name, r"^(g\+\+ \d+(\.\d+)*|nasm)$")
+                    self.assertEqual([*budgets], [shape.name for shape in engines.shapes()])
+                    self.assertTrue(all(type(budget) is int and budget > 0 for budget in budgets.values()))
+                self.assertEqual(engine.budget_for(engines.budget_shape().name, engine.headline_compiler),
+                                 (engine.budget, True))
 
     def test_targets(self) -> None:
         for engine in engines.table():
@@ -52,6 +56,23 @@ class Table(FolderTest):
         self.assertTrue(1 <= shape.longest_piece <= layout.LONGEST_PIECE)
         # Twice the same: nothing is taken out of the table by reading it.
         self.assertEqual(engines.budget_shape(), shape)
+
+    def test_the_second_shape_is_the_own_model_s(self) -> None:
+        (shape,) = (shape for shape in engines.shapes() if shape.name == models.PROJECT_MODEL)
+        model = models.find_model(shape.name)
+        self.assertEqual(checkpoint.read_config(model.checkpoint), shape.config)
+        self.assertEqual(layout.longest_piece(tokenizer.load(model.tokenizer, shape.config.vocab_size).pieces),
+                         shape.longest_piece)
+
+    def test_budgets_by_compiler(self) -> None:
+        engine = replace(engines.table()[0], budgets={"g++ 12.2.0": {"m": 1}, "g++ 14.2.0": {"m": 3}})
+        for compiler, found in (("g++ 12.2.0", (1, True)), ("g++ 14.2.0", (3, True)), ("g++ 12.3.0", (1, False)),
+                                ("g++ 14.3", (3, False)), ("g++ 11.4.0", (1, False)), ("g++ 15.1.0", (3, False))):
+            self.assertEqual(engine.budget_for("m", compiler), found, compiler)
+        self.assertEqual(engines.nearest(["g++ 9.5.0", "g++ 12.2.0", "g++ 12.4.0"], "g++ 13.1.0"), "g++ 12.4.0")
+        self.assertEqual(engines.nearest(["g++ 12.2.0", "g++ 12.4.0"], "g++ 12.4.1"), "g++ 12.4.0")
+        self.assertTrue(engines.is_named("nasm", "nasm 2.16.01"))
+        self.assertFalse(engines.is_named("g++ 12.2.0", "g++ 12.2.01"))
 
     def test_find(self) -> None:
         names = engines.names()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import support
-from repository import RepositoryTest
+from repository import RepositoryTest, use_shapes
 
 import gate
 
@@ -41,6 +41,22 @@ class Gate(RepositoryTest):
         self.assertEqual(status, 0, out)
         self.assertIn("declared", out)
         self.assertEqual(self.judge("grow\nSize: +1 a, no empty line above", a=101, b=200)[0], 0)
+
+    def test_growth_of_another_shape(self) -> None:
+        self.put(a="100 120", b=200)
+        self.base = self.commit("base")
+        use_shapes(self, "m", "n")  # from here on; the base knows m alone
+        status, out = self.judge("grow", a="100 121", b=200)
+        self.assertEqual(status, 1)
+        self.assertIn("a n grew by 1 to 121 bytes, and no line says why", out)
+        self.assertIn("\n    Size: +1 a n, REASON\n", out)
+        self.assertEqual(self.judge("grow\n\nSize: +1 a n, longer records", a="100 121", b=200)[0], 0)
+        self.assertEqual(self.judge("grow\n\nSize: +1 a, longer records", a="100 121", b=200)[0], 1)
+        self.assertEqual(self.judge("both\n\nSize: +1 a, x\nSize: +2 a n, y", a="101 122", b=200)[0], 0)
+        status, out = self.judge("both\n\nSize: +1 a, x\nSize: +2 a k, y", a="101 122", b=200)
+        self.assertEqual((status, "there is no engine a k; engines are a, a n, b, b n" in out), (1, True), out)
+        status, out = self.judge("over\n\nSize: +900 a n, x", a="100 1020", b=200)
+        self.assertEqual((status, "a n is over its budget: 1020 bytes, allowed are 999" in out), (1, True), out)
 
     def test_what_needs_no_line(self) -> None:
         self.assertEqual(self.judge("shrink", a=99, b=200)[0], 0)

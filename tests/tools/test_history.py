@@ -8,7 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 import support
-from repository import RepositoryTest
+from repository import RepositoryTest, use_shapes
 
 import history
 
@@ -181,6 +181,56 @@ class Walk(HistoryTest):
         self.assertEqual(status, 0, said)
         self.assertIn("no git repository", said)
         self.assertUserError("no git repository.*git clone", self.history)
+
+
+class Shapes(HistoryTest):
+    """Sizes for the shape m, and from some commit on for n as well."""
+
+    def told(self) -> list[tuple[str, dict[str, int], dict[str, int]]]:
+        return [(row["subject"], row["bytes"], row["delta"]) for row in json.loads(self.history("--json")[1])]
+
+    def begin(self) -> None:
+        self.put(a="100 120")
+        self.commit("first")
+        self.put(a="99 oops")
+        self.commit("second")
+        self.history()
+        self.commit("report")
+
+    def test_commits_that_know_one_shape_are_measured_for_both(self) -> None:
+        self.begin()
+        self.assertEqual(self.told(), [("first", {"a": 100}, {}), ("second", {"a": 99}, {"a": -1})])
+        use_shapes(self, "m", "n")
+        self.put(a="99 119")
+        self.history()
+        self.commit("both shapes")
+        self.assertFresh()
+        self.change("n alone", a="99 118")
+        self.assertFresh()
+        self.assertEqual(self.told(), [
+            ("first", {"a": 100, "a n": 120}, {}), ("second", {"a": 99}, {"a": -1}),
+            ("both shapes", {"a": 99, "a n": 119}, {}), ("n alone", {"a": 99, "a n": 118}, {"a n": -1})])
+        self.assertIn("99 / 118 (-1)", self.report())
+        (problem,) = (row for row in record.read(self.root / history.RECORD) if row.problem)
+        self.assertEqual((problem.shape, problem.problem), ("n", 'golf/asm: error: oops, "quoted"'))
+        # Measured once, unless asked again; the working tree is measured each time, for the record and for the report.
+        before = self.builds()
+        self.history()
+        self.assertEqual(self.builds(), before + 2)
+        self.history("--retry")
+        self.assertEqual(self.builds(), before + 2 + 2 + 2)
+
+    def test_a_shape_without_rows_is_stale(self) -> None:
+        self.begin()
+        use_shapes(self, "m", "n")
+        self.assertStale("no row of commit", "(first)", "(second)")
+        self.put(a="99 119")
+        self.history()
+        self.commit("both shapes")
+        path = self.root / history.RECORD
+        path.write_text("".join(line for line in path.read_text("utf-8").splitlines(True) if ",119," not in line),
+                        "utf-8")
+        self.assertStale("no row of a n for the present files")
 
 
 class Check(HistoryTest):

@@ -30,17 +30,20 @@ class Record(FolderTest):
         record.write(path, rows)
         self.assertEqual(record.read(path), rows)
         self.assertEqual(path.read_text("utf-8").splitlines(), [
-            "inputs,engine,bytes,header,code,data,packed,toolchain,problem",
-            f"{KEY},a,100,10,88,2,1000,nasm 2.0,", f"{KEY},b,100,,,,1000,nasm 2.0,",
-            f'{"f" * 16},,,,,,,"g++ 1.0, nasm 2.0","x.asm:3: error: a, ""b"""'])
+            "inputs,engine,bytes,header,code,data,packed,toolchain,problem,shape",
+            f"{KEY},a,100,10,88,2,1000,nasm 2.0,,stories260K", f"{KEY},b,100,,,,1000,nasm 2.0,,stories260K",
+            f'{"f" * 16},,,,,,,"g++ 1.0, nasm 2.0","x.asm:3: error: a, ""b""",'])
         before = path.stat().st_mtime_ns
         record.write(path, rows)
         self.assertEqual(path.stat().st_mtime_ns, before)
 
     def test_measured(self) -> None:
-        size = {"engine": "a", "bytes": 100, "packed": 1000, "compiler": "nasm 2.0", "ok": True}
+        size = {"engine": "a", "model": ROW.shape, "bytes": 100, "packed": 1000, "compiler": "nasm 2.0", "ok": True}
         self.assertEqual(record.measured(KEY + "more", [size]), [OLD])
         self.assertEqual(record.measured(KEY, [{**size, "header": 10, "code": 88, "data": 2}]), [ROW])
+        self.assertEqual(record.measured(KEY, [{**size, "model": "n"}]), [replace(OLD, shape="n")])
+        problem = {"engine": "", "model": "n", "compiler": FAILED.toolchain, "problem": FAILED.problem}
+        self.assertEqual(record.measured(KEY, [problem]), [replace(FAILED, shape="n")])
 
     def test_add_keeps_the_order(self) -> None:
         other, third = replace(ROW, engine="b"), replace(ROW, engine="0")
@@ -55,10 +58,20 @@ class Record(FolderTest):
         other = replace(ROW, toolchain="nasm 9")
         self.assertEqual(record.add([FAILED], [other]), [FAILED, other])
         self.assertEqual(record.add([FAILED], [replace(FAILED, problem="other words")]), [FAILED])
+        # One shape may build where another one does not.
+        self.assertEqual(record.add([replace(FAILED, shape="n")], [ROW]), [replace(FAILED, shape="n"), ROW])
+        self.assertEqual(record.add([replace(FAILED, shape="n")], [replace(ROW, shape="n")]), [replace(ROW, shape="n")])
 
     def test_doubled_lines(self) -> None:
         line = f"{KEY},a,100,10,88,2,1000,nasm 2.0,"
         self.assertEqual(self.parse(HEADER, line, HEADER, "", line, f"{KEY},a,100,,,,1000,nasm 2.0,"), [ROW])
+
+    def test_rows_of_old_name_no_shape(self) -> None:
+        """A branch from before shapes were named still adds such rows, which a merge keeps."""
+        lines = record.text([ROW, replace(ROW, shape="n", bytes=101), replace(FAILED, inputs="f" * 16)]).splitlines()
+        old = [",".join(COLUMNS[:-1]), *(line.rpartition(",")[0] for line in (lines[1], lines[3]))]
+        self.assertEqual(self.parse(*old), [ROW, replace(FAILED, inputs="f" * 16)])
+        self.assertEqual(self.parse(*old, *lines), self.parse(*lines[:2], lines[3], lines[2]))
 
     def test_contradictions(self) -> None:
         line = f"{KEY},a,100,10,88,2,1000,nasm 2.0,"
@@ -68,7 +81,7 @@ class Record(FolderTest):
         self.assertUserError("bytes: 101 ", record.add, [ROW], [replace(ROW, bytes=101)])
 
     def test_bad_lines(self) -> None:
-        for line, message in [("<<<<<<< HEAD", "line 2: 1 cells instead of 9; after a merge conflict"),
+        for line, message in [("<<<<<<< HEAD", "line 2: 1 cells instead of 10; after a merge conflict"),
                               (f"{KEY},a,-3,,,,1,n,", "line 2: bytes: '-3', a whole number"),
                               (f"{KEY},a,١,,,,1,n,", "line 2: bytes"), (f'{KEY},"a"b,1,,,,1,n,', "line 2: ")]:
             self.assertUserError(message, self.parse, HEADER, line)

@@ -6,7 +6,7 @@ import unittest
 from dataclasses import replace
 
 import support
-from repository import today_of
+from repository import today_of, use_shapes
 
 from common import report
 from common.revisions import Commit
@@ -31,12 +31,15 @@ def row(text: str, start: str) -> list[str]:
 
 
 class Text(unittest.TestCase):
+    def setUp(self) -> None:
+        use_shapes(self, "m")
+
     def test_today(self) -> None:
         text = report.text(TODAY, [FIRST, SECOND])
         self.assertTrue(text.startswith(report.HEADER))
         self.assertEqual(row(text, "engine"),
-                         ["engine", "bytes", "Δ", "budget", "headroom", "of 1500", "of 1189", "of 1076"])
-        self.assertEqual(row(text, "`a`"), ["`a`", "98", "-2", "999", "901", "7 %", "8 %", "9 %"])
+                         ["engine", "m", "Δ", "of 1500", "of 1189", "of 1076"])
+        self.assertEqual(row(text, "`a`"), ["`a`", "98", "-2", "7 %", "8 %", "9 %"])
         self.assertEqual(row(text, "`b`")[:3], ["`b`", "512", "new"])
         self.assertIn("| `a`    | nasm 2.0 |     10 |   86 |    2 |        1000 |", text)
         self.assertEqual(row(report.text(TODAY, []), "`a`")[2], "")
@@ -52,6 +55,31 @@ class Text(unittest.TestCase):
                                          r"broken — **does not build:** x.asm: error: \<no\>", "", ""])
         self.assertEqual(row(text, "4"), ["4", "this commit", "", "", "513 (+1)", "gone"])
 
+    def test_two_shapes(self) -> None:
+        use_shapes(self, "m", "n")
+        today = replace(today_of({"a": 98}, {"a": 108}), budgets={
+            "a": {"g++ 12.2.0": {"m": 98, "n": 108}, "g++ 14.2.0": {"m": 99, "n": 109}}, "b": {"nasm": {"m": 1, "n": 2}}})
+        changes = [replace(FIRST, sizes={"a": 100, "a n": 109}),
+                   replace(SECOND, sizes={"a": 98, "a n": 109}, before={"a": 100, "a n": 109}),
+                   replace(SECOND, sizes={"a": 98, "a n": 108}, before={"a": 98, "a n": 109})]
+        text = report.text(today, changes)
+        self.assertIn("- m: dim 1\n- n: dim 1\n", text)
+        self.assertEqual(row(text, "engine"), ["engine", "m", "Δ", "n", "Δ", "of 1500", "of 1189", "of 1076"])
+        self.assertEqual(row(text, "`a`"), ["`a`", "98", "0", "108", "-1", "7 %", "8 %", "9 %"])
+        self.assertIn("| engine | g++ 12.2.0 | g++ 14.2.0 |  nasm |\n", text)
+        self.assertIn("| `a`    |   98 / 108 |   99 / 109 |       |\n", text)
+        self.assertEqual([row(text, number)[-1] for number in "123"],
+                         ["100 (new) / 109 (new)", "98 (-2) / 109", "98 / 108 (-1)"])
+        self.assertEqual(report.story_sizes(text), [change.sizes for change in changes])
+        self.assertEqual(report.first_shape(changes[0].sizes), {"a": 100})
+        self.assertIn("Size: +3 asm-boot n, ", text)
+        changed = text.replace("| 108 |  -1 |", "| 108 |  -2 |")
+        self.assertNotEqual(changed, text)
+        self.assertEqual(report.differences(changed, text, True, []), [report.TODAY])
+        self.assertEqual(report.differences(changed, text, False, []), [])
+        self.assertEqual(report.differences(text.replace("| 108 |  -1 |", "| 107 |  -1 |"), text, False, []),
+                         [report.TODAY])
+
     def test_anatomy_prices_and_pictures(self) -> None:
         text = report.text(TODAY, [FIRST])
         self.assertEqual(row(text, "headers"), ["headers", "10", "10"])
@@ -62,6 +90,9 @@ class Text(unittest.TestCase):
 
 
 class Differences(unittest.TestCase):
+    def setUp(self) -> None:
+        use_shapes(self, "m")
+
     def differences(self, old: list[Change], new: list[Change], visible: bool = True) -> list[str]:
         return report.differences(report.text(TODAY, old), report.text(TODAY, new), visible, [])
 
@@ -92,7 +123,7 @@ class Differences(unittest.TestCase):
     def test_without_history(self) -> None:
         self.assertEqual(self.differences([FIRST, SECOND], [], visible=False), [])
         old, new = report.text(TODAY, [FIRST, SECOND]), report.text(TODAY, [])
-        self.assertEqual(report.differences(old.replace(" 901 |", " 902 |"), new, False, []), [report.TODAY])
+        self.assertEqual(report.differences(old.replace(" 7 % |", " 8 % |"), new, False, []), [report.TODAY])
         for title in ("Where the bytes go", "Price list", report.STORY):
             self.assertEqual(report.differences(old.replace(f"## {title}\n", "## Else\n"), new, False, []),
                              [title, "Else"])

@@ -103,9 +103,10 @@ class Files(FolderTest):
         self.assertEqual([badge["color"] for badge in badges], ["brightgreen", "blue", "red"])
 
     def test_bloaty(self) -> None:
-        self.assertEqual(sizes.to_bloaty([replace(SIZE, data=0)]).splitlines(),
+        first = replace(SIZE, model=engines.budget_shape().name, data=0)
+        self.assertEqual(sizes.to_bloaty([first, replace(SIZE, header=0, code=0)]).splitlines(),
                          ["inputfiles,sections,vmsize,filesize", "e,header,50,50", "e,code,340,340",
-                          "e,model,12345,12345"])
+                          "e,model,12345,12345", "e m,data,10,10", "e m,model,12345,12345"])
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from typing import Sequence
 
 from common import checkpoint, layout, limits, processes, tokenizer
 from common.checkpoint import Checkpoint, Config, all_finite
-from common.engines import Engine, table
+from common.engines import Engine, nearest, table
 from common.errors import UserError, atomic_write
 from common.files import protect
 from common.models import ROOT, Model
@@ -316,16 +316,26 @@ def input_hash(engine: Engine, encoding: str, compiler: str, flags: Sequence[str
 def small_flags(engine: Engine, compiler: str) -> tuple[tuple[str, ...], bool]:
     """The flags that make the engine small, and whether they are the searched ones for this very compiler.
 
-    Assembly has nothing to search: its flags are the engine's features."""
+    The set of the nearest version is the best guess, if this version knows its flags. Assembly has nothing to search:
+    its flags are the engine's features."""
     if engine.family == "asm":
         return tuple(f"-D{feature}" for feature in engine.features), True
-    if engine.flagset.is_file():
-        flagset = json.loads(engine.flagset.read_text("utf-8"))
-        if flagset["compiler"] == compiler:
-            return tuple(flagset["flags"]), True
+    sets = engine.flag_sets()
+    if sets:
+        name = nearest(sets, compiler)
+        flags = tuple(sets[name]["flags"])
+        if name == compiler or _accepts(compiler_command(), flags):
+            return flags, name == compiler
     facts = engine.target_facts()
     old = int(compiler.split()[1].split(".")[0]) < 12
     return tuple(facts["fallback_before_gcc_12" if old else "fallback"]), False
+
+
+@functools.cache
+def _accepts(command: str, flags: tuple[str, ...]) -> bool:
+    """Whether the compiler knows these flags."""
+    return subprocess.run([command, *flags, "-fsyntax-only", "-x", "c++", "/dev/null"], capture_output=True,
+                          stdin=subprocess.DEVNULL).returncode == 0
 
 
 # Every step runs in the build's folder and knows its files by fixed names. So whatever a folder is called, a path never

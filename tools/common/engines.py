@@ -2,16 +2,17 @@
 
     from common import engines
     for engine in engines.table():
-        engine.name, engine.layout, engine.budget
+        engine.name, engine.layout, engine.budget_for("stories260K", "g++ 14.2.0")
 """
 
 from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Sequence
+from typing import Iterable, Mapping, Sequence
 
 from common.checkpoint import Config
 from common.errors import UserError
@@ -30,8 +31,7 @@ class Engine:
     target: str
     layout: str
     encodings: tuple[str, ...]
-    budget: int
-    budget_compiler: str
+    budgets: Mapping[str, Mapping[str, int]] = field(hash=False)  # counted bytes by compiler and shape
     features: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     screen: str = ""  # a boot engine: how text is on the screen, "cells" or "lines"
@@ -42,14 +42,34 @@ class Engine:
         return ROOT / "golf" / self.family / self.target
 
     @property
+    def headline_compiler(self) -> str:
+        """The compiler whose sizes are recorded, reported and shown."""
+        return _table_file()["headline_compilers"][self.family]
+
+    @property
+    def budget(self) -> int:
+        """The headline: of the first shape with the headline compiler."""
+        return self.budget_for(budget_shape().name, self.headline_compiler)[0]
+
+    def budget_for(self, shape: str, compiler: str) -> tuple[int, bool]:
+        """Counted bytes that a build for this shape may have, and whether that budget is for this very compiler; for
+        one without a budget it is the nearest compiler's."""
+        name = nearest(self.budgets, compiler)
+        return self.budgets[name][shape], is_named(name, compiler)
+
+    @property
     def takes_prompt(self) -> bool:
         """Whether a prompt can be built in: a feature like others, for a source that has features."""
         return bool(self.features)
 
     @property
     def flagset(self) -> Path:
-        """The flags that `llama512 flagsearch` found."""
+        """The file of the flags that `llama512 flagsearch` found."""
         return self.folder / "flagset.json"
+
+    def flag_sets(self) -> dict[str, dict]:
+        """What flagsearch found, by compiler."""
+        return json.loads(self.flagset.read_text("utf-8"))["sets"] if self.flagset.is_file() else {}
 
     def target_facts(self) -> dict:
         """target.json."""
@@ -92,15 +112,49 @@ def select(wanted: Sequence[str] | None) -> list[Engine]:
     return [find(name) for name in dict.fromkeys(wanted)] if wanted else table()
 
 
+# --- Compilers ---------------------------------------------------------------------------------------------------
+
+def is_named(name: str, compiler: str) -> bool:
+    """Whether a name in the table means this compiler: `g++ 14.2.0` means that version, `nasm` means every one."""
+    words = name.split()
+    return compiler.split()[:len(words)] == words
+
+
+def nearest(names: Iterable[str], compiler: str) -> str:
+    """The name that means this compiler, or else the one whose version is nearest."""
+    def version(text: str) -> float:
+        numbers = re.findall(r"\d+", text.partition(" ")[2])
+        return sum(int(number) / 100**place for place, number in enumerate(numbers))
+    return min(names, key=lambda name: (not is_named(name, compiler), abs(version(name) - version(compiler))))
+
+
+# --- Shapes ------------------------------------------------------------------------------------------------------
+
 @dataclass(frozen=True)
 class Shape:
-    """The shape that budgets are for."""
+    """A shape that budgets are for."""
 
     name: str
     config: Config
     longest_piece: int
 
 
+def shapes() -> list[Shape]:
+    """The shapes that budgets are for; the first one is the headline's."""
+    return [Shape(row["name"], Config(**{name: value for name, value in row.items()
+                                         if name not in ("name", "longest_piece")}, tied=True), row["longest_piece"])
+            for row in _table_file()["shapes"]]
+
+
 def budget_shape() -> Shape:
-    shape = dict(_table_file()["budget_shape"])
-    return Shape(shape.pop("name"), longest_piece=shape.pop("longest_piece"), config=Config(**shape, tied=True))
+    return shapes()[0]
+
+
+def label(engine: str, shape: str) -> str:
+    """What sizes are filed under: `asm-boot` is its size for the first shape, `asm-boot fables` for another one."""
+    return engine if shape == budget_shape().name else f"{engine} {shape}"
+
+
+def labels(engine: str) -> list[str]:
+    """An engine's labels, in the order of the shapes."""
+    return [label(engine, shape.name) for shape in shapes()]

@@ -5,9 +5,10 @@
     rows = record.add(rows, record.measured(key, revisions.measure("HEAD")))
     record.write(ROOT / RECORD, rows)
 
-A row is one engine made from one state of the inputs (the key of common/revisions.py) by one toolchain; numbers are
-bytes. A state that does not build has one row, without an engine and with the first error. New rows go to the end, and
-git merges the file as a union of lines, so that two branches can both add theirs.
+A row is one engine made from one state of the inputs (the key of common/revisions.py) by one toolchain for one shape;
+numbers are bytes. A state that does not build has one row, without an engine and with the first error; so has a shape
+for which a state does not build. New rows go to the end, and git merges the file as a union of lines, so that two
+branches can both add theirs. Rows of old name no shape.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from common.errors import UserError, atomic_write
 from common.revisions import KEY_DIGITS
 
 RECORD = "golf/sizes/record.csv"  # from the project's folder
+OLD_SHAPE = "stories260K"  # of rows that name none
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,12 @@ class Row:
     packed: int | None  # bytes of the packed model
     toolchain: str
     problem: str = ""
+    shape: str = OLD_SHAPE  # empty: no shape's engines build
 
     @property
-    def name(self) -> tuple[str, str, str]:
+    def name(self) -> tuple[str, str, str, str]:
         """What there is one row of."""
-        return self.inputs, self.engine, self.toolchain
+        return self.inputs, self.engine, self.shape, self.toolchain
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
@@ -49,9 +52,9 @@ NUMBERS = ("bytes", "header", "code", "data", "packed")
 
 
 def measured(key: str, sizes: Sequence[Mapping[str, object]]) -> list[Row]:
-    """The rows of what `size --json` printed."""
+    """The rows of what revisions.measure() said."""
     return [Row(key[:KEY_DIGITS], str(size["engine"]), *(_number(size.get(name)) for name in NUMBERS),
-                toolchain=str(size["compiler"])) for size in sizes]
+                str(size["compiler"]), str(size.get("problem", "")), str(size["model"])) for size in sizes]
 
 
 def _number(value: object) -> int | None:
@@ -60,7 +63,7 @@ def _number(value: object) -> int | None:
 
 def failed(key: str, toolchains: str, problem: str) -> Row:
     """The row of a state that does not build."""
-    return Row(key[:KEY_DIGITS], "", None, None, None, None, None, toolchains, problem)
+    return Row(key[:KEY_DIGITS], "", None, None, None, None, None, toolchains, problem, "")
 
 
 def parse(text: str, source: object) -> list[Row]:
@@ -70,8 +73,10 @@ def parse(text: str, source: object) -> list[Row]:
     try:
         for cells in reader:
             place = f"{source}: line {reader.line_num}"
-            if cells in ([], list(COLUMNS)):
+            if cells in ([], list(COLUMNS), list(COLUMNS[:-1])):
                 continue  # the header, which a merge may have doubled
+            if len(cells) == len(COLUMNS) - 1:
+                cells.append(OLD_SHAPE if cells[COLUMNS.index("engine")] else "")
             if len(cells) != len(COLUMNS):
                 raise UserError(f"{place}: {len(cells)} cells instead of {len(COLUMNS)}; after a merge conflict keep "
                                 "the rows of both sides, and run `tools/llama512 history`")
@@ -114,9 +119,9 @@ def add(rows: Iterable[Row], new: Iterable[Row]) -> list[Row]:
 
 def _settle(rows: Collection[Row]) -> list[Row]:
     """That something was built outweighs that it once was not: without the problems of states that have sizes."""
-    built = {(row.inputs, row.toolchain) for row in rows if row.engine}
+    built = {(row.inputs, row.toolchain, shape) for row in rows if row.engine for shape in (row.shape, "")}
     return [row for row in rows
-            if row.engine or not any((row.inputs, name) in built for name in row.toolchain.split(", "))]
+            if row.engine or not any((row.inputs, name, row.shape) in built for name in row.toolchain.split(", "))]
 
 
 def _unite(known: Row | None, new: Row, place: str) -> Row:

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Mapping, Sequence
 
+from common import engines
 from common.record import RECORD
 from common.sizes import Price, Size, signed
 from common.story import THIS_COMMIT, Change
@@ -28,31 +29,37 @@ CHART, ANATOMY = "golf/sizes/history.svg", "golf/sizes/anatomy.svg"  # from the 
 # The sections, and what of them needs git's history.
 TODAY, STORY = "Today", "The story of every change"
 DELTA = "Δ"
-TODAY_COLUMNS = ("engine", "bytes", DELTA, "budget", "headroom", *(f"of {size}" for size in (TARGET, *PEERS.values())))
+BETWEEN = " / "  # an engine's sizes for one shape and the next
 
 
 @dataclass(frozen=True)
 class Today:
     """All that the report says and that a build of the present files tells."""
 
-    shape: str  # the model's shape in words
-    sizes: Sequence[Size]
+    shapes: Mapping[str, str]  # in words
+    sizes: Sequence[Size]  # for each shape
     titles: Mapping[str, str]  # of the operations
-    anatomy: Mapping[str, Mapping[str, int]]  # bytes by engine and operation
+    budgets: Mapping[str, Mapping[str, Mapping[str, int]]]  # by engine, compiler and shape
+    anatomy: Mapping[str, Mapping[str, int]]  # bytes by engine and operation, for the first shape
     prices: Sequence[Price]
 
 
 def text(today: Today, changes: Sequence[Change]) -> str:
     """The report."""
+    first, *others = today.shapes
     parts = [
         f"{HEADER}\n\n# Size report",
-        f"For the shape of {today.shape}.\n"
-        "Counted is every byte of a program that is neither tensor nor vocabulary: headers, code, constants, padding.",
-        f"## {TODAY}\n\n{today_table(today.sizes, changes)}\n\n"
+        "Counted is every byte of a program that is neither tensor nor vocabulary: headers, code, constants, padding.\n"
+        f"For the shapes of these models; where none is named, for that of {first}:\n\n"
+        + "\n".join(f"- {name}: {words}" for name, words in today.shapes.items()),
+        f"## {TODAY}\n\n{today_table(today, changes)}\n\n"
         f"{DELTA} is what the last change of the story did. The last columns compare with the {TARGET} bytes of the "
         "original idea,\nwith " + " and with ".join(f"{name} ({size})" for name, size in PEERS.items())
-        + f".\n\n{parts_table(today.sizes)}",
-        f"## {STORY}\n\n![Counted bytes of each engine, change by change]({CHART})\n\n{story_table(changes)}",
+        + f".\n\n{parts_table([size for size in today.sizes if size.model == first])}",
+        f"## Budgets\n\nWhat an engine may weigh for {BETWEEN.join(today.shapes)}, by compiler: the bytes that were "
+        f"reached.\n\n{budgets_table(today)}",
+        f"## {STORY}\n\n![Counted bytes of each engine, change by change]({CHART})\n\n"
+        + "".join(f"Behind the stroke: counted for the shape of {name}.\n\n" for name in others) + story_table(changes),
         f"## Where the bytes go\n\n![Counted bytes of each engine by operation]({ANATOMY})\n\n"
         f"{anatomy_table(today)}\n\n"
         "`tools/llama512 anatomy` names the operation, the instruction and the source line of every byte.",
@@ -61,26 +68,38 @@ def text(today: Today, changes: Sequence[Change]) -> str:
         "`tools/llama512 history` builds every commit that touched what decides a size, records the counted bytes in\n"
         f"`{RECORD}` under a hash of those files, and writes this report; "
         "`tools/llama512 history --check` says\nwhether it is stale. "
-        "A row of the story is a commit that changed the bytes of an engine against its first parent, or\n"
-        "that does not build.\n\n"
+        "A row of the story is a commit that changed the bytes of an engine, for any shape, against its\n"
+        "first parent, or that does not build.\n\n"
         "The gate, `tools/llama512 gate BASE`, measures the commits since BASE again. Growth of an engine needs a line "
-        "in the\ncommit's message, with the exact number of bytes:\n\n    Size: +3 asm-boot, ε is part of the model",
+        "in the\ncommit's message, with the exact number of bytes:\n\n    Size: +3 asm-boot, ε is part of the model"
+        + "".join(f"\n    Size: +3 asm-boot {name}, ε is part of the model" for name in others),
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
-def today_table(sizes: Sequence[Size], changes: Sequence[Change]) -> str:
+def today_table(today: Today, changes: Sequence[Change]) -> str:
     last = changes[-1] if changes else None
+    others = (TARGET, *PEERS.values())
 
-    def delta(engine: str) -> str:
-        if last is None or engine not in last.sizes:
+    def delta(label: str) -> str:
+        if last is None or label not in last.sizes:
             return ""
-        return signed(last.deltas.get(engine, 0)) if engine in last.before else "new"
+        return signed(last.deltas.get(label, 0)) if label in last.before else "new"
 
-    return markdown_table(
-        [[f"`{size.engine}`", size.bytes, delta(size.engine), size.budget, size.headroom,
-          *(f"{100 * size.bytes / other:.0f} %" for other in (TARGET, *PEERS.values()))] for size in sizes],
-        TODAY_COLUMNS, "l" + "r" * (len(TODAY_COLUMNS) - 1))
+    rows: dict[str, list[object]] = {}
+    for size in today.sizes:
+        rows.setdefault(size.engine, [f"`{size.engine}`"]).extend([size.bytes, delta(size.label)])
+    for size in today.sizes[:len(rows)]:
+        rows[size.engine].extend(f"{100 * size.bytes / other:.0f} %" for other in others)
+    headers = ["engine", *(cell for name in today.shapes for cell in (name, DELTA)), *(f"of {size}" for size in others)]
+    return markdown_table([*rows.values()], headers, "l" + "r" * (len(headers) - 1))
+
+
+def budgets_table(today: Today) -> str:
+    compilers = list(dict.fromkeys(name for budgets in today.budgets.values() for name in budgets))
+    rows = [[f"`{engine}`", *(BETWEEN.join(map(str, budgets.get(name, {}).values())) for name in compilers)]
+            for engine, budgets in today.budgets.items()]
+    return markdown_table(rows, ["engine", *compilers], "l" + "r" * len(compilers))
 
 
 def parts_table(sizes: Sequence[Size]) -> str:
@@ -91,21 +110,26 @@ def parts_table(sizes: Sequence[Size]) -> str:
 
 def engines_of(changes: Sequence[Change]) -> list[str]:
     """Every engine of the story: those of today first."""
-    return list(dict.fromkeys(engine for change in reversed(changes) for engine in change.sizes))
+    return list(dict.fromkeys(label.split()[0] for change in reversed(changes) for label in change.sizes))
 
 
-def size_cell(change: Change, engine: str) -> str:
+def size_cell(change: Change, label: str) -> str:
     """`424`, `424 (-6)`, `424 (new)`, `gone`."""
-    if engine not in change.sizes:
-        return "gone" if engine in change.before and change.sizes else ""
-    size = change.sizes[engine]
-    if engine not in change.before:
+    if label not in change.sizes:
+        return "gone" if label in change.before and change.sizes else ""
+    size = change.sizes[label]
+    if label not in change.before:
         return f"{size} (new)"
-    return f"{size} ({signed(change.deltas[engine])})" if engine in change.deltas else str(size)
+    return f"{size} ({signed(change.deltas[label])})" if label in change.deltas else str(size)
+
+
+def engine_cell(change: Change, engine: str) -> str:
+    """`424 (-6) / 432`: for each shape."""
+    return BETWEEN.join(filter(None, (size_cell(change, label) for label in engines.labels(engine))))
 
 
 def story_table(changes: Sequence[Change]) -> str:
-    engines = engines_of(changes)
+    names = engines_of(changes)
     rows = []
     for number, change in enumerate(changes, 1):
         subject = markdown_text(change.commit.subject if change.commit else "")
@@ -113,9 +137,9 @@ def story_table(changes: Sequence[Change]) -> str:
             subject += f" — **does not build:** {markdown_text(change.problem)}"
         name = f"`{change.name}`" if change.commit else THIS_COMMIT
         rows.append([number, name, change.commit.date if change.commit else "", subject,
-                     *(size_cell(change, engine) for engine in engines)])
-    headers = ["change", "commit", "date", "subject", *(f"`{engine}`" for engine in engines)]
-    return markdown_table(rows, headers, "rlll" + "r" * len(engines))
+                     *(engine_cell(change, name) for name in names)])
+    headers = ["change", "commit", "date", "subject", *(f"`{name}`" for name in names)]
+    return markdown_table(rows, headers, "rlll" + "r" * len(names))
 
 
 def markdown_text(words: str) -> str:
@@ -152,8 +176,13 @@ def differences(committed: str, fresh: str, visible: bool, lost: Sequence[Mappin
 
 
 def story_sizes(document: str) -> list[dict[str, int]]:
-    """Counted bytes by engine of each change that a report tells of."""
-    return [_row_sizes(row, engines) for engines, row in _story_rows(_sections(document).get(STORY, []))]
+    """Counted bytes by label of each change that a report tells of."""
+    return [_row_sizes(row, names) for names, row in _story_rows(_sections(document).get(STORY, []))]
+
+
+def first_shape(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Those of the sizes that are for the first shape, by engine."""
+    return {label: size for label, size in sizes.items() if len(label.split()) == 1}
 
 
 def _sections(document: str) -> dict[str, list[str]]:
@@ -173,15 +202,15 @@ def _equal(title: str, old: list[str], new: list[str], visible: bool, lost: Sequ
             return True
         return _tells(old, new, lost) if lost else _story_lines(old, old) == _story_lines(new, old)
     if title == TODAY and (not visible or lost):
-        return [_without_delta(line) for line in old] == [_without_delta(line) for line in new]
+        return _without_delta(old) == _without_delta(new)
     return old == new
 
 
 def _tells(old: list[str], new: list[str], lost: Sequence[Mapping[str, int]]) -> bool:
     """Whether a committed story has every change of the history in its order, and besides them only lost states."""
-    told = [_row_sizes(row, engines) for engines, row in _story_rows(old)]
-    for engines, row in _story_rows(new):
-        wanted = _row_sizes(row, engines)
+    told = [_row_sizes(row, names) for names, row in _story_rows(old)]
+    for names, row in _story_rows(new):
+        wanted = _row_sizes(row, names)
         while told and told[0] != wanted:
             if told.pop(0) not in lost:
                 return False
@@ -194,13 +223,13 @@ def _tells(old: list[str], new: list[str], lost: Sequence[Mapping[str, int]]) ->
 def _story_rows(lines: list[str]) -> list[tuple[list[str], list[str]]]:
     """Of each change in the story's table: the names of its engine columns, and its cells."""
     rows = [row for row in map(cells, lines) if row and len(row) > SUBJECT]
-    engines = [cell.strip("`") for cell in rows[0][SUBJECT + 1:]] if rows else []
-    return [(engines, row) for row in rows if row[0].isdigit()]
+    names = [cell.strip("`") for cell in rows[0][SUBJECT + 1:]] if rows else []
+    return [(names, row) for row in rows if row[0].isdigit()]
 
 
-def _row_sizes(row: list[str], engines: list[str]) -> dict[str, int]:
-    return {engine: int(cell.split()[0]) for engine, cell in zip(engines, row[SUBJECT + 1:])
-            if cell and cell.split()[0].isdigit()}
+def _row_sizes(row: list[str], names: list[str]) -> dict[str, int]:
+    return {label: int(part.split()[0]) for name, cell in zip(names, row[SUBJECT + 1:])
+            for label, part in zip(engines.labels(name), cell.split(BETWEEN)) if part and part.split()[0].isdigit()}
 
 
 def cells(line: str) -> list[str] | None:
@@ -234,7 +263,12 @@ def _story_lines(lines: list[str], committed: list[str]) -> list[object]:
     return found
 
 
-def _without_delta(line: str) -> object:
-    """A line of today's first table without its third cell; the other table has its numbers further on."""
-    row = cells(line)
-    return line if row is None or len(row) != len(TODAY_COLUMNS) else row[:2] + row[3:]
+def _without_delta(lines: list[str]) -> list[object]:
+    """Today's lines, the tables without their columns Δ."""
+    found: list[object] = []
+    headers: list[str] = []
+    for line in lines:
+        row = cells(line)
+        headers = [] if row is None else headers or row
+        found.append(line if row is None else [cell for cell, header in zip(row, headers) if header != DELTA])
+    return found

@@ -3,7 +3,7 @@
     from common import revisions
     revisions.key_of_revision("HEAD") == revisions.key_of_worktree()      # in a clean tree
     for row in revisions.measure("HEAD~3"):                               # what its own `size --json` prints
-        row["engine"], row["bytes"]
+        row["engine"], row["model"], row["bytes"]
 
 A commit cannot contain its own hash, so measurements are filed under the key: a hash of the files that decide a size.
 Every function takes the repository's root; it is this project's unless a test says otherwise.
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable, Iterator, Sequence
 
-from common import builds
+from common import builds, engines, sizes
 from common.errors import UserError, atomic_write
 from common.models import ROOT
 
@@ -232,20 +232,44 @@ def worktree(rev: str, root: Path = ROOT) -> Iterator[Path]:
 def measure(rev: str, *arguments: str, root: Path = ROOT) -> list[dict]:
     """What the commit's own `tools/llama512 size --json ARGUMENTS…` prints, run in a worktree of it.
 
-    Without arguments the answer is kept in build/sizes/ under its key and the compilers: a commit is built once."""
+    Without arguments the answer has every shape of today, also those that the commit does not know of; and it is kept
+    in build/sizes/ under its key and the compilers: a commit is built once."""
     name = re.sub(r"[^\w.+]+", "-", toolchains_name())
     cache = root / "build" / "sizes" / f"{key_of_revision(rev, root)[:KEY_DIGITS]}-{name}.json"
     if not arguments:
         try:
-            return json.loads(cache.read_text("utf-8"))
+            rows = json.loads(cache.read_text("utf-8"))
+            if not missing_shapes(rows):
+                return rows
         except (OSError, ValueError):
             pass  # not measured yet
     with worktree(rev, root) as folder:
         rows = measure_folder(folder, *arguments)
-    if not arguments:
+        if not arguments:
+            rows += measure_shapes(folder, missing_shapes(rows))
+    if not arguments and all(row["engine"] for row in rows):
         with atomic_write(cache, "w") as file:
             json.dump(rows, file, indent=1)
             file.write("\n")
+    return rows
+
+
+def missing_shapes(rows: Sequence[dict]) -> list[engines.Shape]:
+    """The shapes that these measurements say nothing of."""
+    known = {row["model"] for row in rows}
+    return [shape for shape in engines.shapes() if shape.name not in known]
+
+
+def measure_shapes(folder: Path, shapes: Sequence[engines.Shape]) -> list[dict]:
+    """What the project in a folder weighs for shapes that it does not know; a row without an engine: it does not build."""
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="llama512-") as temporary:
+        for shape in shapes:
+            model = sizes.budget_model(Path(temporary), shape)
+            try:
+                rows += measure_folder(folder, "--model", str(model.checkpoint), "--tokenizer", str(model.tokenizer))
+            except DoesNotBuild as problem:
+                rows.append({"engine": "", "model": shape.name, "compiler": toolchains_name(), "problem": str(problem)})
     return rows
 
 

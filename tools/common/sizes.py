@@ -1,10 +1,10 @@
 """What the engines weigh: counted bytes by kind, budgets, the price of each feature; and the files that others read.
 
     from common import sizes
-    rows = sizes.measure()                      # all engines, for the shape that budgets are for
+    rows = sizes.measure()                      # all engines, for each shape that budgets are for
     rows[0].bytes, rows[0].header + rows[0].code + rows[0].data
 
-Sizes do not depend on the weights, so a random checkpoint of the budgets' shape is measured when no model is given.
+Sizes do not depend on the weights, so random checkpoints of the budgets' shapes are measured when no model is given.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Iterator, Sequence
 
 from common import anatomy, builds, engines, random_model
 from common.builds import Built
-from common.engines import Engine
+from common.engines import Engine, Shape
 from common.errors import UserError
 from common.layout import BOS
 from common.models import Model
@@ -45,21 +45,25 @@ class Size:
     binding: bool  # whether the budget is for this model's shape and this compiler
 
     @property
+    def label(self) -> str:
+        return engines.label(self.engine, self.model)
+
+    @property
     def over_budget(self) -> bool:
         return self.binding and self.headroom < 0
 
 
 # --- Measuring ---------------------------------------------------------------------------------------------------
 
-def budget_model(folder: Path) -> Model:
-    """A random checkpoint of the shape that budgets are for."""
-    shape = engines.budget_shape()
+def budget_model(folder: Path, shape: Shape | None = None) -> Model:
+    """A random checkpoint of a shape that budgets are for (None: of the first one)."""
+    shape = shape or engines.budget_shape()
     return random_model.write(folder, shape.name, random_model.weights(shape.config, seed=512), shape.longest_piece)
 
 
 @contextlib.contextmanager
 def built_engines(names: Sequence[str] | None = None, model: Model | None = None) -> Iterator[list[Built]]:
-    """The engines of these names (None: all) for a model (None: of the budgets' shape), in a folder that is gone
+    """The engines of these names (None: all) for a model (None: of the budgets' first shape), in a folder that is gone
     afterwards."""
     with tempfile.TemporaryDirectory(prefix="llama512-") as temporary:
         folder = Path(temporary)
@@ -69,21 +73,35 @@ def built_engines(names: Sequence[str] | None = None, model: Model | None = None
 
 
 def measure(names: Sequence[str] | None = None, model: Model | None = None) -> list[Size]:
-    with built_engines(names, model) as results:
-        return [size_of(built, shape_of_budget=model is None) for built in results]
+    """The sizes for a model; without one for all shapes of the budgets, the first one first."""
+    with tempfile.TemporaryDirectory(prefix="llama512-") as temporary:
+        models = [model] if model else [budget_model(Path(temporary), shape) for shape in engines.shapes()]
+        sizes = []
+        for model in models:
+            with built_engines(names, model) as results:
+                sizes += map(size_of, results)
+        return sizes
 
 
-def size_of(built: Built, shape_of_budget: bool) -> Size:
+def shape_of(built: Built) -> Shape | None:
+    """The shape of the budgets that a program is for."""
+    facts = json.loads((built.files / "manifest.json").read_text("utf-8"))
+    return next((shape for shape in engines.shapes() if shape.longest_piece == facts["longest_piece"]
+                 and asdict(shape.config) == facts["config"] | {"tied": True}), None)
+
+
+def size_of(built: Built) -> Size:
     """What is counted does not depend on comments: without their marks only the kinds are not known."""
+    shape = shape_of(built)
+    budget, exact = built.engine.budget_for((shape or engines.budget_shape()).name, built.compiler)
     engine = built.engine
     try:
         kinds: dict[str, int | None] = {**anatomy.bytes_by(anatomy.explain(built), "kind")}
     except UserError as error:
         print(f"{engine.name}: header, code and data are not known: {error}", file=sys.stderr)
         kinds = dict.fromkeys(anatomy.KINDS)
-    return Size(engine.name, built.model, built.counted, engine.budget, engine.budget - built.counted, **kinds,
-                packed=built.packed, compiler=built.compiler, searched_flags=built.searched,
-                binding=shape_of_budget and built.compiler == engine.budget_compiler)
+    return Size(engine.name, built.model, built.counted, budget, budget - built.counted, **kinds, packed=built.packed,
+                compiler=built.compiler, searched_flags=built.searched, binding=exact and shape is not None)
 
 
 @dataclass(frozen=True)
@@ -228,6 +246,6 @@ def to_bloaty(rows: Sequence[Size]) -> str:
     """As `bloaty --csv -d inputfiles,sections` prints it; the model, which is not counted, is a section of its own."""
     lines = ["inputfiles,sections,vmsize,filesize"]
     for row in rows:
-        lines += [f"{row.engine},{name},{size},{size}" for name, size in (
+        lines += [f"{row.label},{name},{size},{size}" for name, size in (
             ("header", row.header), ("code", row.code), ("data", row.data), ("model", row.packed)) if size]
     return "\n".join(lines)

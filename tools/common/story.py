@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Collection, Iterable, Mapping, Sequence
 
-from common import revisions
+from common import engines, revisions
 from common.models import ROOT
 from common.record import Row
 from common.revisions import KEY_DIGITS, Commit
@@ -28,7 +28,7 @@ class Change:
 
     commit: Commit | None  # None: the working tree, which will be part of the next commit
     key: str
-    sizes: Mapping[str, int]  # counted bytes of each engine; none when it does not build
+    sizes: Mapping[str, int]  # counted bytes by label (an engine and a shape); none when it does not build
     before: Mapping[str, int]  # those of its first parent, or of the nearest one before that builds
     problem: str = ""
 
@@ -44,18 +44,18 @@ class Change:
 
 
 def sizes_by_state(rows: Iterable[Row], toolchains: Collection[str]) -> dict[str, dict[str, int]]:
-    """Of every state in the record, the counted bytes of the engines that these toolchains made."""
+    """Of every state in the record, the counted bytes by label of what these toolchains made."""
     found: dict[str, dict[str, int]] = {}
     for row in rows:
         if row.engine and row.bytes is not None and row.toolchain in toolchains:
-            found.setdefault(row.inputs, {})[row.engine] = row.bytes
+            found.setdefault(row.inputs, {})[engines.label(row.engine, row.shape)] = row.bytes
     return found
 
 
 def problems_by_state(rows: Iterable[Row], toolchains: Collection[str]) -> dict[str, str]:
     """Why states do not build."""
     return {row.inputs: row.problem for row in rows
-            if not row.engine and set(row.toolchain.split(", ")) == set(toolchains)}
+            if not row.engine and not row.shape and set(row.toolchain.split(", ")) == set(toolchains)}
 
 
 def tell(rows: Sequence[Row], toolchains: Collection[str], root: Path = ROOT) -> list[Change]:
@@ -102,17 +102,22 @@ def unmeasured(rows: Sequence[Row], toolchains: Mapping[str, str], root: Path = 
     return list(missing.values())
 
 
-def is_measured(rows: Sequence[Row], key: str, engines: str | None, toolchains: Mapping[str, str],
+def is_measured(rows: Sequence[Row], key: str, table: str | None, toolchains: Mapping[str, str],
                 retry: bool = False) -> bool:
-    """Whether the record has a row for every engine of the table (its text), or says that the state does not build."""
+    """Whether the record has a row for every engine of the table (its text) and every shape, or says that the state does
+    not build, at all or for a shape."""
     state = [row for row in rows if row.inputs == key[:KEY_DIGITS]]
     if key[:KEY_DIGITS] in problems_by_state(state, toolchains.values()):
         return not retry
+    shapes = {shape.name for shape in engines.shapes()}
+    if not retry:
+        shapes -= {row.shape for row in state if not row.engine and set(row.toolchain.split(", ")) == set(toolchains.values())}
     try:
-        wanted = {(row["name"], toolchains[row["family"]]) for row in json.loads(engines or "")["engines"]}
+        wanted = {(row["name"], shape, toolchains[row["family"]]) for row in json.loads(table or "")["engines"]
+                  for shape in shapes}
     except (ValueError, KeyError, TypeError):
         return False  # no table that can be read: only a build can tell
-    return wanted <= {(row.engine, row.toolchain) for row in state}
+    return wanted <= {(row.engine, row.shape, row.toolchain) for row in state}
 
 
 def orphans(rows: Iterable[Row], root: Path = ROOT) -> set[str]:

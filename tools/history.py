@@ -2,8 +2,8 @@
 
 Every commit that touched what decides a size is built once, in a temporary worktree, and its counted bytes are kept in
 golf/sizes/record.csv, under a hash of those files: so the record of a change can be part of the same commit. Then the
-working tree is measured, and golf/sizes/history.svg, golf/sizes/anatomy.svg and size_report.md are written. What was
-interrupted (Ctrl-C) goes on where it was. Commit the files together with the change.
+working tree is measured, and golf/sizes/history.svg, golf/sizes/anatomy.svg, size_report.md and the smallest engine in
+README.md are written. What was interrupted (Ctrl-C) goes on where it was. Commit the files together with the change.
 
 The report is for the headline compilers of golf/engines.json. With others, sizes are recorded, and the report stays as
 it is.
@@ -21,10 +21,11 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Mapping, Sequence
 
-from common import engines, record, report, revisions, story
+from common import blocks, engines, one_line, record, report, revisions, story
 from common.anatomy import OPERATIONS, bytes_by, explain
 from common.anatomy_bars import bars_svg
 from common.builds import CONSTANTS
@@ -38,6 +39,7 @@ from common.story import Change
 from common.terminal import Progress, argument_parser, paint, table
 
 REPORT = "size_report.md"
+ONE_LINE = "one-line"  # the block of README.md
 MENDING = "run `tools/llama512 history`"
 
 
@@ -65,7 +67,7 @@ def main() -> int:
     print(json.dumps([as_object(change) for change in changes], indent=1) if options.json else story_table(changes))
     wanted = headline_compilers(ROOT)
     if wanted <= set(chains.values()):
-        for name, content in fresh_files(today_facts(), changes).items():
+        for name, content in fresh_files(today_facts(), changes, ROOT).items():
             write(ROOT / name, content)
     else:
         remark(f"{REPORT} and its pictures stay as they are: they are for {', '.join(sorted(wanted))}, these are "
@@ -129,15 +131,21 @@ def today_facts() -> Today:
               for shape in engines.shapes()}
     with built_engines() as results:
         anatomy = {built.engine.name: bytes_by(explain(built), "operation") for built in results}
+    with tempfile.TemporaryDirectory(prefix="llama512-") as temporary:
+        line = one_line.commands(one_line.build(Path(temporary)))
     return Today(shapes, measure(), {name: operation.title for name, operation in OPERATIONS.items()},
-                 {engine.name: engine.budgets for engine in engines.table()}, anatomy, price_list())
+                 {engine.name: engine.budgets for engine in engines.table()}, anatomy, price_list(), line)
 
 
-def fresh_files(today: Today, changes: Sequence[Change]) -> dict[str, str]:
+def fresh_files(today: Today, changes: Sequence[Change], root: Path) -> dict[str, str]:
     """What is written, by its path."""
-    return {CHART: line_chart([report.first_shape(change.sizes) for change in changes]),
-            ANATOMY: bars_svg({engine: dict(parts) for engine, parts in today.anatomy.items()}),
-            REPORT: report.text(today, changes)}
+    files = {CHART: line_chart([report.first_shape(change.sizes) for change in changes]),
+             ANATOMY: bars_svg({engine: dict(parts) for engine, parts in today.anatomy.items()}),
+             REPORT: report.text(today, changes)}
+    readme = root / blocks.README
+    if readme.is_file():
+        files[blocks.README] = blocks.replaced(readme.read_text("utf-8"), ONE_LINE, f"```sh\n{today.one_line}```\n")
+    return files
 
 
 def check(root: Path) -> int:
@@ -164,7 +172,7 @@ def check(root: Path) -> int:
         if lost:
             remark(f"{RECORD} has {len(lost)} states that no commit of the history has (an amended commit, a squash); "
                    "the story may tell of them")
-    fresh = fresh_files(today, changes)
+    fresh = fresh_files(today, changes, root)
     committed = {name: (root / name).read_text("utf-8") for name in fresh if (root / name).is_file()}
     if REPORT in committed:  # the chart shows the story as it is told there
         fresh[CHART] = line_chart([*map(report.first_shape, report.story_sizes(committed[REPORT]))])

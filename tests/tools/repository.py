@@ -133,4 +133,4 @@ def today_of(first: dict[str, int], *others: dict[str, int]) -> Today:
              for model, found in zip("mn", (first, *others)) for name, size in found.items()]
     return Today({name: "dim 1" for name in "mn"[:1 + len(others)]}, sizes, {"header": "headers", "matmul": "matmul"},
                  {name: {"nasm": {"m": 999}} for name in first},
-                 {name: {"header": 10, "matmul": size - 10} for name, size in first.items()}, [])
+                 {name: {"header": 10, "matmul": size - 10} for name, size in first.items()}, [], f"line of {first}\n")

@@ -244,7 +244,7 @@ class Check(HistoryTest):
         self.assertFresh()
         self.commit("one byte less")
         self.assertFresh()
-        (self.root / "README.md").write_text("x", "utf-8")
+        (self.root / "notes.md").write_text("x", "utf-8")
         self.commit("notes")
         self.assertFresh()
         self.change("two more", a=98)
@@ -258,7 +258,7 @@ class Check(HistoryTest):
         self.git("commit", "-q", "--amend", "-m", "third, said better")
         self.assertFresh()
         self.git("checkout", "-q", "-b", "other", "HEAD~2")
-        (self.root / "README.md").write_text("x", "utf-8")
+        (self.root / "notes.md").write_text("x", "utf-8")
         self.commit("notes")
         self.git("rebase", "-q", "other", "main")
         self.assertFresh()
@@ -348,6 +348,19 @@ class Check(HistoryTest):
                 self.assertStale(name)
             (self.root / name).write_text(files[name], "utf-8")
         self.assertFresh()
+
+    def test_smallest_engine_in_the_readme(self) -> None:
+        self.begin()
+        path = self.root / "README.md"
+        for content in ("", "```sh\nline of {'a': 98}\n```\n"):
+            path.write_text(f"Title\n\n<!-- one-line: x -->\n{content}<!-- end of one-line -->\n\nEnd\n", "utf-8")
+            self.assertStale("README.md: it is stale")
+        self.history()
+        self.assertEqual(path.read_text("utf-8"), "Title\n\n<!-- one-line: x -->\n```sh\nline of {'a': 100}\n```\n"
+                                                  "<!-- end of one-line -->\n\nEnd\n")
+        self.assertFresh()
+        path.write_text("Title\n", "utf-8")
+        self.assertUserError("README.md: no block `<!-- one-line: …", self.check)
 
     def test_only_the_last_change_may_lack_a_name(self) -> None:
         self.begin()

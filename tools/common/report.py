@@ -42,6 +42,7 @@ class Today:
     budgets: Mapping[str, Mapping[str, Mapping[str, int]]]  # by engine, compiler and shape
     anatomy: Mapping[str, Mapping[str, int]]  # bytes by engine and operation, for the first shape
     prices: Sequence[Price]
+    one_line: str  # the smallest engine, for README.md
 
 
 def text(today: Today, changes: Sequence[Change]) -> str:

@@ -93,7 +93,8 @@ def run(image: Path, folder: Path, cpu: str = "pentium", memory: int = 32, timeo
         cylinders=disk.stat().st_size // CYLINDER), "utf-8")
     with files["out"].open("wb") as out:
         process = subprocess.Popen(
-            [program, "-q", "-f", str(files["rc"]), *_debugger(program)], stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT,
+            [program, "-q", "-f", str(files["rc"]), *_debugger(program)],
+            stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT,
             env={**os.environ, "SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"})
     assert process.stdin
 

@@ -58,7 +58,7 @@ def main() -> None:
     if options.check:
         for engine in engines.select([options.engine] if options.engine else None):
             builds.check(engine, model, options.encoding or engine.encodings[0])
-        paths = (os.fsencode(path.resolve()) for path in (model.checkpoint, model.tokenizer))
+        paths = (os.fsencode(path.absolute()) for path in (model.checkpoint, model.tokenizer))
         sys.stdout.buffer.write(b"\n".join([model.name.encode(), *paths, b""]))  # of whatever bytes
         return
     engine = engines.find(options.engine)

@@ -98,7 +98,8 @@ def memory_for(built: Built, wanted: int | None = None) -> int:
         raise UserError(f"{built.program}: memory: {built.engine.name} needs {needed} MB for this model, and "
                         + (f"--memory gives it {wanted}; leave that out" if wanted else
                            f"QEMU's PC has at most {most}; use a model with a smaller seq_len or dim"))
-    return wanted or max(MEMORY, min(1 << needed.bit_length(), most))  # with room
+    # What it works in ends at a power of two, or at three times one.
+    return wanted or max(MEMORY, min(3 * needed, most))
 
 
 def find_engine(name: str | None) -> Engine:

@@ -114,8 +114,7 @@ class Reports(BootTest):
 
     def test_memory(self) -> None:
         built = self.small_sample(ENGINE).built
-        for megabytes, memory in [(1, 128), (126, 128), (127, 256), (200, 256), (255, 512), (2000, 2048), (2100, 3584),
-                                  (3583, 3584)]:
+        for megabytes, memory in [(1, 128), (41, 128), (42, 129), (127, 384), (255, 768), (1023, 3072), (2000, 3584)]:
             with self.workspace(megabytes):
                 self.assertEqual(boot.memory_for(built), memory)
         with self.workspace(3584), self.assertRaisesRegex(UserError, "needs 3585 MB .*QEMU's PC has at most 3584"):

@@ -1,11 +1,12 @@
 """Searches the compiler flags that make a golfed C++ engine smallest, and writes the set that builds then use.
 
-A hill-climb over the KNOBS below, from the set in use: it turns a few of them, and keeps what is not larger. A set is the new best only when
-the engine built with it still says, token for token, what the reference says (on a random checkpoint of the budgets'
-shape). Every step follows from the seed alone; time only cuts the search short. The state is kept in
-build/flagsearch/ after every round, so that a search that was interrupted (Ctrl-C) goes on where it was;
---restart begins anew. At the end, flags that save nothing are dropped, and the set becomes the compiler's own in
-golf/…/flagset.json, if it is smaller than what builds with this compiler use, or if that does not fit the source.
+A hill-climb over the KNOBS below, from the set in use: it turns each of them alone, then a few at a time, and keeps
+what is not larger. A set is the new best only when the engine built with it still says, token for token, what the
+reference says (on a random checkpoint of the budgets' shape). Every step follows from the seed alone; time only cuts
+the search short. The state is kept in build/flagsearch/ after every round, so that a search that was interrupted (Ctrl-C)
+goes on where it was; --restart begins anew. At the end, flags that save nothing are dropped, and the set becomes the
+compiler's own in golf/…/flagset.json, if it is smaller than what builds with this compiler use, or if that does not fit
+the source.
 
 The set that is found suits one version of the source and one version of the compiler (LLAMA512_CXX chooses it): search
 again after every change. A build with another version uses the set of the nearest one, and says so.
@@ -38,18 +39,19 @@ from common.terminal import Progress, argument_parser
 
 # Each knob is a list of positions; "" is the compiler's default. The first one is where the search starts.
 SWITCHES = """
-    aggressive-loop-optimizations align-functions align-jumps align-labels align-loops allow-store-data-races
-    auto-inc-dec branch-count-reg branch-probabilities caller-saves code-hoisting combine-stack-adjustments
-    compare-elim conserve-stack cprop-registers crossjumping cse-follow-jumps cse-skip-blocks dce defer-pop
-    delete-null-pointer-checks devirtualize dse early-inlining expensive-optimizations finite-loops forward-propagate
-    gcse gcse-after-reload gcse-las gcse-lm gcse-sm guess-branch-probability hoist-adjacent-loads if-conversion
-    if-conversion2 inline-functions inline-functions-called-once inline-small-functions ipa-bit-cp ipa-cp
-    ipa-cp-clone ipa-icf ipa-modref ipa-profile ipa-pta ipa-pure-const ipa-ra ipa-reference ipa-sra ipa-vrp
-    ira-hoist-pressure ira-loop-pressure ira-share-save-slots ira-share-spill-slots isolate-erroneous-paths-attribute
-    ivopts jump-tables keep-gc-roots-live live-range-shrinkage loop-interchange lra-remat math-errno modulo-sched
+    aggressive-loop-optimizations align-functions align-jumps align-labels align-loops allocation-dce
+    allow-store-data-races auto-inc-dec avoid-store-forwarding branch-count-reg branch-probabilities caller-saves
+    code-hoisting combine-stack-adjustments compare-elim conserve-stack cprop-registers crossjumping cse-follow-jumps
+    cse-skip-blocks dce defer-pop delete-null-pointer-checks devirtualize dse early-inlining expensive-optimizations
+    ext-dce finite-loops fold-mem-offsets forward-propagate gcse gcse-after-reload gcse-las gcse-lm gcse-sm
+    guess-branch-probability hoist-adjacent-loads if-conversion if-conversion2 inline-functions
+    inline-functions-called-once inline-small-functions ipa-bit-cp ipa-cp ipa-cp-clone ipa-icf ipa-modref ipa-profile
+    ipa-pta ipa-pure-const ipa-ra ipa-reference ipa-sra ipa-vrp ira-hoist-pressure ira-loop-pressure
+    ira-share-save-slots ira-share-spill-slots isolate-erroneous-paths-attribute ivopts jump-tables keep-gc-roots-live
+    late-combine-instructions live-range-shrinkage loop-interchange lra-remat malloc-dce math-errno modulo-sched
     move-loop-invariants move-loop-stores omit-frame-pointer optimize-sibling-calls optimize-strlen partial-inlining
-    peel-loops peephole peephole2 plt predictive-commoning printf-return-value reciprocal-math ree
-    rename-registers reorder-blocks reorder-blocks-and-partition reorder-functions rerun-cse-after-loop
+    peel-loops peephole peephole2 plt predictive-commoning printf-return-value reciprocal-math ree rename-registers
+    reorder-blocks reorder-blocks-and-partition reorder-functions rerun-cse-after-loop
     reschedule-modulo-scheduled-loops rounding-math rtti sched-critical-path-heuristic sched-dep-count-heuristic
     sched-interblock sched-pressure sched-spec sched-spec-insn-heuristic schedule-fusion schedule-insns
     schedule-insns2 section-anchors sel-sched-pipelining selective-scheduling selective-scheduling2 shrink-wrap
@@ -58,10 +60,10 @@ SWITCHES = """
     strict-overflow thread-jumps toplevel-reorder tree-bit-ccp tree-builtin-call-dce tree-ccp tree-ch
     tree-coalesce-vars tree-copy-prop tree-cselim tree-dce tree-dominator-opts tree-dse tree-forwprop tree-fre
     tree-loop-distribute-patterns tree-loop-distribution tree-loop-if-convert tree-loop-im tree-loop-ivcanon
-    tree-loop-optimize tree-loop-vectorize tree-partial-pre tree-phiprop tree-pre tree-pta tree-reassoc tree-scev-cprop
-    tree-sink tree-slp-vectorize tree-slsr tree-sra tree-switch-conversion tree-tail-merge tree-ter tree-vrp
-    trapping-math unroll-loops unswitch-loops unsafe-math-optimizations variable-expansion-in-unroller version-loops-for-strides
-    vpt web wrapv
+    tree-loop-optimize tree-loop-vectorize tree-partial-pre tree-phiprop tree-pre tree-pta tree-reassoc
+    tree-scev-cprop tree-sink tree-slp-vectorize tree-slsr tree-sra tree-switch-conversion tree-tail-merge tree-ter
+    tree-vrp trapping-math unroll-loops unswitch-loops unsafe-math-optimizations variable-expansion-in-unroller
+    version-loops-for-strides vpt web wrapv
 """.split()
 
 VALUES: list[list[str]] = [
@@ -200,11 +202,18 @@ def turned(chosen: dict[int, int], generator: random.Random, count: int) -> dict
 
 def search(trial: Trial, state: State, seed: int, deadline: float, path: Path, progress: Progress) -> None:
     """Rounds of the hill-climb until the deadline."""
+    alone = [(index, position) for index, knob in enumerate(KNOBS) for position in range(len(knob))]
+    random.Random(seed).shuffle(alone)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         while time.monotonic() < deadline:
             generator = random.Random(f"{seed} {state.rounds}")
-            tries = [state.current] if state.rounds == 0 else [
-                turned(state.current, generator, generator.choice((1, 1, 1, 2, 2, 3, 5))) for _ in range(ROUND)]
+            if state.rounds == 0:
+                tries = [state.current]
+            elif turns := alone[ROUND * (state.rounds - 1):][:ROUND]:
+                tries = [{**state.current, index: position} for index, position in turns]
+            else:
+                tries = [turned(state.current, generator, generator.choice((1, 1, 1, 2, 2, 3, 5)))
+                         for _ in range(ROUND)]
             sizes = list(pool.map(trial.size, map(flags_of, tries), range(len(tries))))
             state.rounds += 1
             state.stale += 1

@@ -5,8 +5,8 @@ Each commit after BASE is built, and compared with its first parent. For each en
   Size: +N engine, reason
   Size: +N engine fables, reason
 
-with the exact N: the first form for the shape of stories260K, the second one for the other shape that sizes are recorded
-for. A line that does not fit what was measured is refused, too. A merge may weigh what its parents' own
+with the exact N: the first form for the shape of stories260K, the second one for the other shape that sizes are
+recorded for. A line that does not fit what was measured is refused, too. A merge may weigh what its parents' own
 growth adds up to; only more than that must be declared. New engines are no growth. What was built is kept in
 build/sizes/, so that no commit is built twice; the committed record is not trusted, but compared.
 

@@ -20,6 +20,7 @@ examples:
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -31,7 +32,7 @@ from common.anatomy_bars import bars_svg
 from common.builds import CONSTANTS
 from common.chart import line_chart
 from common.errors import UserError, atomic_write, run_tool
-from common.models import ROOT
+from common.models import PROJECT_MODEL, ROOT
 from common.record import RECORD, Row
 from common.report import ANATOMY, CHART, Today
 from common.sizes import built_engines, measure, price_list
@@ -39,7 +40,7 @@ from common.story import Change
 from common.terminal import Progress, argument_parser, paint, table
 
 REPORT = "size_report.md"
-ONE_LINE = "one-line"  # the block of README.md
+ONE_LINE, SPEED = "one-line", "speed"  # blocks of README.md
 MENDING = "run `tools/llama512 history`"
 
 
@@ -144,8 +145,18 @@ def fresh_files(today: Today, changes: Sequence[Change], root: Path) -> dict[str
              REPORT: report.text(today, changes)}
     readme = root / blocks.README
     if readme.is_file():
-        files[blocks.README] = blocks.replaced(readme.read_text("utf-8"), ONE_LINE, f"```sh\n{today.one_line}```\n")
+        files[blocks.README] = fresh_readme(readme.read_text("utf-8"), today)
     return files
+
+
+def fresh_readme(text: str, today: Today) -> str:
+    """README.md with today's smallest engine, and with today's bytes beside the figures of `llama512 speed`."""
+    text = blocks.replaced(text, ONE_LINE, f"```sh\n{today.one_line}```\n")
+    figures = blocks.content(text, SPEED)
+    for size in today.sizes:
+        if size.model == PROJECT_MODEL:
+            figures = re.sub(rf"^(\| `{size.engine}` +\| +)\d+", rf"\g<1>{size.bytes}", figures, flags=re.MULTILINE)
+    return blocks.replaced(text, SPEED, figures)
 
 
 def check(root: Path) -> int:

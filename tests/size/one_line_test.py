@@ -30,10 +30,9 @@ class OneLine(unittest.TestCase):
 
     def readme(self) -> str:
         """The commands that README.md shows."""
-        block = blocks.find((ROOT / blocks.README).read_text("utf-8"), "one-line")
-        assert block
-        commands = re.fullmatch(r"```sh\n(.*)```\n", block[2], re.DOTALL)
-        assert commands, block[2]
+        block = blocks.content((ROOT / blocks.README).read_text("utf-8"), "one-line")
+        commands = re.fullmatch(r"```sh\n(.*)```\n", block, re.DOTALL)
+        assert commands, block
         return commands[1]
 
     def test_fresh(self) -> None:

@@ -236,7 +236,7 @@ class Failure(BuildTest):
 
 
 class Flags(BuildTest):
-    """Flags are searched for one compiler version; any other one gets the nearest set that it knows, and is told so."""
+    """Flags are searched for each compiler version; one without gets the nearest set that it knows, and is told so."""
 
     def flagset(self, sets: dict[str, str]) -> mock._patch:
         """A flagset.json: flags by compiler."""

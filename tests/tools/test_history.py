@@ -349,18 +349,26 @@ class Check(HistoryTest):
             (self.root / name).write_text(files[name], "utf-8")
         self.assertFresh()
 
-    def test_smallest_engine_in_the_readme(self) -> None:
+    def test_readme(self) -> None:
+        """The smallest engine's line, and bytes beside speeds, which are not ours to judge."""
         self.begin()
+        use_shapes(self, "m", "n")
         path = self.root / "README.md"
-        for content in ("", "```sh\nline of {'a': 98}\n```\n"):
-            path.write_text(f"Title\n\n<!-- one-line: x -->\n{content}<!-- end of one-line -->\n\nEnd\n", "utf-8")
-            self.assertStale("README.md: it is stale")
-        self.history()
-        self.assertEqual(path.read_text("utf-8"), "Title\n\n<!-- one-line: x -->\n```sh\nline of {'a': 100}\n```\n"
-                                                  "<!-- end of one-line -->\n\nEnd\n")
-        self.assertFresh()
-        path.write_text("Title\n", "utf-8")
-        self.assertUserError("README.md: no block `<!-- one-line: …", self.check)
+
+        def readme(line: str, size: int) -> str:
+            return (f"Title\n\n<!-- one-line: x -->\n```sh\n{line}```\n<!-- end of one-line -->\n<!-- speed: y -->\n"
+                    f"| `a`  |   {size} |  7,000 | 1 MB |\n<!-- end of speed -->\n| `a`  |   1 |\n")
+        with mock.patch.object(history, "PROJECT_MODEL", "n"):
+            self.put(a="100 120")
+            self.history()
+            for line, size in (("", 120), ("line of {'a': 99}\n", 120), ("line of {'a': 100}\n", 100)):
+                path.write_text(readme(line, size), "utf-8")
+                self.assertStale("README.md: it is stale")
+            self.history()
+            self.assertEqual(path.read_text("utf-8"), readme("line of {'a': 100}\n", 120))
+            self.assertFresh()
+            path.write_text("Title\n", "utf-8")
+            self.assertUserError("README.md: no block `<!-- one-line: …", self.check)
 
     def test_only_the_last_change_may_lack_a_name(self) -> None:
         self.begin()

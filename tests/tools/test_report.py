@@ -58,7 +58,8 @@ class Text(unittest.TestCase):
     def test_two_shapes(self) -> None:
         use_shapes(self, "m", "n")
         today = replace(today_of({"a": 98}, {"a": 108}), budgets={
-            "a": {"g++ 12.2.0": {"m": 98, "n": 108}, "g++ 14.2.0": {"m": 99, "n": 109}}, "b": {"nasm": {"m": 1, "n": 2}}})
+            "a": {"g++ 12.2.0": {"m": 98, "n": 108}, "g++ 14.2.0": {"m": 99, "n": 109}},
+            "b": {"nasm": {"m": 1, "n": 2}}})
         changes = [replace(FIRST, sizes={"a": 100, "a n": 109}),
                    replace(SECOND, sizes={"a": 98, "a n": 109}, before={"a": 100, "a n": 109}),
                    replace(SECOND, sizes={"a": 98, "a n": 108}, before={"a": 98, "a n": 109})]

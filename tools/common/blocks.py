@@ -13,14 +13,20 @@ from common.errors import UserError
 README = "README.md"  # from the project's folder
 
 
-def find(text: str, name: str) -> re.Match[str] | None:
-    """The block of that name: its first line, its content, its last line."""
-    return re.search(rf"(^<!-- {name}: [^\n]* -->\n)(.*?)(^<!-- end of {name} -->$)", text, re.MULTILINE | re.DOTALL)
+def content(text: str, name: str) -> str:
+    """What the block says."""
+    return _block(text, name)[2]
 
 
 def replaced(text: str, name: str, content: str) -> str:
     """The text with another content of the block."""
-    block = find(text, name)
+    block = _block(text, name)
+    return text[:block.start(2)] + content + text[block.end(2):]
+
+
+def _block(text: str, name: str) -> re.Match[str]:
+    """Its first line, its content, its last line."""
+    block = re.search(rf"(^<!-- {name}: [^\n]* -->\n)(.*?)(^<!-- end of {name} -->$)", text, re.MULTILINE | re.DOTALL)
     if block is None:
         raise UserError(f"{README}: no block `<!-- {name}: … -->` to `<!-- end of {name} -->`; take the file from git")
-    return text[:block.start(2)] + content + text[block.end(2):]
+    return block

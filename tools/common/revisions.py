@@ -261,7 +261,8 @@ def missing_shapes(rows: Sequence[dict]) -> list[engines.Shape]:
 
 
 def measure_shapes(folder: Path, shapes: Sequence[engines.Shape]) -> list[dict]:
-    """What the project in a folder weighs for shapes that it does not know; a row without an engine: it does not build."""
+    """What the project in a folder weighs for shapes that it does not know. Where it does not build, a row without an
+    engine says so."""
     rows = []
     with tempfile.TemporaryDirectory(prefix="llama512-") as temporary:
         for shape in shapes:

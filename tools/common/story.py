@@ -104,14 +104,15 @@ def unmeasured(rows: Sequence[Row], toolchains: Mapping[str, str], root: Path = 
 
 def is_measured(rows: Sequence[Row], key: str, table: str | None, toolchains: Mapping[str, str],
                 retry: bool = False) -> bool:
-    """Whether the record has a row for every engine of the table (its text) and every shape, or says that the state does
-    not build, at all or for a shape."""
+    """Whether the record has a row for every engine of the table (its text) and every shape, or says that the state
+    does not build, at all or for a shape."""
     state = [row for row in rows if row.inputs == key[:KEY_DIGITS]]
     if key[:KEY_DIGITS] in problems_by_state(state, toolchains.values()):
         return not retry
     shapes = {shape.name for shape in engines.shapes()}
     if not retry:
-        shapes -= {row.shape for row in state if not row.engine and set(row.toolchain.split(", ")) == set(toolchains.values())}
+        shapes -= {row.shape for row in state if not row.engine
+                   and set(row.toolchain.split(", ")) == set(toolchains.values())}
     try:
         wanted = {(row["name"], shape, toolchains[row["family"]]) for row in json.loads(table or "")["engines"]
                   for shape in shapes}

@@ -92,7 +92,7 @@ class Executed(unittest.TestCase):
         self.assertIn("entry", rules.execution_problems(image, [(image.entry + 1, 1)])[0])
 
     def planted(self, offset_in_model: int | None) -> tuple[rules.Image, list[str]]:
-        """An engine whose entry jumps into its model (there lies code among the weights), or behind the file's end."""
+        """An engine that soon jumps into its model (there lies code among the weights), or behind the file's end."""
         self.assertIn(self.image(self.build(SMALL, ENGINE.encodings[0])).machine, JUMP, "plant for a new machine, please")
         built = self.build(SMALL, ENGINE.encodings[0])
         good = self.image(built)
@@ -106,9 +106,10 @@ class Executed(unittest.TestCase):
             code = EXIT_42[good.machine]
             packed[offset_in_model:offset_in_model + len(code)] = code
             program[good.model_offset:good.model_offset + len(packed)] = packed
-        entry = good.offset(good.entry)
-        jump = JUMP[good.machine](good.entry, target)
-        program[entry:entry + len(jump)] = jump
+        # The first instruction behind the headers: an engine may begin in them, and what it executes be its size as well.
+        here = next(address for address, _ in trace(built.program)[1] if good.offset(address) >= good.headers_end)
+        jump = JUMP[good.machine](here, target)
+        program[good.offset(here):good.offset(here) + len(jump)] = jump
         path = self.folder / "planted"
         path.write_bytes(program)
         path.chmod(0o755)

@@ -201,6 +201,7 @@ class Image:
         else:
             self.entry, table = struct.unpack_from("<II", program, 24)
             size, count = struct.unpack_from("<HH", program, 42)
+        self.headers_end = table + size * count
         self.segments = []
         for header in range(table, table + size * count, size):
             if wide:

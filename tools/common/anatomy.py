@@ -325,7 +325,7 @@ def _cpp_units(built: Built, program: bytes) -> list[Unit]:
     units = [unit for offset, size, kind, name in own if kind not in "tT" or not _has_code(elf, name)
              for unit in _datum(elf, program, offset, size, image, name)]
     data = {unit.offset for unit in units}
-    code = _disassembly(elf, image, symbols["model"][0], data)
+    code = _disassembly(elf, image, image + len(program), data)
     chains = _chains(elf, [image + offset for offset, _, _ in code])
     units += [_unit(program, offset, size, True, text, chain)
               for (offset, size, text), chain in zip(code, chains)]

@@ -2,7 +2,7 @@
 //
 //   config.hpp   the model's shape (constexpr; written by the packer)
 //   target.hpp   the target: where the arena is, system calls; with x86.hpp: registers, one-instruction helpers
-//   link.ld      the ELF header, then this code, then the packed model, then the arena
+//   link.ld      the ELF header, with code in its free bytes, this code, the packed model, the arena
 //
 // What the machine sees
 // ---------------------
@@ -40,12 +40,13 @@
 
 static_assert(workspace_bytes == 4LL * (seq_len + 2) * stride);  // the packer checks that it fits into memory
 
-// The only two numbers in memory. They sit in the ELF header, in bytes that the kernel ignores (-8).
-// Not const, or gcc would make its own copies.
-HEADER f32 dim_epsilon = dim * 1e-5f;                               // @rmsnorm
-HEADER f32 next_slower = __builtin_pow(10000, -2.0 / head_size);  // from one pair's angle to the next one's @rope
+// A number in memory; RoPE needs another one (x86.hpp). They sit in the ELF header, in bytes that the kernel ignores
+// (-6). Not const, or gcc would make its own copies.
+extern "C" [[gnu::section(".header.epsilon")]] f32 dim_epsilon;
+f32 dim_epsilon = dim * 1e-5f;  // @rmsnorm
 
-// Places in the model. Of an address more than 16 MiB behind a symbol gcc makes no constant on x86-64; of a number it does.
+// Places in the model. Of an address more than 16 MiB behind a symbol gcc makes no constant on x86-64; of a number it
+// does.
 extern "C" char model[];
 constexpr long classifier = long(n_layers) * dim * (qkv + dim + 3L * hidden_dim) * weight_bytes;
 constexpr long records = classifier + long(vocab_size) * dim * weight_bytes;
@@ -93,38 +94,55 @@ INLINE void run_of_head() {
   }
 }
 
-// The order in memory is start, layer, rows: the jumps of start's loops are short, and layer falls into rows (-12).
-static void rows();
-extern "C" void layer();
+// A pass is in pieces: the ELF header has room for some of them, and the jumps between all of them are short (-12).
+// Where each one lies is said in link.ld, how it comes to the next in target.hpp: to_…() falls into it, or jumps.
+extern "C" void token(), record(), pass(), layers(), leave(), layer(), rows();
 
 // Position by position @loop
-extern "C" ENTRY void start() {
+CODE(".start") start() {
   r = cell(arena_at(stride));
-  do {
-    // The token's record @embedding: records are whole words, so there is no shift and no rounding (-22).
-    b *= -(record_bytes / 4);
-    w_from_b(records + record_bytes);
-    x = cell(where(r));
-    copy_embedding();
-    write_piece();  // BOS's record has no text: it may be "printed" like the others @output
-    // @loop
-    if (at_end()) break;
-    w = (f32*)model;  // @loading
-    do layer();
-    while (before(classifier));
-    n = count<vocab_size>(n);  // @matmul
-    rows();                    // @matmul
-    b -= number(where(r));     // @argmax
-  } while (b += 8);
+  to_token();
+}
+
+// The token's record @embedding: records are whole words, so there is no shift and no rounding (-22).
+CODE(".token") token() {
+  b *= -(record_bytes / 4);
+  j = count<dim>(j);
+  to_record();
+}
+
+CODE(".record") record() {
+  w_from_b(records + record_bytes);
+  to_pass();
+}
+
+// @loop
+CODE(".pass") pass() {
+  know_rows();             // @matmul
+  x = cell(where(r));      // @embedding
+  copy_embedding();        // @embedding
+  write_piece();           // BOS's record has no text: it may be "printed" like the others @output
+  to_layers_or_leave();
+}
+
+CODE(".layers") layers() {
+  w_to_model();  // @loading
+  call_layers();
+  n = count<vocab_size>(n);  // @matmul
+  call_rows();               // @matmul
+  b -= number(where(r));     // @argmax
+  to_token_or_leave();
+}
+
+CODE(".leave") leave() {
   exit();
 }
 
-// x passes through one layer. The function has a name of its own, or gcc would know that it does not return.
+// x passes through one layer.
 // In: w, r, x. Out: w behind the layer's weights, r behind its cells, n = j = 0.
-extern "C" LAYER void layer_and_rows() asm("layer");
-extern "C" void layer_and_rows() {
+CODE(".layer") layer() {
   n = count<qkv>(n);  // @matmul
-  rows();             // @matmul
+  call_rows();        // @matmul
 
   // @attention, head by head, from the current position back to the first one.
   // q is turned by one step per position (RoPE on the way back: no position, no rotated keys, no table).
@@ -162,7 +180,7 @@ extern "C" void layer_and_rows() {
         cb += sa;
         r[-head_size - 1] = cb;
         r[-head_size - 2] = ca;
-        angle *= next_slower;
+        slow_down(angle);
         r = cell(where(r) - 8);
       } while (again());
 
@@ -182,7 +200,7 @@ extern "C" void layer_and_rows() {
   // Wo, W1 and W3 in one run @matmul: Wo's rows use up the attention's output, then r is at fresh cells (-7).
   fresh(n);
   n = count<dim + 2 * hidden_dim>(n);
-  rows();
+  call_rows();
 
   // @swiglu, in place, from the last cell to the first, so that r ends at the first (-10).
   // W1 holds -1, W3 holds -1 too: silu(g) * u = -g * -u / (1 + exp(-g)).
@@ -198,7 +216,7 @@ extern "C" void layer_and_rows() {
   // W2 @matmul
   fresh(n);
   n = count<hidden_dim>(n);
-  fall_into_rows();
+  to_rows();
 }
 
 // @matmul: n rows of a matrix against x. Every row does two things:
@@ -210,12 +228,12 @@ extern "C" void layer_and_rows() {
 // are stored in reverse, so that >= prefers the lowest token; *b starts as *r itself, so that negative logits are
 // no special case.
 // In: w, r, x, n. Out: w and r behind the last row and cell, b the best cell, n = j = 0.
-ROWS static void rows() {
+CODE(".rows") rows() {
   b = where(r);  // @argmax
   do {
     real dot = 0;
     settle(dot);
-    real squares = dim_epsilon;  // @rmsnorm
+    real squares = epsilon();  // @rmsnorm
     j = dim;
     do {  // from the end of x to its start: counting down to 0 needs no comparison; the rows are stored in reverse
       real value = at((word)x - 4), t = value;
@@ -234,4 +252,5 @@ ROWS static void rows() {
     if (*r >= *(f32*)best) b = where(r);  // @argmax
     next_cell();
   } while (--n);
+  back();
 }

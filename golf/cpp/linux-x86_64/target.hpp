@@ -7,6 +7,7 @@
 #pragma once
 
 #define WIDE "r"
+#define X "r8"
 #include "../x86.hpp"
 
 // The low half of a register is a number, the whole an address. (gcc notes that they share it: that is the point.)
@@ -21,10 +22,36 @@ INLINE address where(const f32* p) { return (address)(word)p; }
 INLINE f32* cell(address p) { return (f32*)(word)p; }
 INLINE constexpr address arena_at(long index_) { return 0x80000000 + 4 * index_; }
 INLINE bool in_arena() { return a < 0; }
-INLINE bool at_end() { return where(r) >= arena_at((seq_len + 1) * stride); }
 
-// write(1, text, length): the length is at w, the text behind it, and w is where the system call wants the text. The call's
-// number is that of the standard output, too (-1).
+// rbp holds the address of rows: a call takes 2 bytes instead of 5, and numbers and model are near enough for an
+// offset of one byte. It saves 20, and costs 7: x in r8 (3), the jump at layer's end (2), and one more to leave (2).
+register word rows_at asm("rbp");
+extern "C" void rows();
+INLINE void call_rows() {
+  asm volatile("call *%%rbp" : "+r"(a), "+r"(n), "+r"(j), "+r"(b), "+r"(w), "+r"(r) : "r"(x), "r"(rows_at)
+               : "memory", "cc");
+}
+[[noreturn]] INLINE void to_rows() {
+  asm volatile("jmp *%%rbp" : : "r"(rows_at), "r"(n), "r"(w), "r"(r), "r"(x));
+  fall();
+}
+// An instruction whose operand lies `distance` bytes from rows. Only link.ld knows how many, so it fills in the last
+// byte.
+#define NEAR(instruction, distance) instruction "\n\t.reloc . - 1, R_X86_64_8, " #distance
+INLINE void w_to_model() { asm volatile(NEAR("leal 1(%%rbp), %%esi", near_model) : "=r"(w) : "r"(rows_at)); }
+extern "C" f32 dim_epsilon;
+INLINE real epsilon() {
+  real value;
+  asm(NEAR("flds 1(%%rbp)", near_epsilon) : "=t"(value) : "m"(dim_epsilon), "r"(rows_at));
+  return value;
+}
+INLINE void slow_down(real& angle) {
+  if constexpr (whole_slowdown) asm(NEAR("fidivs 1(%%rbp)", near_slowdown) : "+t"(angle) : "m"(slowdown), "r"(rows_at));
+  else asm(NEAR("fmuls 1(%%rbp)", near_speedup) : "+t"(angle) : "m"(speedup), "r"(rows_at));
+}
+
+// write(1, text, length): the length is at w, the text behind it, and w is where the system call wants the text. The
+// call's number is that of the standard output, too (-1).
 INLINE void write_piece() {
   asm volatile("lodsl" : "+r"(w), "+r"(a));
   b = a;
@@ -36,4 +63,34 @@ INLINE void write_piece() {
 [[noreturn]] INLINE void exit() {
   asm volatile("push $60; pop %%rax; xor %%edi, %%edi; syscall" : "+r"(a));
   __builtin_unreachable();
+}
+
+// Where the rows end. It lies on the segment's flags, and its lowest three bits say "read, write, execute" (-3: r is
+// compared with this, and not with four bytes of the instruction).
+extern "C" [[gnu::section(".header.end")]] address rows_end;
+address rows_end = arena_at((seq_len + 1L) * stride) | 7;  // @loop
+
+// start, rows_known, token and record are in the header (-16). layers stands before rows; pass and leave stand behind
+// it, near the model.
+extern "C" void rows_known();
+[[noreturn]] INLINE void to_token() JUMP(rows_known)
+// Before the first token. Where token's factor takes 4 bytes, there is no room for this: then every pass does it (+5).
+constexpr bool short_factor = record_bytes / 4 <= 128;
+CODE(".rows_known") rows_known() {
+  if constexpr (short_factor) rows_at = word(&rows);  // @matmul
+  fall();
+}
+INLINE void know_rows() {
+  if constexpr (!short_factor) rows_at = word(&rows);
+}
+[[noreturn]] INLINE void to_record() JUMP(record)
+[[noreturn]] INLINE void to_pass() JUMP(pass)
+[[noreturn]] INLINE void to_layers_or_leave() {
+  asm volatile(NEAR("cmpl %%edi, 1(%%rbp)", near_end) "\n\t" SHORT("0x73", layers)  // jae
+               : : "r"(r), "r"(rows_at) : "cc", "memory");
+  fall();
+}
+[[noreturn]] INLINE void to_token_or_leave() {
+  next_token();
+  JUMP(leave)
 }

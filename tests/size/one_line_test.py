@@ -54,7 +54,7 @@ class OneLine(unittest.TestCase):
         *make, run = re.split(r" && |\n", self.readme().rstrip("\n"))
         self.assertEqual(run, one_line.PROGRAM)
         result = subprocess.run(["sh", "-ec", "\n".join(make)], cwd=self.folder, capture_output=True, encoding="utf-8")
-        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(result.returncode, 0, result.stderr)
         # It is the program that is built, byte for byte; and it runs here, on the kernel or else emulated.
         program = self.folder / run
         built = one_line.build(self.folder / "again")

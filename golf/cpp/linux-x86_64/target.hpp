@@ -78,6 +78,7 @@ extern "C" void rows_known();
 constexpr bool short_factor = record_bytes / 4 <= 128;
 CODE(".rows_known") rows_known() {
   if constexpr (short_factor) rows_at = word(&rows);  // @matmul
+  fresh(rows_at);  // here it is used: g++ 14 and later would drop it otherwise
   fall();
 }
 INLINE void know_rows() {

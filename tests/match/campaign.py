@@ -41,7 +41,8 @@ TIMEOUT = 300.0  # seconds
 GOOD = ("equal", "refused")
 
 # What a shape may cost. WEIGHTS: for the packer. WORK: about the multiplications of a run; emulated PCs are slower.
-WEIGHTS, WORK, BOOT_WORK = 5_000_000, 200_000_000, 10_000_000
+WEIGHTS, QUICK_WEIGHTS = 5_000_000, 100_000
+WORK, BOOT_WORK = 200_000_000, 10_000_000
 
 SPECIAL = [value + offset for value in (4, 8, 16, 32, 64, 128, 256, 512, 1024, 8192, 16384) for offset in (-1, 0, 1)]
 
@@ -91,7 +92,7 @@ def work(config: Config, passes: int) -> float:
     return passes * weights + config.n_layers * config.n_heads * passes**2 / 2 * (50 * config.head_size + 200)
 
 
-def draw(seed: int, index: int, most_work: float = WORK) -> Draw:
+def draw(seed: int, index: int, most_work: float = WORK, most_weights: int = WEIGHTS) -> Draw:
     """Draw number `index`. Each size is, in two cases of three, an ordinary one, evenly spread over orders of magnitude; in
     the third it comes from `extreme`, in a wider range:
 
@@ -100,7 +101,7 @@ def draw(seed: int, index: int, most_work: float = WORK) -> Draw:
         heads for each    1 to 3,  1 to 8           bytes a piece   2 to 20,   1 to 255
         hidden_dim        8 to 200, 1 to 8192       n_layers        1 to 5,    1 to 300
 
-    It is drawn again until it costs no more than WEIGHTS and WORK allow. A context that costs more ends early, by BOS, after
+    It is drawn again until it costs no more than WEIGHTS and WORK allow (`most_weights`, `most_work`). A context that costs more ends early, by BOS, after
     12 to 40 passes at the latest. Half are tied. Half of the models have scales as well: embedding and residual stream
     10^-3 to 10^6, queries 10^-2 to 10, gate and up 10^-1 to 10, logits 10^-1 to 10."""
     generator = random.Random(f"{seed} {index}")
@@ -114,7 +115,7 @@ def draw(seed: int, index: int, most_work: float = WORK) -> Draw:
                         n_kv_heads * group, n_kv_heads, size((20, 400), (3, 40_000)), size((10, 200), (1, 20_000)),
                         generator.random() < 0.5)
         piece_length = size((2, 20), (1, 255))
-        if len(random_model.LETTERS) ** piece_length < config.vocab_size or config.vocab_size * piece_length > WEIGHTS:
+        if len(random_model.LETTERS) ** piece_length < config.vocab_size or config.vocab_size * piece_length > most_weights:
             continue
         passes = 0
         if work(config, config.seq_len) > most_work:
@@ -122,7 +123,8 @@ def draw(seed: int, index: int, most_work: float = WORK) -> Draw:
             config = replace(config, tied=False)
             if config.seq_len <= passes or config.vocab_size < 32:
                 continue
-        if sum(map(math.prod, config.shapes().values())) <= WEIGHTS and work(config, passes or config.seq_len) <= most_work:
+        weights = sum(map(math.prod, config.shapes().values()))
+        if weights <= most_weights and work(config, passes or config.seq_len) <= most_work:
             break
     scales: dict[str, float] = {}
     if generator.random() < 0.5:
@@ -164,19 +166,20 @@ def try_draw(drawn: Draw, engine: Engine, encoding: str, folder: Path) -> tuple[
     return outcome, seed
 
 
-def jobs(seed: int, indices: Sequence[int], chosen: Sequence[Engine]) -> Iterator[tuple[Draw, Engine, str]]:
-    """All that is to be tried: every shape by every engine in every encoding."""
+def jobs(seed: int, indices: Sequence[int], chosen: Sequence[Engine], quick: bool) -> Iterator[tuple[Draw, Engine, str]]:
+    """All that is to be tried: every shape by every engine in every encoding. Of the quick ones, 4 by boot sectors."""
     for index in indices:
         for engine in chosen:
-            most = BOOT_WORK if engine.target == "boot" else WORK
-            for encoding in engine.encodings:
-                yield draw(seed, index, most), engine, encoding
+            boots = engine.target == "boot"
+            if not (quick and boots and index >= 4):
+                drawn = draw(seed, index, BOOT_WORK if boots or quick else WORK, QUICK_WEIGHTS if quick else WEIGHTS)
+                yield from ((drawn, engine, encoding) for encoding in engine.encodings)
 
 
-def record(drawn: Draw, engine: Engine, encoding: str, seed: int, outcome: Outcome, weights: int, seconds: float) -> dict:
-    """A line of the log."""
+def record(drawn: Draw, engine: Engine, encoding: str, outcome: Outcome, weights: int, seconds: float) -> dict:
+    """A line of the log. `weights` is the seed of the weights."""
     row: dict[str, object] = {
-        "seed": seed, "index": drawn.index, "engine": engine.name, "encoding": encoding, "verdict": outcome.verdict,
+        "index": drawn.index, "engine": engine.name, "encoding": encoding, "verdict": outcome.verdict,
         "detail": outcome.detail, "weights": weights, "seconds": round(seconds, 1), "config": asdict(drawn.config),
         "piece_length": drawn.piece_length, "passes": drawn.passes, "spread": drawn.spread, "scales": drawn.scales}
     if outcome.expected:
@@ -185,7 +188,7 @@ def record(drawn: Draw, engine: Engine, encoding: str, seed: int, outcome: Outco
     return row
 
 
-def done(path: Path | None) -> dict[tuple[int, int, str, str], dict]:
+def done(path: Path | None) -> dict[tuple[int, bool, int, str, str], dict]:
     """The rows of a log, by what they are about. A last line that was cut off is tried again."""
     rows = {}
     if path and path.exists():
@@ -194,7 +197,7 @@ def done(path: Path | None) -> dict[tuple[int, int, str, str], dict]:
                 row = json.loads(line)
             except ValueError:
                 continue
-            rows[row["seed"], row["index"], row["engine"], row["encoding"]] = row
+            rows[row["seed"], row["quick"], row["index"], row["engine"], row["encoding"]] = row
     return rows
 
 
@@ -206,21 +209,20 @@ def main() -> int:
     parser.add_argument("--shard", default="1/1", metavar="I/N", help="part I of N of the shapes")
     parser.add_argument("--engines", nargs="+", choices=engines.names(), help="(default: all)")
     parser.add_argument("--log", type=Path, help="JSON lines; what it has already is not tried again")
-    parser.add_argument("--quick", action="store_true", help="12 shapes for the programs, the first 4 of them for boot sectors")
+    parser.add_argument("--quick", action="store_true", help="small shapes, and 4 alone for boot sectors")
     options = parser.parse_args()
     part, parts = map(int, options.shard.split("/"))
     indices = [options.only] if options.only is not None else range(part - 1, options.count, parts)
     known = done(options.log)
     rows = []
-    for drawn, engine, encoding in jobs(options.seed, indices, engines.select(options.engines)):
-        if options.quick and engine.target == "boot" and drawn.index >= 4:
-            continue
-        row = known.get((options.seed, drawn.index, engine.name, encoding))
+    for drawn, engine, encoding in jobs(options.seed, indices, engines.select(options.engines), options.quick):
+        row = known.get((options.seed, options.quick, drawn.index, engine.name, encoding))
         if row is None:
             start = time.monotonic()
             with tempfile.TemporaryDirectory(prefix="llama512-match-") as folder:
                 outcome, weights = try_draw(drawn, engine, encoding, Path(folder))
-            row = record(drawn, engine, encoding, options.seed, outcome, weights, time.monotonic() - start)
+            row = {"seed": options.seed, "quick": options.quick} | record(drawn, engine, encoding, outcome, weights,
+                                                                          time.monotonic() - start)
             if options.log:
                 with options.log.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")

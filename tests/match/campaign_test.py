@@ -73,9 +73,9 @@ class Campaign(unittest.TestCase):
         self.log = Path(temporary.name) / "log"
 
     def run_campaign(self, *arguments: str) -> tuple[int, str]:
-        command = ["campaign.py", "--engines", ENGINE.name, "--log", str(self.log), *arguments]
-        with mock.patch.object(sys, "argv", command), mock.patch.object(campaign, "WORK", 1_000_000), \
-                mock.patch.object(campaign, "WEIGHTS", 20_000), contextlib.redirect_stdout(io.StringIO()) as out:
+        command = ["campaign.py", "--quick", "--engines", ENGINE.name, "--log", str(self.log), *arguments]
+        with mock.patch.object(sys, "argv", command), mock.patch.object(campaign, "BOOT_WORK", 1_000_000), \
+                mock.patch.object(campaign, "QUICK_WEIGHTS", 20_000), contextlib.redirect_stdout(io.StringIO()) as out:
             return campaign.main(), out.getvalue()
 
     def rows(self) -> list[dict]:

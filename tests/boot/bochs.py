@@ -89,13 +89,12 @@ def run(image: Path, folder: Path, cpu: str = "pentium", memory: int = 32, timeo
         path.unlink(missing_ok=True)
     disk = on_disk(image, files["disk"])
     files["rc"].write_text(CONFIGURATION.format(
-        memory=memory, cpu=cpu, bios=BIOS, vga_bios=vga_bios, disk=disk, log=files["log"],
+        memory=memory, cpu=cpu, bios=BIOS, vga_bios=vga_bios, disk=disk.name, log=files["log"].name,
         cylinders=disk.stat().st_size // CYLINDER), "utf-8")
     with files["out"].open("wb") as out:
         process = subprocess.Popen(
-            [program, "-q", "-f", str(files["rc"]), *_debugger(program)],
-            stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT,
-            env={**os.environ, "SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"})
+            [program, "-q", "-f", files["rc"].name, *_debugger(program)], cwd=folder, stdin=subprocess.PIPE, stdout=out,
+            stderr=subprocess.STDOUT, env={**os.environ, "SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"})
     assert process.stdin
 
     def said(name: str) -> str:
@@ -118,7 +117,7 @@ def run(image: Path, folder: Path, cpu: str = "pentium", memory: int = 32, timeo
     try:
         command("pb 0x7c00\nc")
         wait(lambda: ") Breakpoint " in said("out"), "the boot sector to start")
-        command(f'writemem "{files["before"]}" {TEXT_MEMORY[0]:#x} {TEXT_MEMORY[1]}')
+        command(f'writemem "{files["before"].name}" {TEXT_MEMORY[0]:#x} {TEXT_MEMORY[1]}')
         command(f"watch w {CODE_PAGE:#x} {WATCHED:#x}\nc")
         wait(lambda: HALTED in said("log") or CAUGHT in said("out"), "the processor to halt")
         writes = ""
@@ -126,7 +125,7 @@ def run(image: Path, folder: Path, cpu: str = "pentium", memory: int = 32, timeo
             writes = next(line for line in said("out").splitlines() if CAUGHT in line)
         else:
             process.send_signal(signal.SIGINT)
-        command(f'r\nwritemem "{files["memory"]}" {TEXT_MEMORY[0]:#x} {TEXT_MEMORY[1]}\nq')
+        command(f'r\nwritemem "{files["memory"].name}" {TEXT_MEMORY[0]:#x} {TEXT_MEMORY[1]}\nq')
         process.wait(20)
         output = said("out")
         if f"write watchpoint at 0x{CODE_PAGE:012x} len={WATCHED} inserted" not in output:

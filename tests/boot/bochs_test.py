@@ -67,9 +67,9 @@ class Bochs(BootTest):
                                                   self.folder).writes)
 
     def test_no_writes(self) -> None:
-        """And a sector that writes elsewhere is not accused."""
+        """And a sector that writes elsewhere is not accused. The folder has a name that no configuration could quote."""
         result = bochs.run(self.assemble("xor ax, ax\nmov ds, ax\nmov [0x6fff], al\nmov [0x7e00], al\n"
-                                         "mov ss, ax\nmov sp, 0x7000\npush ax\ncli\nhlt"), self.folder)
+                                         "mov ss, ax\nmov sp, 0x7000\npush ax\ncli\nhlt"), self.folder / 'a "\\,\n\udcff')
         self.assertEqual(result.writes, "")
         self.assertIn(b"Bochs", result.memory)
         self.assertEqual(result.memory, result.before)

@@ -213,7 +213,7 @@ class Interrupted(OutputTest):
         random_model.write(self.folder / "model", "m", small_checkpoint(seed=2))
         before |= {path: path.read_bytes() for path in (self.model.checkpoint, self.model.tokenizer)}
         process = subprocess.Popen([*TOOL, *command], stdout=subprocess.DEVNULL)
-        while process.poll() is None and not list(out.glob(".llama512-*")):
+        while process.poll() is None and not list(out.glob(".*")):
             time.sleep(0.001)
         process.terminate()
         if process.wait(60):

@@ -71,6 +71,9 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
         _fail("memory: there is not enough for this; use a smaller model")
     except OSError as error:
         _fail(f"standard output: {error.strerror}" if error is output.error else describe_os_error(error))
+    # All is done: a signal now ends what is left of the process, without a word.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     sys.exit(status)
 
 

@@ -151,7 +151,7 @@ class Stream:
 
     def add(self, data: bytes) -> None:
         self.text += data
-        if self.show:
+        if self.show and data:
             write(data)
 
     def look(self) -> None:

@@ -25,13 +25,12 @@ import json
 import os
 import random
 import shutil
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Sequence
 
-from common import builds, engines, matching, random_model
+from common import builds, engines, matching, processes, random_model
 from common.engines import Engine
 from common.errors import UserError, atomic_write, run_tool
 from common.models import ROOT, Model
@@ -286,8 +285,8 @@ def main() -> None:
     else:
         print(f"resuming after round {state.rounds}, best {state.best_size} bytes")
 
-    with tempfile.TemporaryDirectory() as temporary:
-        trial = Trial(engine, Path(temporary))
+    with processes.temporary_folder() as temporary:
+        trial = Trial(engine, temporary)
         present, searched = builds.small_flags(engine, compiler)
         present_size = trial.size(present, 0) if trial.right(present) else None
         if present_size is not None and state.rounds == 0:

@@ -22,11 +22,10 @@ from __future__ import annotations
 import json
 import re
 import sys
-import tempfile
 from pathlib import Path
 from typing import Mapping, Sequence
 
-from common import blocks, engines, one_line, record, report, revisions, story
+from common import blocks, engines, one_line, processes, record, report, revisions, story
 from common.anatomy import OPERATIONS, bytes_by, explain
 from common.anatomy_bars import bars_svg
 from common.builds import CONSTANTS
@@ -132,8 +131,8 @@ def today_facts() -> Today:
               for shape in engines.shapes()}
     with built_engines() as results:
         anatomy = {built.engine.name: bytes_by(explain(built), "operation") for built in results}
-    with tempfile.TemporaryDirectory(prefix="llama512-") as temporary:
-        line = one_line.commands(one_line.build(Path(temporary)))
+    with processes.temporary_folder() as temporary:
+        line = one_line.commands(one_line.build(temporary))
     return Today(shapes, measure(), {name: operation.title for name, operation in OPERATIONS.items()},
                  {engine.name: engine.budgets for engine in engines.table()}, anatomy, price_list(), line)
 

@@ -25,7 +25,6 @@ import json
 import re
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -35,7 +34,7 @@ from pathlib import Path
 sys.path.insert(1, str(Path(__file__).resolve().parent / "train"))
 
 from checker import Checker  # noqa: E402
-from common import checkpoint, matching, tokenizer  # noqa: E402
+from common import checkpoint, matching, processes, tokenizer  # noqa: E402
 from common.errors import UserError, run_tool  # noqa: E402
 from common.models import Model, find_model  # noqa: E402
 from common.terminal import Progress, argument_parser, paint, table  # noqa: E402
@@ -199,16 +198,16 @@ def carries(checker: Checker, name: str, story: Story) -> bool:
 
 def smallest_gap(teller: Teller) -> tuple[float, int]:
     """The smallest difference between the best two logits along the greedy story, and its position."""
-    with tempfile.TemporaryDirectory(prefix="llama512-judge-") as folder:
-        path = Path(folder) / "logits"
+    with processes.temporary_folder() as folder:
+        path = folder / "logits"
         teller.tell("--logits", str(path))
         return matching.smallest_gap(path, teller.config.vocab_size)
 
 
 def count_verbatim(programs: Programs, options: object, texts: set[str]) -> int:
     """How many of the texts stand in the corpus."""
-    with tempfile.TemporaryDirectory(prefix="llama512-judge-") as folder:
-        path = Path(folder) / "corpus.txt"
+    with processes.temporary_folder() as folder:
+        path = folder / "corpus.txt"
         programs.run("corpus", "--grammar", options.grammar, "--out", path, "--stories", CORPUS_STORIES,
                      "--seed", options.corpus_seed)
         with open(path, encoding="utf-8") as corpus:
@@ -220,8 +219,8 @@ def compare_rounding(teller: Teller, greedy: Story, samples: list[Story]) -> lis
     results = []
     weights = checkpoint.load(teller.model.checkpoint)
     pieces = tokenizer.load(teller.model.tokenizer, teller.config.vocab_size).pieces
-    with tempfile.TemporaryDirectory(prefix="llama512-judge-") as folder:
-        path = Path(folder) / "effective.bin"
+    with processes.temporary_folder() as folder:
+        path = folder / "effective.bin"
         for name, effective in effective_checkpoints(weights, pieces):
             checkpoint.write_v0(path, effective)
             same = sum(teller.sample(seed, path) == story for seed, story in enumerate(samples, 1))

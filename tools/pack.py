@@ -24,10 +24,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from pathlib import Path
 
-from common import builds, domain, engines, layout, matching
+from common import builds, domain, engines, layout, matching, processes
 from common.errors import UserError, run_tool, tool_name
 from common.files import protect
 from common.models import Model, ModelNotFound, find_model
@@ -65,10 +64,10 @@ def main() -> None:
     protect_what_is_there(options.output, model)
     options.output.mkdir(parents=True, exist_ok=True)
     # Packed aside, so that what goes wrong changes nothing; the manifest, which says whose the files are, goes first.
-    with tempfile.TemporaryDirectory(prefix=".llama512-", dir=options.output) as aside:
-        spans = builds.pack(engine, model, options.encoding or engine.encodings[0], Path(aside))
+    with processes.temporary_folder(options.output) as aside:
+        spans = builds.pack(engine, model, options.encoding or engine.encodings[0], aside)
         for name in FILES:
-            os.replace(Path(aside) / name, options.output / name)
+            os.replace(aside / name, options.output / name)
     print(f"{options.output / 'model.packed'}: {layout.packed_bytes(spans):,} bytes in {len(spans)} spans")
     for warning in domain_warnings(Model(model.name, options.output / "effective.bin", options.output / "tokenizer.bin")):
         print(f"{tool_name()}: warning: {warning}", file=sys.stderr)

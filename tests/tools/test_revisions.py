@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import tempfile
 from unittest import mock
 
 import support
@@ -186,6 +188,23 @@ class Worktrees(RepositoryTest):
             self.assertEqual(len(self.git("worktree", "list").splitlines()), 1)
         self.assertEqual((self.root / "golf" / "asm" / "a.asm").read_text("utf-8"), "99\n")
         self.assertUserError("no such commit", revisions.worktree("nope", self.root).__enter__)
+
+
+    def test_a_killed_tool(self) -> None:
+        """What it leaves is gone after the next worktree: the folder, and what git knows of it."""
+        self.put(a=100)
+        first = self.commit("first")
+        script = ("import sys; sys.path.insert(0, sys.argv[1])\nfrom pathlib import Path\nfrom common import revisions\n"
+                  "with revisions.worktree('HEAD', Path(sys.argv[2])):\n print(flush=True); sys.stdin.read()")
+        with subprocess.Popen([sys.executable, "-B", "-c", script, support.TOOLS, self.root], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(self.folder)}) as process:
+            process.stdout.readline()
+            process.kill()
+        self.assertEqual(self.git("worktree", "list").count("\n"), 1)
+        with mock.patch.object(tempfile, "tempdir", str(self.folder)), revisions.worktree(first, self.root):
+            pass
+        self.assertEqual(self.git("worktree", "list").count("\n"), 0)
+        self.assertEqual(list(self.folder.glob("llama512-tool-*")), [])
 
 
 class Measuring(RepositoryTest):

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import stat
 import sys
@@ -26,6 +27,8 @@ from contextlib import contextmanager, suppress
 from io import BufferedWriter, FileIO, TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, Callable, Iterator, NoReturn
+
+from common import processes
 
 
 class UserError(Exception):
@@ -54,6 +57,7 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # the front door blocks it
             status: Any = main() or 0
         except SystemExit as end:  # of argparse, which may have printed a help
             status = end.code
@@ -110,7 +114,8 @@ def describe_os_error(error: OSError) -> str:
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
-    """Opens a temporary file beside `path`; renames it to `path` on success, removes it on failure.
+    """Opens a temporary file beside `path`; renames it to `path` on success, removes it on failure (and any that a killed
+    tool has left there).
 
     `mode` is "wb" (bytes) or "w" (UTF-8 text). Folders that are missing are made. A symbolic link is written
     through, and what is no regular file (/dev/stdout, a pipe) is written directly, for there is nothing to rename.
@@ -124,10 +129,14 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
         special = False
         target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with open(target if special else temporary, mode, encoding=encoding) as file:
-            yield file
         if not special:
-            os.replace(temporary, target)
+            processes.remove_left(target.parent, rf"\.{re.escape(target.name)}\.(\d+)\.tmp")
+        with open(target if special else temporary, mode, encoding=encoding) as file:
+            processes.in_use(file.fileno())
+            yield file
+            file.flush()
+            if not special:
+                os.replace(temporary, target)
     except BaseException as error:
         if not special:
             temporary.unlink(missing_ok=True)

@@ -89,7 +89,8 @@ class Machine:
                 command += ["-device", f"loader,file={garbage.absolute()},addr=0x100000,force-raw=on"]
             self.process = processes.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                            stderr=subprocess.PIPE, encoding="utf-8", errors="replace",
-                                           cwd=self.folder, pass_fds=[theirs.fileno()])
+                                           cwd=self.folder, env={**os.environ, "TMPDIR": str(self.folder)},
+                                           pass_fds=[theirs.fileno()])
             stack.callback(self._switch_off)
             theirs.close()
             self._read()  # the greeting

@@ -1,4 +1,4 @@
-"""Programs and folders that do not outlive the tool that needs them, even when it is killed.
+"""Programs, folders and files that do not outlive the tool that needs them, even when it is killed.
 
     from common import processes
     process = processes.start(["qemu-system-i386", …], stdin=subprocess.PIPE)     # a subprocess.Popen
@@ -6,7 +6,8 @@
     with processes.lock(file):                                                   # one process at a time
 
 Python's own clean-up ends programs and removes folders when a tool ends, by an error, by Ctrl-C or by SIGTERM. Nothing
-in the tool runs after a SIGKILL: then Linux ends the programs, and the next tool that needs a folder removes the old.
+in the tool runs after a SIGKILL: then Linux ends the programs, and the next tool removes what is left. What is in use
+is locked (flock); a lock ends with the process that has it, so what is not locked is left.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 PREFIX = "llama512-tool-"
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -29,35 +32,59 @@ _prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it
 
 
 def start(command: Sequence[str | os.PathLike[str]], **options: Any) -> subprocess.Popen[Any]:
-    """subprocess.Popen, of a program that Linux kills when this process (the thread that calls this) ends."""
+    """subprocess.Popen, of a program that Linux kills when this process ends."""
+    return subprocess.Popen(command, preexec_fn=with_parent(), **options)
+
+
+def with_parent() -> Callable[[], None] | None:
+    """What makes a program end with this process, as subprocess's preexec_fn. Nothing in a process with threads: Python
+    must not run between fork and exec there."""
     parent = os.getpid()
 
     def die_with_parent() -> None:
-        if _prctl:
-            _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:  # it ended before prctl
-                os.kill(os.getpid(), signal.SIGKILL)
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before prctl
+            os.kill(os.getpid(), signal.SIGKILL)
 
-    return subprocess.Popen(command, preexec_fn=die_with_parent, **options)
+    return die_with_parent if _prctl and threading.active_count() == 1 else None
 
 
 @contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A folder for the time of the `with` block. Removes those of tools that were killed."""
-    for old in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        lock = _lock(old)
-        if lock is not None:
-            shutil.rmtree(old, ignore_errors=True)
-            os.close(lock)
-    lock = None
-    while lock is None:  # another tool may have taken it for an old one, in the moment before it is locked
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-        lock = _lock(folder)
+def temporary_folder(inside: Path | None = None) -> Iterator[Path]:
+    """A folder for the time of the `with` block, in TMPDIR or inside another folder. Removes those of killed tools."""
+    prefix = f".{PREFIX}" if inside else PREFIX
+    remove_left(Path(inside or tempfile.gettempdir()), re.escape(prefix) + r"\w+")
+    held = None
+    while held is None:  # another tool may have taken it for an old one, in the moment before it is locked
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=inside))
+        held = _lock(folder)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+        os.close(held)
+
+
+def remove_left(folder: Path, pattern: str) -> None:
+    """Removes files and folders that are ours and not in use. What the pattern of their names has in brackets is the
+    number of the process that made them, which then must have ended, too."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            name = re.fullmatch(pattern, entry.name)
+            if name and not any(os.path.exists(f"/proc/{process}") for process in name.groups()):
+                held = _lock(entry.path)
+                if held is not None:
+                    if entry.is_dir(follow_symlinks=False):
+                        shutil.rmtree(entry.path, ignore_errors=True)
+                    else:
+                        Path(entry.path).unlink(missing_ok=True)
+                    os.close(held)
+
+
+def in_use(descriptor: int) -> None:
+    """Tells others that an open file is in use, until it is closed."""
+    with suppress(OSError):  # not every file system has locks
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
 
 
 @contextmanager
@@ -71,15 +98,15 @@ def lock(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _lock(folder: Path) -> int | None:
-    """Locks a folder of ours until the descriptor is closed or its process ends; None when another one has it."""
+def _lock(path: str | Path) -> int | None:
+    """Locks a file or folder of ours until the descriptor is closed or its process ends; None when another one has it."""
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        now = os.stat(folder)
+        now = os.stat(path)
         if now.st_uid == os.getuid() and os.path.samestat(now, os.fstat(descriptor)):
             return descriptor
     except OSError:

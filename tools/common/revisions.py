@@ -18,13 +18,12 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable, Iterator, Sequence
 
-from common import builds, engines, sizes
+from common import builds, engines, processes, sizes
 from common.errors import UserError, atomic_write
 from common.models import ROOT
 
@@ -218,8 +217,8 @@ def toolchains_name() -> str:
 def worktree(rev: str, root: Path = ROOT) -> Iterator[Path]:
     """A temporary folder with the files of a commit. It is gone afterwards, whatever happens."""
     commit = resolve(rev, root)
-    with tempfile.TemporaryDirectory(prefix="llama512-", ignore_cleanup_errors=True) as temporary:
-        folder = Path(temporary).resolve() / "tree"
+    with processes.temporary_folder() as temporary:
+        folder = temporary.resolve() / "tree"
         try:
             # Hooks are for people's checkouts.
             git(root, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "--detach", str(folder), commit)
@@ -264,9 +263,9 @@ def measure_shapes(folder: Path, shapes: Sequence[engines.Shape]) -> list[dict]:
     """What the project in a folder weighs for shapes that it does not know. Where it does not build, a row without an
     engine says so."""
     rows = []
-    with tempfile.TemporaryDirectory(prefix="llama512-") as temporary:
+    with processes.temporary_folder() as temporary:
         for shape in shapes:
-            model = sizes.budget_model(Path(temporary), shape)
+            model = sizes.budget_model(temporary, shape)
             try:
                 rows += measure_folder(folder, "--model", str(model.checkpoint), "--tokenizer", str(model.tokenizer))
             except DoesNotBuild as problem:
@@ -277,13 +276,14 @@ def measure_shapes(folder: Path, shapes: Sequence[engines.Shape]) -> list[dict]:
 def measure_folder(folder: Path, *arguments: str) -> list[dict]:
     """The same for the project in a folder as it is now."""
     # A folder of its own for temporary files, so that no message names a place on this machine.
-    with tempfile.TemporaryDirectory(prefix="llama512-", ignore_cleanup_errors=True) as temporary:
+    with processes.temporary_folder() as temporary:
         # What warnings mean to the caller is not what they meant to an older commit.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHONWARN")}
-        environment.update(PYTHONDONTWRITEBYTECODE="1", NO_COLOR="1", TMPDIR=temporary)
+        environment.update(PYTHONDONTWRITEBYTECODE="1", NO_COLOR="1", TMPDIR=str(temporary))
         try:
             result = subprocess.run([sys.executable, str(folder / "tools" / "llama512"), "size", "--json", *arguments],
-                                    capture_output=True, stdin=subprocess.DEVNULL, cwd=folder, env=environment)
+                                    capture_output=True, stdin=subprocess.DEVNULL, cwd=folder, env=environment,
+                                    preexec_fn=processes.with_parent())
         except OSError as error:
             raise DoesNotBuild(f"tools/llama512 size: {error.strerror}") from error
     try:
@@ -292,7 +292,7 @@ def measure_folder(folder: Path, *arguments: str) -> list[dict]:
             return rows
     except (ValueError, TypeError, KeyError):
         pass  # no list of sizes: it failed
-    raise DoesNotBuild(first_error(result.stderr.decode("utf-8", "replace"), (folder, Path(temporary)))
+    raise DoesNotBuild(first_error(result.stderr.decode("utf-8", "replace"), (folder, temporary))
                        or f"tools/llama512 size: exit status {result.returncode}, and no list of sizes")
 
 

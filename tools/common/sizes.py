@@ -14,12 +14,11 @@ import csv
 import io
 import json
 import sys
-import tempfile
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Iterator, Sequence
 
-from common import anatomy, builds, engines, random_model
+from common import anatomy, builds, engines, processes, random_model
 from common.builds import Built
 from common.engines import Engine, Shape
 from common.errors import UserError
@@ -65,8 +64,7 @@ def budget_model(folder: Path, shape: Shape | None = None) -> Model:
 def built_engines(names: Sequence[str] | None = None, model: Model | None = None) -> Iterator[list[Built]]:
     """The engines of these names (None: all) for a model (None: of the budgets' first shape), in a folder that is gone
     afterwards."""
-    with tempfile.TemporaryDirectory(prefix="llama512-") as temporary:
-        folder = Path(temporary)
+    with processes.temporary_folder() as folder:
         chosen = engines.select(names)
         model = model or budget_model(folder)
         yield [builds.build(engine, model, folder / "engines") for engine in chosen]
@@ -74,8 +72,8 @@ def built_engines(names: Sequence[str] | None = None, model: Model | None = None
 
 def measure(names: Sequence[str] | None = None, model: Model | None = None) -> list[Size]:
     """The sizes for a model; without one for all shapes of the budgets, the first one first."""
-    with tempfile.TemporaryDirectory(prefix="llama512-") as temporary:
-        models = [model] if model else [budget_model(Path(temporary), shape) for shape in engines.shapes()]
+    with processes.temporary_folder() as temporary:
+        models = [model] if model else [budget_model(temporary, shape) for shape in engines.shapes()]
         sizes = []
         for model in models:
             with built_engines(names, model) as results:
@@ -121,8 +119,7 @@ class Price:
 def price_list(names: Sequence[str] | None = None, model: Model | None = None) -> list[Price]:
     """Every feature and choice, a prompt, and every encoding of the weights besides the default one."""
     prices = []
-    with tempfile.TemporaryDirectory(prefix="llama512-") as temporary:
-        folder = Path(temporary)
+    with processes.temporary_folder() as folder:
         model = model or budget_model(folder)
 
         def counted(engine: Engine, encoding: str | None = None) -> int:

@@ -14,6 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import processes
 from common.errors import UserError
 
 HERE = Path(__file__).resolve().parent
@@ -36,7 +37,8 @@ class Programs:
     def run(self, name: str, *arguments: object) -> None:
         """Runs a program in the foreground: its stderr (progress, result) is the user's."""
         try:
-            status = subprocess.run([self.path(name), *map(str, arguments)], check=False).returncode
+            status = subprocess.run([self.path(name), *map(str, arguments)], check=False,
+                                    preexec_fn=processes.with_parent()).returncode
         except OSError as error:
             raise UserError(f"{self.path(name)}: cannot run it: {error.strerror}") from error
         if status in (130, -2):

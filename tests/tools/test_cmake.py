@@ -33,7 +33,7 @@ class Model(FolderTest):
         (self.folder / "tools").mkdir(exist_ok=True)
         (self.folder / "tools" / "llama512").write_text(f"import os, sys\n{script}\n", "utf-8")
         (self.folder / "CMakeLists.txt").write_text(PROJECT, "utf-8")
-        result = subprocess.run(["cmake", "-S", self.folder, "-B", self.folder / "build", *options],
+        result = subprocess.run(["cmake", "-S", self.folder, "-B", self.folder / "build", "-G", "Ninja", *options],
                                 capture_output=True, encoding="utf-8", timeout=60)
         return result.returncode, result.stdout + result.stderr
 

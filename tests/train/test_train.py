@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 import unittest
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 from support import TOOLS, FolderTest, main, run_tool  # noqa: E402
 
 from common import checkpoint, tokenizer  # noqa: E402
 
+sys.path.insert(0, str(TOOLS / "train"))
+import programs  # noqa: E402
+
 PROGRAMS = os.environ.get("LLAMA512_TRAIN_PROGRAMS")
 GRAMMAR = TOOLS / "train" / "fables.grammar"
 TINY = ["--dim", 16, "--hidden-dim", 16, "--layers", 1, "--heads", 2, "--kv-heads", 1]
+
+
+class Build(FolderTest):
+    def test_with_ninja(self) -> None:
+        """CMake's own choice is make, which tools/quickstart does not install."""
+        with mock.patch.dict(os.environ, LLAMA512_TRAIN_PROGRAMS=""), \
+                mock.patch.object(programs, "BUILD", self.folder), \
+                mock.patch.object(programs, "_cmake") as cmake, contextlib.redirect_stderr(io.StringIO()):
+            programs.build()
+        self.assertRegex(" ".join(cmake.call_args_list[0].args), "^-S .* -G Ninja ")
 
 
 @unittest.skipUnless(PROGRAMS, "run by ctest, which knows the programs")

@@ -58,7 +58,8 @@ def build() -> Programs:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two tools at once wait for each other
         if not (folder / "Makefile").exists() and not (folder / "build.ninja").exists():
             print(f"compiling the programs of {HERE.name} for this machine, once: about a minute", file=sys.stderr)
-            _cmake("-S", str(HERE), "-B", str(folder), "-DLLAMA512_NATIVE=ON", "-DCMAKE_BUILD_TYPE=Release")
+            _cmake("-S", str(HERE), "-B", str(folder), "-G", "Ninja", "-DLLAMA512_NATIVE=ON",
+                   "-DCMAKE_BUILD_TYPE=Release")
         _cmake("--build", str(folder), "--parallel", str(os.cpu_count() or 1),
                "--target", "corpus", "tokenize", "train", "reference")
     return Programs(folder)

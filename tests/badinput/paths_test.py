@@ -42,7 +42,8 @@ class Paths(FolderTest):
 
     def tool(self, env: dict[str, str], *arguments: object) -> str:
         result = run_tool(*arguments, env=env)
-        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        said = [line for line in result.stderr.splitlines() if "no searched flags" not in line]  # of other compilers
+        self.assertEqual((result.returncode, said), (0, []))
         self.assertEqual(os.listdir(env["TMPDIR"]), [])
         return result.stdout
 

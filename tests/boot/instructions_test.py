@@ -6,14 +6,18 @@
 QEMU counts every executed instruction when it records a run (-icount …,rr=record; query-replay tells the number); a
 repeated string instruction counts once per repetition. What the firmware does before it starts the sector is measured
 with a sector that halts at once, and taken off. Reading the model from the disk and clearing memory stay in: the figure
-is an upper bound. The counting is checked with a loop of known length, long enough that what the firmware does more or
-less from run to run (seen: 43,000 instructions, when the machine was busy) is far below the thousandth that is allowed.
+is an upper bound. The firmware polls the disk, on a busy machine for long (seen: 67 million instructions more); so
+above the limit the engine has another try, and the lowest bound counts.
+
+The counting is checked with a loop of known length, long enough that what the firmware does more or less from run to
+run (seen: 43,000 instructions, when the machine was busy) is far below the thousandth that is allowed.
 
 Without stories260K the default model is measured, and reported only. Exit status 77 (SKIP): neither is there.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +32,7 @@ MODEL = "stories260K"
 POSITIONS = 248
 PEERS = 3.16e6  # instructions per token of the best published engine; a limit for the engines that it is for:
 LIMITED = ("asm-boot",)
+TRIES = 3
 LOOPS = 250_000_000  # of two instructions each
 
 
@@ -72,14 +77,17 @@ def main() -> int:
             print("FAILED: the count is not exact to a thousandth")
             return 1
         sample = images.sample(engine, images.with_seq_len(model, POSITIONS, folder), folder)
-        run = images.boot(sample, timeout=500, extra=recording(folder))
-    if run.problem:
-        print(f"{engine.name}: FAILED: {run.problem}")
-        return 1
-    tokens = len(sample.expected.tokens)
-    mean = (run.icount - firmware) / tokens
-    print(f"{engine.name}: {model.name}: {mean:,.0f} instructions per token, mean over {tokens} positions "
-          f"({run.seconds:.1f} s)")
+        tokens, mean = len(sample.expected.tokens), math.inf
+        for _ in range(TRIES):
+            run = images.boot(sample, timeout=500, extra=recording(folder))
+            if run.problem:
+                print(f"{engine.name}: FAILED: {run.problem}")
+                return 1
+            mean = min(mean, (run.icount - firmware) / tokens)
+            print(f"{engine.name}: {model.name}: {mean:,.0f} instructions per token, mean over {tokens} positions "
+                  f"({run.seconds:.1f} s)", flush=True)
+            if mean < PEERS or engine.name not in LIMITED:
+                break
     if model.name == MODEL and (tokens != POSITIONS or mean < 1e5):
         print(f"FAILED: {tokens} positions and {mean:,.0f} instructions cannot be right")
         return 1

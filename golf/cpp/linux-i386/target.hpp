@@ -21,7 +21,7 @@ INLINE f32* cell(address p) { return (f32*)p; }
 constexpr long long image = 0x200000, rows_bytes = 4 * (seq_len + 1LL) * stride;
 struct Arena {
   long long end;  // of the rows
-  int end_bit;    // the bit of r that another value tells the end with; -1: none does
+  int end_bit;    // the bit of r whose change tells the end; 0: none does
 
   constexpr long long first_row() const { return end - rows_bytes + 4 * stride; }
   constexpr long long memory() const { return (first_row() & 0xffffff) << 8 | 0xbf; }
@@ -42,8 +42,8 @@ constexpr Arena arena = [] {
   for (int high = 7; high < 128; high += 8)
     if (Arena found{(lowest_end(high) + (1LL << bit) - 1) & -(1LL << bit), bit}; found.fits(1 << 30)) return found;
   for (int high = 7; high < 128; high += 8)
-    if (Arena found{lowest_end(high), -1}; found.fits(0xa0000000)) return found;
-  return Arena{1LL << 32, -1};
+    if (Arena found{lowest_end(high), 0}; found.fits(0xa0000000)) return found;
+  return Arena{1LL << 32, 0};
 }();
 static_assert(arena.end + 4 * dim <= 0xa0000000, "model and arena do not fit");  // the packer has checked that they do
 
@@ -92,7 +92,7 @@ INLINE void w_to_model() { asm volatile("mov $model, %0" : "=r"(w)); }
 }
 [[noreturn]] INLINE void to_layers_or_leave() {
   asm volatile(".globl arena_end\n\t.set arena_end, %c0" : : "i"(arena_at((seq_len + 2L) * stride)));  // for link.ld
-  if constexpr (arena.end_bit < 0)
+  if constexpr (arena.end_bit == 0)
     asm volatile("cmpl %1, %0\n\t" SHORT("0x73", leave) : : "r"(r), "i"(address(arena.end)) : "cc", "memory");  // jae
   else if constexpr (arena.end >> arena.end_bit & 1)
     asm volatile("btl %1, %0\n\t" SHORT("0x72", leave) : : "r"(r), "i"(arena.end_bit) : "cc", "memory");  // jc

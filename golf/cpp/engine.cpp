@@ -154,7 +154,12 @@ CODE(".layer") layer() {
   do {
     run_of_head();
     a += number(where(r));
+    // The order in which they come onto the x87 stack; in the other one, a loop would need fxch and a jump (10 bytes).
+#if __GNUC__ < 15
     real sum = 0, p = 0;  // @softmax
+#else
+    real p = 0, sum = 0;  // @softmax
+#endif
     do {
       real score = 1;  // exp_from's 1 (-4) @softmax
       j = count<head_size>(j);

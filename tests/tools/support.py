@@ -43,6 +43,11 @@ def run_tool(*arguments: object, env: dict[str, str] | None = None,
                           env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
 
 
+def without_notes(stderr: str) -> str:
+    """Without what `build` notes about a compiler that no flags were searched for."""
+    return "".join(line for line in stderr.splitlines(True) if "no searched flags" not in line)
+
+
 def small_checkpoint(tied: bool = True, seed: int = 1) -> Checkpoint:
     """A random model of a few kilobytes: grouped attention, two layers."""
     config = Config(dim=8, hidden_dim=12, n_layers=2, n_heads=4, n_kv_heads=2, vocab_size=10, seq_len=6, tied=tied)

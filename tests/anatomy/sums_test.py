@@ -90,8 +90,8 @@ class Anatomy(unittest.TestCase):
         for engine in ENGINES:
             if engine.features:
                 self.check(builds.build(replace(engine, features=()), self.model, self.folder / "bare"))
-                self.check(builds.build_with_prompt(replace(engine, features=("LINE_BREAKS", "SERIAL")), self.model,
-                                                    self.folder / "prompt", "a"))
+                self.check(builds.build(replace(engine, features=("LINE_BREAKS", "SERIAL", "PROMPT=2,3")), self.model,
+                                        self.folder / "prompt"))
 
     def test_other_shapes(self) -> None:
         """Other instructions: heads without groups, counts above 255, slack, odd sizes."""

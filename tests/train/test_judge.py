@@ -133,7 +133,7 @@ class JudgeTest(FolderTest):
 
     def test_errors_are_one_line(self) -> None:
         for arguments, pattern in [(["nosuch"], "model 'nosuch' not found"), ([self.folder / "x.bin"], "no such file"),
-                                   (["--grammar", self.folder / "x"], "cannot read: No such file or directory")]:
+                                   (["--grammar", self.folder / "x"], "cannot read the grammar: No such file or directory")]:
             result = self.judge(*arguments)
             self.assertEqual(result.returncode, 1)
             self.assertIn(pattern, result.stderr)

@@ -47,7 +47,7 @@ class Grammar:
         try:
             lines = Path(path).read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot read the grammar: {error}") from error
+            raise UserError(f"{path}: cannot read the grammar: {getattr(error, 'strerror', error)}") from error
         for number, line in enumerate(map(str.strip, lines), 1):
             plot = self.plots[-1] if self.plots else self.opening
             head, equals, values = line.partition("=")

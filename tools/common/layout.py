@@ -379,18 +379,23 @@ def _encode_bf16(values: array[float], before: bytes) -> bytes:
     bits = array("I")
     bits.frombytes(values.tobytes())
     halves = array("H")
+    append = halves.append
     low = before[0] | before[1] << 8
-    for word in bits:
+    for word in bits:  # plain steps, for there are millions of them
         magnitude = word & 0x7FFFFFFF
         # Floats of one sign and exponent are as far apart as their bits: the nearest upper half is a rounded division.
-        half = max((magnitude - low + 0x8000) >> 16, 0)
+        half = (magnitude - low + 0x8000) >> 16
+        if half < 0:
+            half = 0
         found = half << 16 | low
         if (found ^ magnitude) >> 23:  # another exponent: the half on the other side may be nearer after all
             other = half - 1 if found > magnitude else half + 1
             if other >= 0 and abs(_float(other << 16 | low) - _float(magnitude)) < abs(_float(found) - _float(magnitude)):
                 half = other
-        low = min(half, 0x7F7F) | (word >> 16 & 0x8000)
-        halves.append(low)
+        if half > 0x7F7F:
+            half = 0x7F7F
+        low = half | (word >> 16 & 0x8000)
+        append(low)
     return _to_bytes(halves)
 
 

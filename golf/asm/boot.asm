@@ -25,6 +25,7 @@
 %include "config.inc"
 %define ADVANCE lodsw
 %define EPS     [ebp + eps - rows]
+%define BEGIN   esp                     ; the walk begins just above the stack
 %ifndef NO_FAST                         ; for the price list
   %define FAST
 %endif
@@ -68,7 +69,9 @@ SECTORS         equ     (PACKED_BYTES + 511) / 512
 %endif
 
 ; The walk ends at a power of two, such that bit BIT of its addresses changes there.
-%assign WALK_BYTES SEQ_LEN * STRIDE
+%if WALK_BYTES != WORKSPACE_BYTES
+  %error "tools/common/layout.py counts another walk"
+%endif
 %assign BIT 20
 %rep 11
   %if (1 << BIT) < WALK_BYTES
@@ -307,7 +310,9 @@ token:
 %endif
                 hlt                             ; interrupts are off: for ever
 
-                LAYER_AND_ROWS                  ; the transformer's layer, see transformer.inc
+                LAYER_CODE                      ; see transformer.inc
+                ROWS_CODE
+                RATIO_DATA
 eps:            dd      EPSILON_BITS            ; dim * 1e-5; its last two bytes are the GDT's limit (saves 2) @rmsnorm
 ; GDT @header
 gdt:            dw      gdt - 8                 ; GDT's address, 24 bits; also descriptor 1, code: limit (saves 4)

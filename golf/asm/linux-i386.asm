@@ -1,10 +1,15 @@
 ; linux-i386.asm: a whole Linux program that tells a story; the model is in its own (only) segment.
 ;
 ; MEMORY MAP
-;     200000h   ELF header, 52 bytes; its free bytes hold code and a constant
-;     200034h   this code, then the model: layers, classifier, records
+;     200000h   ELF header, 52 bytes; its free bytes hold code and constants
+;     200034h   this code: the loop over tokens, rows
+;     …         the model: layers, classifier, records
+;     …         this code: layer
 ;     …         zero pages, never touched
-;     WALK      the stack grows down from here, the walk (see transformer.inc) up
+;     WALK      the walk (see transformer.inc), up to WALK + WALK_BYTES
+;     … MEMSZ   the segment ends in the page after MEMSZ + 200034h, which is behind the walk
+;
+; The stack is where the kernel puts it.
 ;
 ; A record is: the length of the text + 1, three zero bytes, the text padded with zeros to a multiple of 4, the f32
 ; embedding. The record of BOS has no text.
@@ -14,30 +19,39 @@
                 bits    32
 %include "config.inc"
 %define ADVANCE lodsd
-%define EPS     [eps]
+%define EPS     [ebp + eps - rows]
+%define BEGIN   [ebp + walk - rows]
+%define SMALLEST_STRIDE 256             ; see MEMSZ
 %ifndef NO_CPU686                       ; for the price list
   %define CPU686
 %endif
-; The keys of position -1 must be below esp, which sinks by 4 bytes a token (see .again):
-%define GAP     (DIM + 2 * HIDDEN_DIM + VOCAB_SIZE)
-%if GAP < SEQ_LEN + 32
-%define SLACK   (SEQ_LEN + 32 - GAP)
-%endif
 %include "transformer.inc"
+%if WALK_BYTES != WORKSPACE_BYTES
+  %error "tools/common/layout.py counts another walk"
+%endif
 
-; esp begins such that bit 16 of it changes when seq_len counters have been left on the stack. Its four bytes are
-; also p_memsz (shifted by 8) and the low byte of p_flags (7: read, write, execute).
-%assign UNIT 8
-%rep 40
-  %if UNIT * 0x1000000 < 0x07000000 + UNIT * 0x10000 + SEQ_LEN * STRIDE + 0x10000
-    %assign UNIT UNIT + 2
+; The five bytes of `mov edi, WALK` are also p_memsz (opcode and low three bytes of WALK) and the low byte of p_flags
+; (WALK's high byte, of which the low three bits must be 1: read, write, execute). And p_memsz, taken as a number, is the
+; address where the walk ends: less than 256 bytes before the end of the last position, so behind that of the one before.
+;
+;     WALK = (TOP << 24) + w,   MEMSZ = 256 w + OPCODE,   MEMSZ < WALK + WALK_BYTES
+BASE            equ     0x200000
+OPCODE          equ     0xbf
+%assign TOP 7
+%rep 15
+  %if BASE + PACKED_BYTES + 0x1000 > TOP << 24 ; a large model reaches further up
+    %assign TOP TOP + 8
   %endif
 %endrep
-%if UNIT > 126
-  %error "the walk is too long for this engine's address space"
+%assign W ((TOP << 24) + WALK_BYTES - 1 - 0xbf) / 255
+%assign WALK (TOP << 24) + W
+%assign MEMSZ 256 * W + 0xbf
+%if BASE + PACKED_BYTES + 0x1000 > WALK || MEMSZ > 0x7f000000
+  %error "model and walk are too large for this engine's address space"
 %endif
-WALK            equ     0x07000000 + UNIT * 0x10000 + 4 * (SEQ_LEN - 1)
-BASE            equ     0x200000
+%if MEMSZ < WALK + WALK_BYTES - STRIDE || MEMSZ >= WALK + WALK_BYTES || MEMSZ + BASE < WALK + WALK_BYTES + 4
+  %error "p_memsz does not tell where the walk ends"
+%endif
 
 ; ELF @header and program header; code where they are free
                 org     BASE
@@ -45,35 +59,42 @@ BASE            equ     0x200000
 start:
                 mov     ebp, rows               ; @matmul
                 fld1                            ; the 1.0 for ever @swiglu
-                jmp     short set_stack         ; @loop
+                jmp     short set_walk          ; @loop
                 dw      2, 3                    ; e_type = executable, e_machine = 386
-eps:            dd      EPSILON_BITS                ; e_version is free: dim * 1e-5                (saves 1) @rmsnorm
+eps:            dd      EPSILON_BITS            ; e_version is free: dim * 1e-5                (saves 1) @rmsnorm
                 dd      start                   ; e_entry
                 dd      0x20                    ; e_phoff: the program header begins in the middle of this one
                 dd      1                       ; e_shoff                    p_type = load
                 dd      0x34                    ; e_flags                    p_offset
                 dw      0x34, 0x20              ; e_ehsize, e_phentsize      p_vaddr = 200034h
-                dw      1, 0                    ; e_phnum, e_shentsize       p_paddr
+                dw      1                       ; e_phnum                    p_paddr, low half
+%if ROPE_RATIO_WHOLE
+                RATIO_DATA                      ; e_shentsize is free        p_paddr, high half     (saves 2)
+%else
+                dw      0                       ; @header
+%endif
+; @header
                 dd      end - BASE - 0x34       ; e_shnum, e_shstrndx        p_filesz
 ; The start @loop
-set_stack:
-                mov     esp, WALK               ;                            p_memsz; p_flags from here on (saves 8)
-                mov     edi, esp
+set_walk:
+walk            equ     $ + 1
+                mov     edi, WALK               ;                            p_memsz; p_flags from here on (saves 8)
                 mov     esi, bos                ; the story begins with the embedding of BOS @embedding
 
 ; token: one forward pass, from the @embedding on. in esi = embedding - 4, edi = slot written last.
 token:
                 mov     ebx, edi
-                push    DIM + 1            ; one more, from the four bytes before it: the embedding lands at
+                push    DIM + 1                 ; one more, from the four bytes before it: the embedding lands at
                 pop     ecx                     ; ebx + 4                                      (saves 1)
                 rep movsd
                 lea     esi, [ebp + model - rows] ; the model begins just behind rows          (saves 2) @loading
 ; the layers @loop
-                push    byte N_LAYERS - 1       ; stays on the stack, as -1: esp counts tokens (saves the pop)
+                SETC    N_LAYERS
 .again:
+                push    ecx
                 call    layer
-                dec     dword [esp]
-                jns     .again
+                pop     ecx
+                loop    .again
 %if SLACK
                 add     edi, 4 * SLACK
 %endif
@@ -92,7 +113,7 @@ token:
 %elif TEXT_BYTES > 12
                 add     esi, TEXT_BYTES - 8     ; @embedding
 %endif
-                bt      esp, 16                 ; CF: seq_len passes are made @loop
+                cmp     [ebp + set_walk - rows], edi ; CF: seq_len passes are made, as p_memsz is passed (saves 1) @loop
 %if LENGTH_BIAS
                 dec     edx                     ; ZF: this is BOS; CF stays                    (saves 1) @loop
 %else
@@ -110,8 +131,13 @@ token:
                 xor     ebx, ebx                ; status 0
                 int     0x80
 
-                LAYER_AND_ROWS                  ; the transformer's layer, see transformer.inc
+                ROWS_CODE                       ; here, such that short offsets from ebp reach the header (saves 7)
+%if !ROPE_RATIO_WHOLE
+                RATIO_DATA
+%endif
 model:
                 incbin  "model.packed"
-bos             equ     model + RECORDS_OFFSET + RECORD_BYTES + TEXT_BYTES - 4
+                LAYER_CODE
+                jmp     ebp                     ; to rows @matmul
 end:
+bos             equ     model + RECORDS_OFFSET + RECORD_BYTES + TEXT_BYTES - 4

@@ -45,9 +45,10 @@ class Variety(unittest.TestCase):
         configs = [case.config for case in CASES]
         self.assertGreaterEqual(len(CASES), 12)
         self.assertEqual(len({case.name for case in CASES}), len(CASES))
-        for values, lowest, highest in [([c.head_size for c in configs], 4, 64), ([c.n_layers for c in configs], 1, 6),
-                                        ([c.vocab_size for c in configs], 32, 1024),
-                                        ([c.seq_len for c in configs], 16, 256)]:
+        for values, lowest, highest in [([c.head_size for c in configs], 2, 258), ([c.n_layers for c in configs], 1, 300),
+                                        ([c.vocab_size for c in configs], 5, 65536),
+                                        ([c.hidden_dim for c in configs], 1, 65536),
+                                        ([c.seq_len for c in configs], 1, 20000)]:
             self.assertEqual((min(values), max(values)), (lowest, highest))
         self.assertEqual({c.tied for c in configs}, {True, False})
         self.assertTrue(any(c.kv_mul == 1 for c in configs))
@@ -60,7 +61,7 @@ class Variety(unittest.TestCase):
         self.assertTrue(any(c.vocab_size > 256 and c.vocab_size % 256 for c in configs))
 
     def test_what_they_show(self) -> None:
-        self.assertEqual({case.name for case in CASES if case.ends_by_bos}, {"ends-by-bos"})
+        self.assertEqual({case.name for case in CASES if case.ends_by_bos}, {"ends-by-bos", "seq-len-20000"})
         self.assertEqual({case.name for case in CASES if case.ties}, {"ties"})
         self.assertGreaterEqual(max(case.piece_length for case in CASES), 255)
         self.assertTrue(any(8 <= case.piece_length < 128 for case in CASES))

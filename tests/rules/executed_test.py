@@ -139,6 +139,10 @@ class Executed(unittest.TestCase):
         entry = (image.entry, 1)
         self.assertEqual(rules.execution_problems(image, [entry, (edge - 2, 2)]), [])
         self.assertEqual(len(rules.execution_problems(image, [entry, (edge - 2, 3)])), 1)
+        last = image.address(image.counted.rindex(0))  # the last weight; there may be code behind it
+        self.assertEqual(len(rules.execution_problems(image, [entry, (last, 2)])), 1)
+        behind = [] if image.offset(last + 1) is None else [(last + 1, 1)]
+        self.assertEqual(rules.execution_problems(image, [entry, *behind]), [])
 
 
 class Log(unittest.TestCase):

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from unittest import mock
 
 import support
@@ -183,6 +184,18 @@ for i in range(first, first + rounds):
             self.assertUserError("counted bytes: 0, so it does not hold the packed model", self.build)
         self.assertFalse((self.files / "build.json").exists())
         self.assertGreater(self.build().counted, 0)
+
+
+class Nasm(FolderTest):
+    def test_a_number_that_does_not_fit(self) -> None:
+        """Without more ado NASM only warns, and takes the number's low byte."""
+        engine = replace(next(engine for engine in engines.table() if engine.family == "asm"),
+                         source=str(self.folder / "x.asm"))
+        (self.folder / "x.asm").write_text("bits 32\nmov cl, COUNT\n", "utf-8")
+        builds.assemble(engine, self.folder, ["-DCOUNT=255"])
+        self.assertEqual((self.folder / "engine.bin").read_bytes(), b"\xB1\xFF")
+        with self.assertRaisesRegex(UserError, "x.asm:2: error: byte data exceeds bounds"):
+            builds.assemble(engine, self.folder, ["-DCOUNT=256"])
 
 
 class Failure(BuildTest):

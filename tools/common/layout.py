@@ -174,16 +174,26 @@ def stream_workspace(config: Config) -> int:
     return 4 * (c.dim + c.n_layers * layer + c.vocab_size) * (c.seq_len + 2)
 
 
-def asm_workspace(config: Config) -> int:
-    """What the NASM engines call the walk; see golf/asm/transformer.inc."""
+def asm_stride(config: Config) -> int:
+    """Bytes of one position of what the NASM engines call the walk; see golf/asm/transformer.inc."""
     c = config
     layer = (c.dim + 2 * c.kv_dim) + c.dim + 2 * c.hidden_dim
-    return 4 * (1 + c.dim + c.n_layers * layer + c.vocab_size) * c.seq_len
+    return 4 * (1 + c.dim + c.n_layers * layer + c.vocab_size)
+
+
+def boot_workspace(config: Config) -> int:
+    """The walk of the boot sectors, which assert that they count the same."""
+    return asm_stride(config) * config.seq_len
+
+
+def asm_linux_workspace(config: Config) -> int:
+    """The walk of asm-linux-i386, which asserts that it counts the same."""
+    return max(asm_stride(config), 256) * config.seq_len
 
 
 # Bytes of memory that an engine with this layout needs besides the model.
 WORKSPACES: dict[str, Callable[[Config], int]] = {
-    "stream": stream_workspace, "asm-linux": asm_workspace, "boot": asm_workspace}
+    "stream": stream_workspace, "asm-linux": asm_linux_workspace, "boot": boot_workspace}
 
 
 # --- From a layout to the bytes ----------------------------------------------------------------------------------

@@ -22,6 +22,7 @@
 %define EPS     [ebp + eps - rows]
 %define BEGIN   [ebp + walk - rows]
 %define SMALLEST_STRIDE 256             ; see MEMSZ
+%define READ_CODE
 %ifndef NO_CPU686                       ; for the price list
   %define CPU686
 %endif

@@ -9,7 +9,7 @@
 ;     WALK      the walk (see transformer.inc), up to WALK + WALK_BYTES
 ;     … MEMSZ   the segment ends in the page after MEMSZ + 200034h, which is behind the walk
 ;
-; The stack is where the kernel puts it.
+; The stack is where the kernel puts it, and grows by n_layers - 1 words a token.
 ;
 ; A record is: the length of the text + 1, three zero bytes, the text padded with zeros to a multiple of 4, the f32
 ; embedding. The record of BOS has no text.
@@ -54,6 +54,9 @@ OPCODE          equ     0xbf
   %error "p_memsz does not tell where the walk ends"
 %endif
 
+; Whether the stack, 8 MB if nobody says otherwise, has space for the counters of all tokens.
+%define LEAVE_COUNTERS (4 * N_LAYERS * SEQ_LEN <= 0x200000)
+
 ; ELF @header and program header; code where they are free
                 org     BASE
                 db      0x7f, "ELF", 1, 1, 1    ; e_ident: 32 bits, little-endian, version 1; 9 bytes are free:
@@ -93,6 +96,9 @@ token:
                 SETC    N_LAYERS
 .again:
                 push    ecx
+%if LEAVE_COUNTERS
+                push    ecx                     ; stays on the stack, the last one until `write` takes it
+%endif
                 call    layer
                 pop     ecx
                 loop    .again
@@ -123,8 +129,10 @@ token:
 %endif
                 push    byte 4
                 pop     eax                     ; write
+%if !LEAVE_COUNTERS
                 push    byte 1
-                pop     ebx                     ; standard output
+%endif
+                pop     ebx                     ; standard output: 1, as the last layer's counter was (saves 1)
                 int     0x80                    ; keeps the flags
 ; on, or the end @loop
                 ja      token                   ; neither                                      (saves 3)

@@ -1,11 +1,16 @@
 ; boot.asm: a story from one boot sector. The image is this sector, then the packed model.
 ;
-; MEMORY MAP
-;     0500h … 7000h    stack in real mode (the disk packets, 16 bytes a sector, stay on it)
+; MEMORY MAP (physical addresses)
+;     … 900Ah          stack, in protected mode too; before that the disk packet. Nothing is written into 7000h-7FFFh,
+;                      the page of this sector: that would be slow.
 ;     7C00h            this sector
-;     7E00h … 9FC00h   the model: bf16, dense; read 32 bits at a time from two bytes before each weight
+;     LOAD = 9000h     a copy of it, read from the disk: its last two bytes, 55 AA, stand before the first weight
+;     9200h … 9FC00h   the model: bf16, dense; read 32 bits at a time from two bytes before each weight
 ;     B8000h           screen: a byte of text goes to each cell as it is (a line feed is shown as the glyph 0Ah)
-;     WALK             above 1 MB: the stack grows down from here, the walk (see transformer.inc) up
+;     DS_BASE          1 MB: the walk (see transformer.inc), WALK_BYTES and one slot more
+;
+; SEGMENTS. CS and SS have base 0 (SS is what real mode left: 64 KB). DS and ES have base DS_BASE, so that the walk begins at
+; address 0; the model, the screen and this sector are at addresses below 4 GB, which wrap around.
 ;
 ; A record is: the length of the text, three zero bytes, the text padded with zeros to a multiple of 4, the bf16
 ; embedding. The length of BOS is 0.
@@ -24,12 +29,14 @@
 [map symbols engine.map]                ; the build reads `padding` from it
 %include "config.inc"
 %define ADVANCE lodsw
-%define EPS     [ebp + eps - rows]
-%define BEGIN   esp                     ; the walk begins just above the stack
+%define EPS     [ebp + eps - rows]      ; ebp means SS
 %ifndef NO_FAST                         ; for the price list
   %define FAST
 %endif
 %include "transformer.inc"
+%if WALK_BYTES + 4 != WORKSPACE_BYTES
+  %error "tools/common/layout.py counts another walk"
+%endif
 
 %ifdef LINE_BREAKS
   %define SLOT  edi                     ; where the slot written last is between two passes
@@ -37,14 +44,6 @@
 %else
   %define SLOT  ebx
   %define OTHER edi
-%endif
-
-%ifdef READ_ERROR                       ; cx tells whether all has been read
-  %define FLAT     bx
-  %define SELECTOR ebx
-%else
-  %define FLAT     cx
-  %define SELECTOR ecx
 %endif
 
 %ifdef PROMPT
@@ -61,36 +60,35 @@
     %endrep
   %endmacro
   PROMPT_SIZE PROMPT
+  %macro FIRST 1-*
+    %define MESSAGE_BIAS (%1) * RECORD_BYTES ; what FIND_RECORD adds
+  %endmacro
+  FIRST PROMPT
+%else
+  %define MESSAGE_BIAS 0
 %endif
+
+%macro FIND_RECORD 0        ; edx = -4 * token, esi = two bytes before the records; records stand where the classifier ends
+                imul    edx, edx, -(RECORD_BYTES / 4) ; @embedding
+                add     esi, edx                ; @embedding
+%endmacro
 
 SECTORS         equ     (PACKED_BYTES + 511) / 512
-%if 0x7e00 + (PACKED_BYTES + 511) / 512 * 512 > 0x9fc00
-  %error "the packed model is larger than the memory from 7E00h to 9FC00h"
+LOAD            equ     0x9000
+%if 0x9200 + (PACKED_BYTES + 511) / 512 * 512 > 0x9fc00
+  %error "the packed model is larger than the memory from 9200h to 9FC00h"
 %endif
-
-; The walk ends at a power of two, such that bit BIT of its addresses changes there.
-%if WALK_BYTES != WORKSPACE_BYTES
-  %error "tools/common/layout.py counts another walk"
+%if RECORD_BYTES % 4
+  %error "a record must be whole words"
 %endif
-%assign BIT 20
-%rep 11
-  %if (1 << BIT) < WALK_BYTES
-    %assign BIT BIT + 1
-  %endif
-%endrep
-%assign WALK_END 1 << BIT
-%if WALK_END - WALK_BYTES < 0x110000
-  %assign WALK_END 3 << BIT
-%endif
-WALK            equ     WALK_END - WALK_BYTES
+DS_BASE         equ     0x100000
+loaded          equ     LOAD + 0x200 - DS_BASE
 
 ; @header and boot: an honest machine state
                 org     0x7c00
                 bits    16
                 xor     bx, bx
-                mov     ss, bx
-                mov     sp, 0x7000              ; below the page of this sector: a write into that page is slow
-                mov     ds, bx
+                mov     ds, bx                  ; ds = ss = 0: a zero to push
                 cld
 %ifdef CLEAR
                 mov     ax, 3                   ; 80 x 25 cells of text, blank @output
@@ -102,14 +100,17 @@ WALK            equ     WALK_END - WALK_BYTES
 %endif
 ; model @loading
                 mov     cx, SECTORS             ; from the last to the first: cx is the sector's number too (saves 5)
+                push    ds
+                pop     ss                      ; no interrupt comes before the next instruction is done
 .read:
-                imul    di, cx, byte 0x20       ; sector n goes to address 7C00h + 200h * n            (saves 1)
-                push    bx                      ; the disk packet, from its end: sector number, 8 bytes
-                push    bx
-                push    bx
+                mov     sp, LOAD + 10
+                imul    di, cx, byte 0x20       ; sector n goes to address LOAD + 200h * n             (saves 1)
+                push    ds                      ; the disk packet, from its end: sector number, 8 bytes
+                push    ds
+                push    ds
                 push    cx
                 push    di                      ; segment
-                push    word 0x7c00             ; offset
+                push    sp                      ; offset: LOAD                                         (saves 2)
                 push    byte 1                  ; sectors: one at a time, which every BIOS can
                 push    byte 16                 ; size of the packet
                 mov     si, sp
@@ -118,10 +119,11 @@ WALK            equ     WALK_END - WALK_BYTES
 %ifdef READ_ERROR
                 jc      .read_all               ; the story is then a message
 %endif
-                loop    .read
+                dec     cx                      ; sector 0 is the last one; it overwrites the packet's end, which was read
+                jns     .read
 
 %ifdef READ_ERROR
-.read_all:                                      ; nothing from here to sbb changes the carry
+.read_all:                                      ; nothing from here to jc .record changes the carry
 %else
                 mov     ax, 0x2401              ; @header
                 int     0x15                    ; A20 on @header
@@ -129,56 +131,49 @@ WALK            equ     WALK_END - WALK_BYTES
 ; protected mode @header
                 cli
                 lgdt    [gdt - 2]
-                inc     FLAT
-                lmsw    FLAT                    ; protected mode; EM, TS = 0: the FPU is on     (saves 4)
+                mov     bl, 0x11
+                lmsw    bx                      ; protected mode; EM, TS = 0: the FPU is on     (saves 4)
                 jmp     8:protected
 
                 bits    32
 protected:
-%ifdef READ_ERROR
-                mov     bl, 16
-%else
-                mov     cl, 16
-%endif
-                mov     ds, SELECTOR
-                mov     es, SELECTOR
-                mov     ss, SELECTOR
-                mov     esp, WALK
+                mov     ds, ebx                 ; 11h: descriptor 2, asked for with privilege 1
+                mov     es, ebx
                 fninit                          ; the FPU's state at reset is another one
                 fld1                            ; the 1.0 for ever @swiglu
 %ifdef READ_ERROR
                 sbb     eax, eax                ; 0, or -1 when a sector could not be read @loading
+                push    byte 0                  ; @loop
+                pop     edi                     ; @loop
 %else
                 xor     eax, eax
+                xor     edi, edi                ; @loop
 %endif
 ; the walk @loop
                 mov     ecx, WALK_BYTES / 4 + 1
-                mov     edi, esp
                 rep stosd                       ; the walk must be zero
-                mov     SLOT, esp
-                mov     ebp, rows               ; @matmul
-                push    dword 0xb8000           ; where the next character goes: always on top of the stack @output
-%ifdef READ_ERROR
-; the message @loading
-                inc     eax                     ; 1, or 0 after an error
-                jnz     .story
-                pop     edi                     ; to the screen
-                lea     esi, [ebp + message - rows] ; (a short offset: saves 2)
-                mov     cl, MESSAGE_BYTES       ; ecx is 0 after stosd; at least as many columns are left: bl = 16
-  %ifndef LINE_BREAKS
-                or      ebx, byte -1            ; a slot behind the end of the walk
-  %endif
-                jmp     short token.text        ; the slot is then -1, from the walk: behind its end
-.story:
+%ifdef LINE_BREAKS
+                xchg    eax, edi                ; SLOT = 0
+%else
+                xchg    eax, ebx                ; SLOT = 0
 %endif
+                mov     ebp, rows               ; @matmul
+                push    dword 0xb8000 - DS_BASE ; where the next character goes: on the stack @output
 %ifdef PROMPT
                 push    ebp                     ; place in the prompt - prompt + rows: in a register already (saves 3) @argmax
 %endif
 %ifdef LINE_BREAKS
-                push    byte 80                 ; cells that are left in the row; these two are on top, if there @output
+                push    byte 80                 ; cells that are left in the row @output
 %endif
-; @embedding
-                mov     esi, bos                ; the story begins with the embedding of BOS
+%ifdef READ_ERROR
+; After an error the slot is -1, behind the end of the walk, so the story ends with its first record: the message. @loading
+  %ifndef LINE_BREAKS
+                mov     edi, ebx
+  %endif
+                mov     esi, message - DS_BASE - 2 - MESSAGE_BIAS
+                jc      token.message
+%endif
+                mov     esi, bos                ; the story begins with the embedding of BOS @embedding
 
 ; token: one forward pass. in esi = embedding - 4, SLOT = slot written last.
 token:
@@ -190,7 +185,7 @@ token:
                 dec     esi
                 dec     esi
                 loop    .copy
-                mov     esi, model - 2          ; @loading
+                mov     esi, loaded - 2         ; @loading
 ; the layers @loop
                 SETC    N_LAYERS
 .again:
@@ -201,6 +196,12 @@ token:
                 SETC    VOCAB_SIZE              ; @matmul
                 call    ebp                     ; logits; edx = the slot of the best @matmul
                 sub     edx, edi                ; -4 * token, as the last slot is token 0 @argmax
+%ifdef PROMPT
+.message:
+%else
+                FIND_RECORD
+.message:
+%endif
 %ifdef LINE_BREAKS
                 pop     ebx                     ; columns left @output
 %endif
@@ -208,41 +209,43 @@ token:
 ; the prompt's token instead of the best @argmax
                 pop     eax
   %if PROMPT_BYTES
-                movzx   ecx, byte [eax + prompt - rows] ; vocab_size - the prompt's next token, or 0 at its end
+                movzx   ecx, byte [ss:eax + prompt - rows] ; vocab_size - the prompt's next token, or 0 at its end
                 jecxz   .free
                 inc     eax
                 lea     edx, [4 * ecx - 4 * VOCAB_SIZE] ; whatever the logits say
   %else
-                movsx   ecx, word [eax + prompt - rows] ; -4 * the prompt's next token, or 0 at its end
+                movsx   ecx, word [ss:eax + prompt - rows] ; -4 * the prompt's next token, or 0 at its end
                 jecxz   .free
                 inc     eax
                 inc     eax
                 mov     edx, ecx                ; whatever the logits say
   %endif
 .free:
+                FIND_RECORD
 %endif
-; the token's record @embedding
-%ifdef LINE_BREAKS
-                xchg    edi, [esp]              ; the slot changes places with the screen @output
-%endif
+; the slot changes places with the screen @output
 %ifdef PROMPT
-                push    eax                     ; @argmax
+                pop     ecx
+  %ifdef LINE_BREAKS
+                push    edi
+  %else
+                mov     ebx, edi
+  %endif
+                push    eax                     ; place in the prompt @argmax
+                mov     edi, ecx
+%elifdef LINE_BREAKS
+                pop     eax                     ; (xchg edi, [esp] would need an esp below 64 KB)
+                push    edi
+                xchg    eax, edi
+%else
+                mov     ebx, edi
+                pop     edi
 %endif
-                imul    edx, edx, -(RECORD_BYTES / 4)
-                add     esi, edx                ; records stand where the classifier ends
-                lodsw                           ; from "two bytes early" to the record
+                lodsw                           ; from "two bytes early" to the record @embedding
 ; its text @output
                 lodsd
                 xchg    eax, ecx                ; length of the text
                 jecxz   .halt                   ; BOS: the end @loop
-%ifndef LINE_BREAKS
-                mov     ebx, edi
-  %ifdef PROMPT
-                xchg    edi, [esp + 4]
-  %else
-                pop     edi                     ; screen
-  %endif
-%endif
 .text:                                          ; ecx bytes at esi go to edi; ebx = columns left
                 push    esi
 .print:
@@ -280,19 +283,25 @@ token:
 %endif
                 loop    .print
                 pop     esi
+; and back @output
 %ifdef LINE_BREAKS
   %ifdef PROMPT
-                xchg    edi, [esp + 4]
+                pop     edx
+                pop     eax
+                push    edi
+                push    edx
   %else
-                xchg    edi, [esp]              ; and back
-  %endif
-                push    ebx
-%else
-  %ifdef PROMPT
-                mov     [esp + 4], edi
-  %else
+                pop     eax
                 push    edi
   %endif
+                xchg    eax, edi
+                push    ebx
+%elifdef PROMPT
+                pop     eax
+                push    edi
+                push    eax
+%else
+                push    edi
 %endif
 %if TEXT_BYTES == 12
                 lodsd                           ; to the embedding - 4 @embedding
@@ -300,14 +309,9 @@ token:
                 add     esi, TEXT_BYTES - 8     ; @embedding
 %endif
 ; on, or the end @loop
-                bt      SLOT, BIT
-                jnc     token                   ; until seq_len passes are made
+                cmp     SLOT, WALK_BYTES
+                jb      token                   ; until seq_len passes are made
 .halt:
-%ifdef MEASURE
-                rdtsc
-                mov     [0x500], eax
-                mov     [0x504], edx
-%endif
                 hlt                             ; interrupts are off: for ever
 
                 LAYER_CODE                      ; see transformer.inc
@@ -317,7 +321,9 @@ eps:            dd      EPSILON_BITS            ; dim * 1e-5; its last two bytes
 ; GDT @header
 gdt:            dw      gdt - 8                 ; GDT's address, 24 bits; also descriptor 1, code: limit (saves 4)
                 db      0, 0, 0, 0x9b, 0xcf, 0  ;     base 0, accessed (so it is never written to), 32 bits
-                db      0xff, 0xff, 0, 0, 0, 0x93, 0xcf, 0 ; descriptor 2, data: base 0, 4 GB, accessed
+                dw      0xffff                  ; descriptor 2, data: limit 4 GB
+                dw      0                       ;     low half of the base
+                db      DS_BASE >> 16, 0xf3, 0xcf, 0 ; high half of the base, accessed
 %ifdef PROMPT
 ; @argmax
 prompt:
@@ -340,11 +346,9 @@ prompt:
 %endif
 %ifdef READ_ERROR
 ; @loading
-message:        db      "Disk error"
-MESSAGE_BYTES   equ     $ - message
-%if MESSAGE_BYTES > 16
-  %error "the message is longer than the columns that are counted for it"
-%endif
+message:        dd      MESSAGE_BYTES           ; a record without embedding
+.text:          db      "Disk error"
+MESSAGE_BYTES   equ     $ - .text
 %endif
 ; signature @header
 code_end:
@@ -355,4 +359,4 @@ model:
 image_end:
                 align   512, db 0
 padding         equ     (510 - (code_end - $$)) + ($ - image_end) ; free: never read, never executed
-bos             equ     model + RECORDS_OFFSET + RECORD_BYTES + TEXT_BYTES - 4
+bos             equ     loaded + RECORDS_OFFSET + RECORD_BYTES + TEXT_BYTES - 4

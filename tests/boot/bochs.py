@@ -34,8 +34,7 @@ BIOS = Path("/usr/share/bochs/BIOS-bochs-latest")
 VGA_BIOS = (Path("/usr/share/vgabios/vgabios.bin"), Path("/usr/share/bochs/VGABIOS-lgpl-latest"))
 
 CODE_PAGE = 0x7000
-# Up to the boot sector's end. What is behind it belongs to the model, which the BIOS writes there.
-WATCHED = 0xE00
+WATCHED = 0x1000
 
 HALTED = "HLT instruction with IF=0"
 CAUGHT = "Caught write watch point"
@@ -63,7 +62,7 @@ class Result:
     memory: bytes  # text memory's characters
     before: bytes  # the same when the boot sector started
     registers: str  # as Bochs lists them
-    writes: str  # "", or the first write into the boot sector or the rest of its page before it
+    writes: str  # "", or the first write into the boot sector's page
 
 
 @functools.cache

@@ -92,13 +92,13 @@ class Executed(BootTest):
         self.assertIn("shows nothing", problems(layout, [])[0])
         self.assertIn("shows nothing", problems(layout, rules.executed("IN: \nnothing\n"))[0])
         self.assertIn("shows nothing", problems(layout, [(0xF0000, 2)])[0])
-        self.assertEqual(problems(layout, [(0x7E00, 1), (ENTRY, 2), (0xF0000, 2)]), [])
+        self.assertEqual(problems(layout, [(0x9200, 1), (ENTRY, 2), (0xF0000, 2)]), [])
 
     def test_what_may_not_be_executed(self) -> None:
         layout = Layout(bytes(510) + b"\x55\xAA" + bytes(512), 20)
         self.assertEqual(problems(layout, [(ENTRY, 2), (ENTRY + 16, 2)]), [])
-        for address, place in {ENTRY + 17: "padding", ENTRY + 18: "padding", 0x7E00: "model", 0x7BFF: "memory",
-                               0x8000: "memory", 0xB8000: "memory", 0x100000: "memory", 0xBFFFF: "memory"}.items():
+        for address, place in {ENTRY + 17: "padding", ENTRY + 18: "padding", 0x7E00: "memory", 0x7BFF: "memory",
+                               0x9000: "copy", 0x91FF: "copy", 0x9200: "model", 0x93FF: "model", 0x9400: "memory", 0xB8000: "memory", 0x100000: "memory", 0xBFFFF: "memory"}.items():
             with self.subTest(hex(address)):
                 found = problems(layout, [(ENTRY, 2), (address, 2)])
                 self.assertEqual(len(found), 1)
@@ -120,7 +120,7 @@ class Executed(BootTest):
             mov ah, 0x42
             int 0x13
             """ + code + """
-            packet: dw 16, 1, 0x7e00, 0, 1, 0, 0, 0
+            packet: dw 16, 1, 0x9200, 0, 1, 0, 0, 0
             end:
             times 510-($-$$) db 0
             dw 0xaa55
@@ -135,10 +135,10 @@ class Executed(BootTest):
         return problems(Layout(data[:1024], int.from_bytes(data[1024:], "little")), self.trace())
 
     def test_planted(self) -> None:
-        copy = "mov si, 0x7e00\nmov cx, 3\ncld\nrep movsb\n"
+        copy = "mov si, 0x9200\nmov cx, 3\ncld\nrep movsb\n"
         for place, code in {
             "": "cli\nhlt",
-            "the model, byte 0": "jmp 0x7e00",
+            "the model, byte 0": "jmp 0x9200",
             "the sector's padding": "xor ax, ax\nmov es, ax\nmov di, 0x7d80\n" + copy + "jmp 0x7d80",
             "neither the sector nor the firmware":
                 "mov ax, 0xffff\nmov es, ax\nmov di, 0x110\n" + copy + "jmp 0xffff:0x110",

@@ -34,6 +34,7 @@ from common.models import Model  # noqa: E402
 ENGINES = [engine for engine in engines.table() if engine.target == "boot"]
 SHORT = 32  # tokens
 TIMEOUT = 120.0  # seconds for a story
+MODEL = 0x9200  # where the engines load the packed model
 SKIP = 77
 SMALL = Config(24, 40, 2, 6, 2, 40, 12, False)
 
@@ -118,8 +119,10 @@ class Layout:
             return "the sector's padding" if address - ENTRY in self.padding else "counted"
         if 0xC0000 <= address < 0x100000 or 0xA8000 <= address < 0xA8010:
             return "firmware"
-        if ENTRY + SECTOR <= address < ENTRY + len(self.image):
-            return f"the model, byte {address - ENTRY - SECTOR} of it"
+        if MODEL - SECTOR <= address < MODEL:
+            return "the copy of the sector, in front of the model"
+        if MODEL <= address < MODEL + len(self.image) - SECTOR:
+            return f"the model, byte {address - MODEL} of it"
         return "memory that is neither the sector nor the firmware"
 
 
@@ -134,6 +137,7 @@ class Run:
     serial: bytes  # all that COM1 got
     before: bytes  # the characters that the boot sector found in text memory
     page: bytes  # 7000h to 7FFFh
+    model: bytes  # the packed model in memory, up to the end of its last sector
     seconds: float
     problem: str  # "" when the engine said what it had to say
     icount: int  # instructions, when recorded
@@ -150,8 +154,10 @@ def boot(sample: Sample, cpu: str = "qemu32", memory: int | None = None, disk: s
         shown = pc.cells() if screen.style(sample.engine) == screen.CELLS else b""
         serial = pc.serial()
         page = pc.memory(0x7000, 0x1000)
+        model = pc.memory(MODEL, sample.image.stat().st_size - SECTOR)
         icount = pc.call("query-replay")["icount"]
-    return Run(cells, shown, serial, pc.before, page, seconds, problem(sample, cells, shown, serial, pc.before), icount)
+    return Run(cells, shown, serial, pc.before, page, model, seconds,
+               problem(sample, cells, shown, serial, pc.before), icount)
 
 
 def problem(sample: Sample, cells: bytes, shown: bytes, serial: bytes, before: bytes) -> str:

@@ -18,7 +18,8 @@ import images
 from common.errors import UserError
 
 NAMES = ["grouped", "full-attention", "head-size-4", "head-size-64", "kv-ratio-3", "one-kv-head", "seq-len-256",
-         "mixed-pieces", "ends-by-bos", "epsilon", "negative-logits", "ties"]
+         "mixed-pieces", "ends-by-bos", "epsilon", "negative-logits", "ties", "head-size-258", "one-head-of-64", "kv-dim-128",
+         "kv-dim-24", "300-layers", "tiny", "seq-len-1", "seq-len-20000"]
 
 
 def main() -> int:

@@ -7,7 +7,7 @@
 ;     LOAD = 9000h     a copy of it, read from the disk: its last two bytes, 55 AA, stand before the first weight
 ;     9200h … 9FC00h   the model: bf16, dense; read 32 bits at a time from two bytes before each weight
 ;     B8000h           screen: a byte of text goes to each cell as it is (a line feed is shown as the glyph 0Ah)
-;     DS_BASE          1 MB: the walk (see transformer.inc), WALK_BYTES and one slot more
+;     DS_BASE          1 MB and a little: the walk (see transformer.inc), WALK_BYTES and one slot more
 ;
 ; SEGMENTS. CS and SS have base 0 (SS is what real mode left: 64 KB). DS and ES have base DS_BASE, so that the walk begins at
 ; address 0; the model, the screen and this sector are at addresses below 4 GB, which wrap around.
@@ -81,7 +81,11 @@ LOAD            equ     0x9000
 %if RECORD_BYTES % 4
   %error "a record must be whole words"
 %endif
+%if ROPE_RATIO_WHOLE
+DS_BASE         equ     0x100000 + ROPE_RATIO_WHOLE
+%else
 DS_BASE         equ     0x100000
+%endif
 loaded          equ     LOAD + 0x200 - DS_BASE
 
 ; @header and boot: an honest machine state
@@ -316,13 +320,20 @@ token:
 
                 LAYER_CODE                      ; see transformer.inc
                 ROWS_CODE
+%if !ROPE_RATIO_WHOLE
                 RATIO_DATA
+%endif
 eps:            dd      EPSILON_BITS            ; dim * 1e-5; its last two bytes are the GDT's limit (saves 2) @rmsnorm
 ; GDT @header
 gdt:            dw      gdt - 8                 ; GDT's address, 24 bits; also descriptor 1, code: limit (saves 4)
                 db      0, 0, 0, 0x9b, 0xcf, 0  ;     base 0, accessed (so it is never written to), 32 bits
                 dw      0xffff                  ; descriptor 2, data: limit 4 GB
-                dw      0                       ;     low half of the base
+%if ROPE_RATIO_WHOLE
+                RATIO_DATA                      ;     low half of the base                      (saves 2)
+%else
+                dw      0
+%endif
+; @header
                 db      DS_BASE >> 16, 0xf3, 0xcf, 0 ; high half of the base, accessed
 %ifdef PROMPT
 ; @argmax

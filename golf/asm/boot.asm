@@ -93,6 +93,7 @@ loaded          equ     LOAD + 0x200 - DS_BASE
                 bits    16
                 xor     bx, bx
                 mov     ds, bx                  ; ds = ss = 0: a zero to push
+                inc     bx                      ; bx = 1: another constant to push, and for lmsw
                 cld
 %ifdef CLEAR
                 mov     ax, 3                   ; 80 x 25 cells of text, blank @output
@@ -115,7 +116,7 @@ loaded          equ     LOAD + 0x200 - DS_BASE
                 push    cx
                 push    di                      ; segment
                 push    sp                      ; offset: LOAD                                         (saves 2)
-                push    byte 1                  ; sectors: one at a time, which every BIOS can
+                push    bx                      ; sectors: one at a time, which every BIOS can         (saves 1)
                 push    byte 16                 ; size of the packet
                 mov     si, sp
                 mov     ah, 0x42
@@ -135,14 +136,14 @@ loaded          equ     LOAD + 0x200 - DS_BASE
 ; protected mode @header
                 cli
                 lgdt    [gdt - 2]
-                mov     bl, 0x11
                 lmsw    bx                      ; protected mode; EM, TS = 0: the FPU is on     (saves 4)
                 jmp     8:protected
 
                 bits    32
 protected:
-                mov     ds, ebx                 ; 11h: descriptor 2, asked for with privilege 1
-                mov     es, ebx
+                pop     ds                      ; 16, the packet's size: descriptor 2           (saves 2)
+                push    ds
+                pop     es
                 fninit                          ; the FPU's state at reset is another one
                 fld1                            ; the 1.0 for ever @swiglu
 %ifdef READ_ERROR
@@ -334,7 +335,7 @@ gdt:            dw      gdt - 8                 ; GDT's address, 24 bits; also d
                 dw      0
 %endif
 ; @header
-                db      DS_BASE >> 16, 0xf3, 0xcf, 0 ; high half of the base, accessed
+                db      DS_BASE >> 16, 0x93, 0xcf, 0 ; high half of the base, accessed
 %ifdef PROMPT
 ; @argmax
 prompt:

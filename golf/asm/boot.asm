@@ -7,7 +7,7 @@
 ;     LOAD = 9000h     a copy of it, read from the disk: its last two bytes, 55 AA, stand before the first weight
 ;     9200h … 9FC00h   the model: bf16, dense; read 32 bits at a time from two bytes before each weight
 ;     B8000h           screen: a byte of text goes to each cell as it is (a line feed is shown as the glyph 0Ah)
-;     DS_BASE          1 MB and a little: the walk (see transformer.inc), WALK_BYTES and one slot more
+;     DS_BASE          1 MB and a little: the walk (see transformer.inc), WALK_BYTES and two slots more, the last not zero
 ;
 ; SEGMENTS. CS and SS have base 0 (SS is what real mode left: 64 KB). DS and ES have base DS_BASE, so that the walk begins at
 ; address 0; the model, the screen and this sector are at addresses below 4 GB, which wrap around.
@@ -34,7 +34,7 @@
   %define FAST
 %endif
 %include "transformer.inc"
-%if WALK_BYTES + 4 != WORKSPACE_BYTES
+%if WALK_BYTES + 8 != WORKSPACE_BYTES
   %error "tools/common/layout.py counts another walk"
 %endif
 
@@ -156,11 +156,13 @@ protected:
 %endif
 ; the walk @loop
                 mov     ecx, WALK_BYTES / 4 + 1
-                rep stosd                       ; the walk must be zero
+                rep stosd                       ; the walk must be zero; what comes behind it must not:
 %ifdef LINE_BREAKS
+                mov     [edi], edi
                 xchg    eax, edi                ; SLOT = 0
 %else
                 xchg    eax, ebx                ; SLOT = 0
+                stosd                           ; eax is ebx, and bx is 1
 %endif
                 mov     ebp, rows               ; @matmul
                 push    dword 0xb8000 - DS_BASE ; where the next character goes: on the stack @output
@@ -171,9 +173,9 @@ protected:
                 push    byte 80                 ; cells that are left in the row @output
 %endif
 %ifdef READ_ERROR
-; After an error the slot is -1, behind the end of the walk, so the story ends with its first record: the message. @loading
+; After an error the walk is -1 everywhere, so the story ends with its first record: the message. @loading
   %ifndef LINE_BREAKS
-                mov     edi, ebx
+                mov     edi, ebx                ; the slot -1 in a walk of -1
   %endif
                 mov     esi, message - DS_BASE - 2 - MESSAGE_BIAS
                 jc      token.message
@@ -314,8 +316,8 @@ token:
                 add     esi, TEXT_BYTES - 8     ; @embedding
 %endif
 ; on, or the end @loop
-                cmp     SLOT, WALK_BYTES
-                jb      token                   ; until seq_len passes are made
+                cmp     [SLOT + 4], ecx         ; the next slot is zero
+                je      token                   ; until seq_len passes are made                 (saves 2)
 .halt:
                 hlt                             ; interrupts are off: for ever
 

@@ -221,13 +221,13 @@ class Workspaces(unittest.TestCase):
         sources assert that they use as much."""
         for config, slots in ((self.STORIES260K, 1 + 64 + 5 * (64 + 32 + 32 + 64 + 172 + 172) + 512),
                               (self.ODD, 1 + 30 + 4 * (30 + 6 + 6 + 30 + 23 + 23) + 33)):
-            self.assertEqual(layout.boot_workspace(config), 4 * slots * config.seq_len + 4)
+            self.assertEqual(layout.boot_workspace(config), 4 * slots * config.seq_len + 8)
             self.assertEqual(layout.asm_linux_workspace(config), 4 * slots * config.seq_len)
 
     def test_tiny_position(self) -> None:
         """A position of asm-linux-i386 has at least 256 bytes."""
         tiny = Config(2, 3, 2, 1, 1, 2, 5)
-        self.assertEqual(layout.boot_workspace(tiny), 4 * (1 + 2 + 2 * (2 + 2 + 2 + 2 + 3 + 3) + 2) * 5 + 4)
+        self.assertEqual(layout.boot_workspace(tiny), 4 * (1 + 2 + 2 * (2 + 2 + 2 + 2 + 3 + 3) + 2) * 5 + 8)
         self.assertEqual(layout.asm_linux_workspace(tiny), 256 * 5)
 
     def test_every_layout_has_one(self) -> None:

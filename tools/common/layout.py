@@ -182,8 +182,8 @@ def asm_stride(config: Config) -> int:
 
 
 def boot_workspace(config: Config) -> int:
-    """The walk of the boot sectors, which assert that they count the same, and a slot behind it."""
-    return asm_stride(config) * config.seq_len + 4
+    """The walk of the boot sectors, which assert that they count the same, and two slots behind it."""
+    return asm_stride(config) * config.seq_len + 8
 
 
 def asm_linux_workspace(config: Config) -> int:

@@ -19,6 +19,7 @@ import boot  # noqa: E402
 from common import builds, checkpoint, engines, matching, models, tokenizer  # noqa: E402
 from common.checkpoint import Checkpoint  # noqa: E402
 from common.errors import UserError  # noqa: E402
+from common.machine import Machine  # noqa: E402
 from common.models import Model  # noqa: E402
 from common.tokenizer import printed  # noqa: E402
 
@@ -50,6 +51,14 @@ class Prompt(unittest.TestCase):
             print(f"{ENGINE.name}: {built.counted} counted bytes, {', '.join(built.engine.features)}: {text!r}")
             self.assertEqual(text, self.reference(built.effective, "-p", prompt))
             self.assertNotEqual(text, self.reference(built.effective))
+
+    def test_bad_sector(self) -> None:
+        """The message is read as a record; the prompt's token must not lead to another one."""
+        built = builds.build_with_prompt(ENGINE, self.model, self.folder / "images", "The")
+        self.assertIn("READ_ERROR", built.engine.features)
+        with Machine(built.program, bad_sector=1) as pc:
+            pc.wait_until_stopped(60)
+            self.assertIn(b"Disk error", pc.text_memory())
 
     def test_refused(self) -> None:
         for prompt, why in (("x" * 200, "bytes too full"), ("", "empty")):

@@ -50,7 +50,8 @@ def rest(image: Path, timeout: float = TIMEOUT, **options: Any) -> End:
                 return End(True, True, memory, pc.before)
             if memory != last:
                 changed = now
-            if now - changed > QUIET and b"Booting" in memory or now - changed > 3 * QUIET:
+            still = now - changed > QUIET and b"Booting" in memory or now - changed > 3 * QUIET
+            if still and screen.style(ENGINE) != screen.LINES:  # that one stops, be it late on a busy machine
                 return End(True, False, memory, pc.before)
             if now - start > timeout:
                 return End(False, False, memory, pc.before)

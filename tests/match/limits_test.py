@@ -52,11 +52,13 @@ SHAPES: dict[str, Callable[[int], Shape]] = {
     "head_size": lambda n: Shape(replace(BASE, dim=n, n_heads=1)),
     "longest_piece": lambda n: Shape(BASE, n),
     "packed_bytes": lambda n: Shape(replace(TALL if LARGE else BASE, vocab_size=n)),
-    "workspace_bytes": lambda n: Shape(replace(WIDE, seq_len=n)),
+    "story_bytes": lambda n: Shape(replace(BASE, seq_len=n), layout.LONGEST_PIECE),
+    "workspace_bytes": lambda n: Shape(replace(WIDE, seq_len=n), 6),
     "memory_bytes": lambda n: Shape(replace(WIDE, seq_len=n)),
 }
-MOST = {"packed_bytes": RANGES["vocab_size"][1], "workspace_bytes": RANGES["seq_len"][1],
-        "memory_bytes": RANGES["seq_len"][1], "head_size": RANGES["dim"][1], "longest_piece": layout.LONGEST_PIECE}
+MOST = {"packed_bytes": RANGES["vocab_size"][1],
+        **dict.fromkeys(("story_bytes", "workspace_bytes", "memory_bytes"), RANGES["seq_len"][1]),
+        "head_size": RANGES["dim"][1], "longest_piece": layout.LONGEST_PIECE}
 STEP = {"head_size": 2, "dim": 2}
 
 

@@ -51,6 +51,8 @@ class Refused(FolderTest):
         shape = r"{field}: {value}, {engine} takes at most {most:,} \(reason\); use a model with a smaller {field}, or another engine"
         size = r"{engine} takes at most {most:,} \(reason\); use a (smaller model|model with a smaller seq_len or dim), or another engine"
         messages = {
+            "story_bytes": "seq_len: 6: a story of the longest pieces has {value:,} bytes, {engine} takes at most {most:,} "
+                           r"\(reason\); use a model with a smaller seq_len or shorter pieces, or another engine",
             "packed_bytes": "dim, hidden_dim, n_layers, vocab_size: the packed model has {value:,} bytes, " + size,
             "workspace_bytes": "seq_len: 6: {engine} would work in {value:,} bytes of memory, " + size,
             "memory_bytes": r"seq_len: 6: {engine} would need {value:,} bytes of memory \([\d,]+ for the model, [\d,]+ to work "

@@ -30,6 +30,7 @@ class Limit:
 # What a limit may speak of besides the constants themselves: for the sources, and for the check.
 DERIVED: dict[str, tuple[str, Callable[[Mapping[str, int]], int]]] = {
     "head_size": ("dim / n_heads", lambda known: known["dim"] // known["n_heads"]),
+    "story_bytes": ("seq_len * longest_piece", lambda known: known["seq_len"] * known["longest_piece"]),
     "memory_bytes": ("packed_bytes + workspace_bytes", lambda known: known["packed_bytes"] + known["workspace_bytes"]),
 }
 
@@ -37,6 +38,8 @@ DERIVED: dict[str, tuple[str, Callable[[Mapping[str, int]], int]]] = {
 BYTES = {
     "packed_bytes": ("dim, hidden_dim, n_layers, vocab_size: the packed model has {value:,} bytes",
                      "use a smaller model, or another engine"),
+    "story_bytes": ("seq_len: {seq_len}: a story of the longest pieces has {value:,} bytes",
+                    "use a model with a smaller seq_len or shorter pieces, or another engine"),
     "workspace_bytes": ("seq_len: {seq_len}: {engine} would work in {value:,} bytes of memory",
                         "use a model with a smaller seq_len or dim, or another engine"),
     "memory_bytes": ("seq_len: {seq_len}: {engine} would need {value:,} bytes of memory ({packed_bytes:,} for the model, "

@@ -20,7 +20,7 @@
 ;
 ;     LINE_BREAKS   a line feed goes to the next row
 ;     SERIAL        the text goes to COM1 as well; a line feed stays one
-;     CLEAR         the screen is cleared first
+;     CLEAR         the screen is cleared before the story
 ;     PROMPT        the story begins with the tokens of `prompt`: PROMPT is the list of their numbers, 1 or 2 bytes each
 ;     READ_ERROR    a message when a sector cannot be read
 ;
@@ -95,10 +95,6 @@ loaded          equ     LOAD + 0x200 - DS_BASE
                 mov     ds, bx                  ; ds = ss = 0: a zero to push
                 inc     bx                      ; bx = 1: another constant to push, and for lmsw
                 cld
-%ifdef CLEAR
-                mov     ax, 3                   ; 80 x 25 cells of text, blank @output
-                int     0x10                    ; @output
-%endif
 %ifdef READ_ERROR
                 mov     ax, 0x2401
                 int     0x15                    ; A20 on
@@ -132,6 +128,11 @@ loaded          equ     LOAD + 0x200 - DS_BASE
 %else
                 mov     ax, 0x2401              ; @header
                 int     0x15                    ; A20 on @header
+%endif
+%ifdef CLEAR
+; the screen; not before the disk is read, as some video BIOSes destroy dl. Their iret brings the carry back @output
+                mov     ax, 3                   ; 80 x 25 cells of text, blank
+                int     0x10
 %endif
 ; protected mode @header
                 cli

@@ -37,7 +37,7 @@ class Domain(unittest.TestCase):
 
     def check(self, kind: str, low: float, inside: dict[str, float], outside: dict[str, float]) -> None:
         """Equal and without a warning when the largest of its kind is above `low`, as far as `inside` takes it; a warning,
-        and other tokens, outside."""
+        and other tokens or none, outside."""
         for seed in SEEDS:
             for outcome in self.attempts(seed, **inside):
                 assert outcome.expected
@@ -49,7 +49,7 @@ class Domain(unittest.TestCase):
             for outcome in self.attempts(seed, **outside):
                 assert outcome.expected
                 self.assertRegex("\n".join(domain.warnings(outcome.expected.extremes)), rf"\A{kind}: .*scale the weights down\Z")
-                self.assertEqual(outcome.verdict, "different")
+                self.assertIn(outcome.verdict, ("different", "crashed"))  # where no logit is a number, there is no best one
 
     def test_scores(self) -> None:
         self.check("score", 6e3, {"wq": 100.0}, {"wq": 300.0})

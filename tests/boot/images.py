@@ -140,7 +140,7 @@ class Run:
     model: bytes  # the packed model in memory, up to the end of its last sector
     seconds: float
     problem: str  # "" when the engine said what it had to say
-    icount: int  # instructions, when recorded
+    icount: int  # instructions since the machine's `begin`, when recorded
 
 
 def boot(sample: Sample, cpu: str = "qemu32", memory: int | None = None, disk: str = "ide", timeout: float = TIMEOUT,
@@ -155,7 +155,7 @@ def boot(sample: Sample, cpu: str = "qemu32", memory: int | None = None, disk: s
         serial = pc.serial()
         page = pc.memory(0x7000, 0x1000)
         model = pc.memory(MODEL, sample.image.stat().st_size - SECTOR)
-        icount = pc.call("query-replay")["icount"]
+        icount = pc.call("query-replay")["icount"] - pc.icount
     return Run(cells, shown, serial, pc.before, page, model, seconds,
                problem(sample, cells, shown, serial, pc.before), icount)
 

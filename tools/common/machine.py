@@ -67,10 +67,11 @@ class Machine:
 
     def __init__(self, image: Path, cpu: str = "qemu32", memory: int = 128, disk: str = "ide",
                  garbage: Path | None = None, window: bool = False, exact: bool = False, bad_sector: int | None = None,
-                 log: Path | None = None, extra: Sequence[str] = ()) -> None:
+                 log: Path | None = None, begin: int = ENTRY, extra: Sequence[str] = ()) -> None:
         """`memory` in MB. `garbage`: a file that is laid over the memory above 1 MB before the machine starts.
         `exact`: the disk ends where the file ends, whatever its size. `bad_sector`: a sector that cannot be read.
-        `log`: where QEMU's log goes. The boot sector has started when this is done."""
+        `log`: where QEMU's log goes. `begin`: the instruction that the machine has come to when this is done; `icount` is
+        then the number of those before it, if QEMU counts them."""
         qemu = _qemu()
         with ExitStack() as stack:
             self.folder = stack.enter_context(processes.temporary_folder())
@@ -98,7 +99,7 @@ class Machine:
             self._written = 0  # cells
             self._log, self._line = stack.enter_context(log.open("rb")), b""
             self._serial = stack.enter_context(serial.open("rb"))
-            self._start_boot_sector(debugger)
+            self._start_boot_sector(debugger, begin)
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Machine:
@@ -115,15 +116,16 @@ class Machine:
         self.process.kill()
         self.process.communicate()
 
-    def _start_boot_sector(self, debugger: socket.socket) -> None:
-        """Lets the firmware run up to the boot sector, and lists writes to text memory from then on."""
+    def _start_boot_sector(self, debugger: socket.socket, begin: int) -> None:
+        """Lets the firmware run up to the boot sector, or further, and lists writes to text memory from then on."""
         debugger.settimeout(FIRMWARE_TIME)
         try:
-            _gdb(debugger, f"Z1,{ENTRY:x},1")  # a breakpoint
+            _gdb(debugger, f"Z1,{begin:x},1")  # a breakpoint
             _gdb(debugger, "c")
             self.before = self.text_memory()
+            self.icount = self.call("query-replay")["icount"]
             self.call("trace-event-set-state", name=WRITES, enable=True)
-            _gdb(debugger, f"z1,{ENTRY:x},1")
+            _gdb(debugger, f"z1,{begin:x},1")
             _gdb(debugger, "D")  # goes on, without debugger
         except TimeoutError as error:
             raise UserError(f"{QEMU}: the firmware did not start the boot sector in {FIRMWARE_TIME:.0f} s") from error

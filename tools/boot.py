@@ -31,7 +31,7 @@ from common.terminal import add_model_options, argument_parser
 
 TARGET = "boot"
 CPU, MEMORY, DISK = "qemu32", 128, "ide"  # the default machine
-BELOW_WORKSPACE = 1  # MB: the engines work in the memory above it
+BELOW_WORKSPACE = 2  # MB: the engines work in the memory above 1 MB and a little
 PATIENCE = 60.0  # seconds without a new character
 DEFAULT_ENGINES = ("asm-boot-full", "asm-boot")  # the first one that is in the table
 
@@ -98,8 +98,7 @@ def memory_for(built: Built, wanted: int | None = None) -> int:
         raise UserError(f"{built.program}: memory: {built.engine.name} needs {needed} MB for this model, and "
                         + (f"--memory gives it {wanted}; leave that out" if wanted else
                            f"QEMU's PC has at most {most}; use a model with a smaller seq_len or dim"))
-    # What it works in ends at a power of two, or at three times one.
-    return wanted or max(MEMORY, min(3 * needed, most))
+    return wanted or max(MEMORY, needed)
 
 
 def find_engine(name: str | None) -> Engine:

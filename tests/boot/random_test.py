@@ -32,7 +32,7 @@ def main() -> int:
             drawn = case.sample(engine, folder)
             try:
                 sample = images.sample(engine, drawn.model, folder / "build")
-                run = images.boot(sample, timeout=30)
+                run = images.boot(sample)
                 problem = run.problem
                 if sample.expected.tokens != drawn.expected[engine.encodings[0]].tokens:
                     problem = "the engine was built for other weights than the reference ran with"

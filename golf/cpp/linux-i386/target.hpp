@@ -17,7 +17,7 @@ INLINE f32* cell(address p) { return (f32*)p; }
 // bytes are BFh and the address of position 0's row, of which the highest must be 7 mod 8: read, write, execute. So
 // p_memsz is 256 * the address + BFh, without the highest byte, and has to reach behind the arena. In front of the
 // rows stand the image (from 2 MiB on, less than 4 KiB of code, the model) and pages that are never touched; behind
-// them only the embedding of the last token.
+// them one more row, of the embedding of the last token, and of values that are multiplied by 0 (see layer).
 constexpr long long image = 0x200000, rows_bytes = 4 * (seq_len + 1LL) * stride;
 struct Arena {
   long long end;  // of the rows
@@ -27,12 +27,12 @@ struct Arena {
   constexpr long long memory() const { return (first_row() & 0xffffff) << 8 | 0xbf; }
   constexpr bool fits(long long most_memory) const {
     return (first_row() >> 24 & 7) == 7 && end - rows_bytes >= image + 0x1000 + packed_bytes &&
-           image + 52 + memory() >= end + 4 * dim && memory() <= most_memory;
+           image + 52 + memory() >= end + 4 * stride && memory() <= most_memory;
   }
 };
 constexpr Arena arena = [] {
   const auto lowest_end = [](long long high) {  // for this highest byte of first_row
-    const long long behind = rows_bytes - 4 * stride, low = ((high << 24) + behind + 4 * dim - image) / 255 + 4;
+    const long long behind = rows_bytes - 4 * stride, low = ((high << 24) + behind + 4 * stride - image) / 255 + 4;
     return (high << 24) + (low & -4) + behind;
   };
   // Rows that end at a multiple of a power of two: `bt` instead of `cmp` (-2). It wants more memory, which is never
@@ -45,7 +45,7 @@ constexpr Arena arena = [] {
     if (Arena found{lowest_end(high), 0}; found.fits(0xa0000000)) return found;
   return Arena{1LL << 32, 0};
 }();
-static_assert(arena.end + 4 * dim <= 0xa0000000, "model and arena do not fit");  // the packer has checked that they do
+static_assert(arena.end + 4 * stride <= 0xa0000000, "model and arena do not fit");  // the packer has checked that they do
 
 INLINE constexpr address arena_at(long index_) { return arena.end - rows_bytes + 4LL * index_; }
 INLINE bool in_arena() { return address(a) >= arena_at(0); }

@@ -43,6 +43,13 @@ def protect(outputs: Iterable[AnyPath | None], inputs: Iterable[AnyPath | None])
     for output in filter(None, outputs):
         real = Path(os.path.realpath(output))
         for source in sources:
-            if (os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source)
-                    or real in Path(os.path.realpath(source)).parents):
+            if _same_file(output, source) or real in Path(os.path.realpath(source)).parents:
                 raise UserError(f"{output}: this would overwrite {source}, which is read; write to another place")
+
+
+def _same_file(one: AnyPath, other: AnyPath) -> bool:
+    """Whether both are there, and the same."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # one is not, or no longer
+        return False

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from common.checkpoint import Config  # noqa: E402
 from common.errors import UserError  # noqa: E402
 
 BYTES = [b"<0x%02X>" % byte for byte in range(256)]
+VOCABULARY = [b"<unk>", b"<s>", b"</s>", *BYTES, b" "]
 LETTERS = ["a", "b", " ", "é", "☃", "🦙", "<", "\n", "<s>", "\n<s>\n", "<0x41>", "A"]
 ODD_BYTES = [b"\xff", b"\xc3", b"\x80", b"\xe2\x98", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"]
 SCORES = [0.0, -0.0, 1.0, -1.0, 0.5, 1e-40, -1e30, 3e38]
@@ -99,8 +101,7 @@ class Tools(FolderTest):
         super().setUp()
         model = random_model.weights(Config(dim=8, hidden_dim=8, n_layers=1, n_heads=1, n_kv_heads=1, vocab_size=260,
                                             seq_len=8), 1)
-        self.model = random_model.write(self.folder, "m", model, vocabulary=[b"<unk>", b"<s>", b"</s>", *BYTES,
-                                                                          b" "])
+        self.model = random_model.write(self.folder, "m", model, vocabulary=VOCABULARY)
 
     def refused(self, prompt: str, says: str) -> None:
         for tool in ("build", "boot"):
@@ -118,6 +119,15 @@ class Tools(FolderTest):
     def test_vocabulary_without_bytes(self) -> None:
         random_model.write(self.folder, "m", checkpoint.load(self.model.checkpoint))
         self.refused("a", "--prompt: 'a': 0x20 has no token in the vocabulary")
+
+    def test_too_long(self) -> None:
+        """More than the model's context, than the sector, and so much that its tokens would take minutes to find."""
+        self.refused("abcdefg", "asm-boot-full: prompt: 9 tokens (BOS included), at most the model's seq_len of 8 are")
+        self.refused("a" * 49, "asm-boot-full: prompt: 49 bytes, which 8 tokens of at most 6 bytes cannot hold")
+        random_model.write(self.folder, "m", random_model.weights(dataclasses.replace(
+            checkpoint.read_config(self.model.checkpoint), seq_len=2048), 1), vocabulary=VOCABULARY)
+        self.refused("a" * 600, "with this model's shape and LINE_BREAKS, SERIAL, CLEAR, PROMPT; leave a feature out, or use")
+        self.refused("a" * 100_000, "asm-boot-full: prompt: 100,000 bytes, which 512 tokens of at most 6 bytes cannot hold")
 
     def test_any_text_can_be_built_in(self) -> None:
         for prompt in ("é", "\"", "\\", ";", "%s"):

@@ -360,6 +360,9 @@ def link(engine: Engine, files: Path) -> None:
     _run(["objcopy", "-O", "binary", "engine.elf", "engine.bin"], files)
 
 
+SECTOR = 512  # bytes
+
+
 class SectorFull(UserError):
     """A boot sector that would need more than 512 bytes."""
 
@@ -371,10 +374,20 @@ def build_with_prompt(engine: Engine, model: Model, folder: Path | None, prompt:
     if not engine.takes_prompt:
         able = [other.name for other in table() if other.takes_prompt]
         raise UserError(f"{engine.name}: prompt: {prompt!r}: this engine takes none; {', '.join(able)} does")
-    vocabulary = tokenizer.load(model.tokenizer, checkpoint.read_config(model.checkpoint).vocab_size)
-    tokens = tokenizer.encode(vocabulary, os.fsencode(prompt))  # the bytes that were typed
+    config = checkpoint.read_config(model.checkpoint)
+    vocabulary = tokenizer.load(model.tokenizer, config.vocab_size)
+    text = os.fsencode(prompt)  # the bytes that were typed
+    most = min(config.seq_len, SECTOR)  # tokens
+    longest = max(map(len, vocabulary.pieces))
+    if len(text) > most * longest:  # to find its tokens would take minutes
+        raise UserError(f"{engine.name}: prompt: {len(text):,} bytes, which {most} tokens of at most {longest} bytes cannot "
+                        "hold; use a shorter prompt")
+    tokens = tokenizer.encode(vocabulary, text)
     if not tokens:
         raise UserError(f"{engine.name}: prompt: it is empty; leave it out instead")
+    if len(tokens) >= config.seq_len:  # as the reference does
+        raise UserError(f"{engine.name}: prompt: {len(tokens) + 1} tokens (BOS included), at most the model's seq_len of "
+                        f"{config.seq_len} are supported; use a shorter prompt")
     needed = [feature for feature in engine.features if feature != "READ_ERROR"]
     needed.append(f"PROMPT={','.join(map(str, tokens))}")
     try:
@@ -395,7 +408,7 @@ def assemble(engine: Engine, files: Path, flags: Sequence[str]) -> None:
         over = re.search(r"TIMES value -(\d+) is negative", str(error))
         if over is None:
             raise
-        features = ", ".join(flag.removeprefix("-D") for flag in flags) or "no features"
+        features = ", ".join(flag.removeprefix("-D").partition("=")[0] for flag in flags) or "no features"
         raise SectorFull(f"{engine.name}: the sector is {over[1]} bytes too full with this model's shape and {features}; "
                          "leave a feature out, or use a shorter prompt") from error
 

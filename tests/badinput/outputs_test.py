@@ -135,7 +135,8 @@ class Full(OutputTest):
             arguments = [*map(str, tool), "--model", str(self.model.checkpoint)]
             self.check_lost([*TOOL, *arguments], "No space left on device")
             self.check_lost(["sh", "-c", closed, "sh", *arguments], "it is closed; to throw the output away, send it to")
-        for arguments in (["history", "--help"], ["fetch", "--list"], ["run", "--list"]):
+        for arguments in (["history", "--help"], ["fetch", "--list"], ["run", "--list"], ["--help"], [],
+                          ["--version"]):
             self.check_lost([*TOOL, *arguments], "No space left on device")
             self.check_lost(["sh", "-c", closed, "sh", *arguments], "it is closed")
 
@@ -143,7 +144,7 @@ class Full(OutputTest):
         with self.subTest(command), open("/dev/full", "wb") as full:
             result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, encoding="utf-8", timeout=60)
             self.assertEqual(result.returncode, 1, result.stderr)
-            self.assertRegex(without_notes(result.stderr), rf"\Allama512 \w+: error: standard output: {reason}.*\n\Z")
+            self.assertRegex(without_notes(result.stderr), rf"\Allama512( \w+)?: error: standard output: {reason}.*\n\Z")
 
     def test_disk(self) -> None:
         """A full disk is named: the file is one that was to be written. Here it is a file's size that is limited."""

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import shutil
@@ -141,6 +142,17 @@ class Killed(ProcessesTest):
                 print(1 // 0)
             self.assertEqual(set(self.left()), {f"{PREFIX}link", "llama512-mine"})
 
+    def test_foreign_file_systems(self) -> None:
+        """Where there are no locks, or where all files belong to one user (FAT), one folder is made, and not one more."""
+        for where, what in ((processes.os, {"getuid": lambda: os.stat(self.temporary).st_uid + 1}),
+                            (processes.fcntl, {"flock": unittest.mock.Mock(side_effect=OSError(errno.ENOLCK, "no"))})):
+            made = iter((self.temporary / "one",))
+            with self.subTest(what), unittest.mock.patch.multiple(where, **what), \
+                    unittest.mock.patch.object(tempfile, "mkdtemp", lambda **_: next(made).mkdir() or self.temporary / "one"):
+                with processes.temporary_folder() as folder, processes.lock(folder / "lock"):
+                    self.assertEqual(self.left(), ["one"])
+                self.assertEqual(self.left(), [])
+
     def test_lock(self) -> None:
         """One process at a time, until it ends, however that is."""
         script = ("import sys, time; sys.path.insert(0, sys.argv[1])\nfrom pathlib import Path\n"
@@ -219,6 +231,17 @@ class Descriptors(ProcessesTest):
                 status, errors = self.run_shell(redirection, "boot", "--image", self.image(HALT))
                 self.assertEqual(status, 1)
                 self.assertRegex(errors, r"\A(llama512 boot: error: no story; [^\n]*\n)?\Z")
+
+    def test_lost_messages(self) -> None:
+        """What stderr does not take (progress, here) is no failure; nor may it stand in the output."""
+        for redirection in ("2>/dev/full", "2</dev/null", "2>&-"):
+            for arguments in (["size", "--engine", "asm-boot", "--json"], ["speed", "--engine", "asm-linux-i386", "--runs", "1"]):
+                with self.subTest((redirection, arguments)):
+                    process = self.start("sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, TOOLS / "llama512",
+                                         *arguments)
+                    output, errors = process.communicate(timeout=120)
+                    self.assertEqual((process.returncode, errors), (0, ""))
+                    self.assertIn(arguments[2], output)
 
 
 class Links(ProcessesTest):

@@ -73,6 +73,10 @@ class FrontDoor(FolderTest):
         status, _, err = self.run_door("--version")
         self.assertEqual((status, err.count("\n")), (1, 1))
 
+    def test_closed_standard_error(self) -> None:
+        result = subprocess.run(["sh", "-c", f"'{sys.executable}' '{self.door}' nope 2>&-"], capture_output=True, timeout=60)
+        self.assertEqual((result.returncode, result.stdout), (2, b""))
+
     def test_closed_pipe_is_quiet(self) -> None:
         result = subprocess.run(["sh", "-c", f"'{self.door}' --help | true"], encoding="utf-8", capture_output=True,
                                 timeout=60)
@@ -92,6 +96,11 @@ class RealTools(FolderTest):
             self.assertEqual((result.returncode, result.stderr), (0, ""), path.name)
             self.assertIn(f"llama512 {path.stem}", result.stdout, f"{path.name} --help must have an example")
             self.assertEqual(run_tool(path.stem, "--no-such-flag").returncode, 2, path.name)
+
+    def test_safe_path(self) -> None:
+        """Python may be told not to import what stands beside a script."""
+        result = run_tool("run", "--list", env={"PYTHONSAFEPATH": "1"})
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
 
     def test_every_tool_stands_alone(self) -> None:
         for path in sorted(TOOLS.glob("[!_.]*.py")):

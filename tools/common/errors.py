@@ -46,6 +46,8 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
     """Runs main() and ends the process with its status; turns expected failures into one line on stderr."""
     if sys.stderr is None:  # it is closed
         sys.stderr = open(os.devnull, "w", encoding="utf-8")
+    sys.stderr = TextIOWrapper(BufferedWriter(_StandardError(sys.stderr.fileno(), "wb", closefd=False)),
+                               sys.stderr.encoding, "backslashreplace", line_buffering=True)
     if sys.stdout is None:
         _fail("standard output: it is closed; to throw the output away, send it to /dev/null")
     output = _StandardOutput(sys.stdout.fileno(), "wb", closefd=False)
@@ -94,6 +96,16 @@ class _StandardOutput(FileIO):
         except OSError as error:
             self.error = error
             raise
+
+
+class _StandardError(FileIO):
+    """Standard error. What cannot be said there (it is full, or not for writing) is no reason to fail."""
+
+    def write(self, data: Any) -> int | None:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
 
 
 def _fail(message: str, status: int = 1) -> NoReturn:

@@ -55,14 +55,34 @@ def temporary_folder(inside: Path | None = None) -> Iterator[Path]:
     prefix = f".{PREFIX}" if inside else PREFIX
     remove_left(Path(inside or tempfile.gettempdir()), re.escape(prefix) + r"\w+")
     held = None
-    while held is None:  # another tool may have taken it for an old one, in the moment before it is locked
+    while held is None:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=inside))
-        held = _lock(folder)
+        held = _claim(folder)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(held)
+
+
+def _claim(folder: Path) -> int | None:
+    """Locks a new folder; None when another tool has taken it for an old one, in the moment before. Where the file system
+    has no locks, nobody can do that."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:
+        return descriptor
+    if folder.exists():
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def remove_left(folder: Path, pattern: str) -> None:
@@ -90,9 +110,10 @@ def in_use(descriptor: int) -> None:
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
     """Waits until no other process has this file locked, and has it for the time of the `with` block. The file stays."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # NFS locks only what may be written
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(OSError):  # not every file system has locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

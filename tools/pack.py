@@ -66,8 +66,9 @@ def main() -> None:
     # Packed aside, so that what goes wrong changes nothing; the manifest, which says whose the files are, goes first.
     with processes.temporary_folder(options.output) as aside:
         spans = builds.pack(engine, model, options.encoding or engine.encodings[0], aside)
-        for name in FILES:
-            os.replace(aside / name, options.output / name)
+        with processes.uninterrupted():
+            for name in FILES:
+                os.replace(aside / name, options.output / name)
     print(f"{options.output / 'model.packed'}: {layout.packed_bytes(spans):,} bytes in {len(spans)} spans")
     for warning in domain_warnings(Model(model.name, options.output / "effective.bin", options.output / "tokenizer.bin")):
         print(f"{tool_name()}: warning: {warning}", file=sys.stderr)

@@ -24,8 +24,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-# --no-sandbox: the tests may run as root in a container. The others keep Chromium off the network.
-FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic",
+# --no-sandbox: the tests may run as root in a container. The pipe: a container need not know the name `localhost`. The
+# others keep Chromium off the network.
+FLAGS = ["--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+         "--disable-quic",
          "--no-first-run", "--no-default-browser-check", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-extensions",
          "--disable-default-apps", "--metrics-recording-only", "--force-prefers-reduced-motion",

@@ -101,6 +101,16 @@ def remove_left(folder: Path, pattern: str) -> None:
                     os.close(held)
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Holds Ctrl-C and SIGTERM back until the end of the `with` block, which is short."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def in_use(descriptor: int) -> None:
     """Tells others that an open file is in use, until it is closed."""
     with suppress(OSError):  # not every file system has locks

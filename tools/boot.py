@@ -25,6 +25,7 @@ from common import builds, checkpoint, engines, layout, machine, screen
 from common.builds import Built
 from common.engines import Engine
 from common.errors import UserError, run_tool
+from common.files import protect
 from common.machine import DISKS, Machine
 from common.models import find_model
 from common.terminal import add_model_options, argument_parser
@@ -64,12 +65,14 @@ def main() -> None:
         image = check_image(options.image)
     else:
         model = find_model(options.model, options.tokenizer)
+        protect([options.screenshot], [model.checkpoint, model.tokenizer])
         if options.prompt is None:
             built = builds.build(engine, model, options.output)
         else:
             folder = options.output or builds.default_folder(model) / "prompt"
             built = builds.build_with_prompt(engine, model, folder, options.prompt)
         image, memory = built.program, memory_for(built, options.memory)
+    protect([options.screenshot], [image])
     with Machine(image, options.cpu, memory, options.disk, window=options.window) as pc:
         stream = open_stream(engine, pc)
         pc.wait_until_stopped(math.inf, stream.look_patiently)

@@ -111,6 +111,17 @@ class Inputs(OutputTest):
         self.refused("size", "--json", "-d", old, "-o", old, "--engine", ENGINE, "--model", self.model.checkpoint,
                      says=f"{old}: this would overwrite ")
 
+    def test_screenshot(self) -> None:
+        engine = next(engine for engine in engines.table() if engine.target == "boot")
+        image = builds.build(engine, self.model, self.folder / "out").program
+        (self.folder / "link").symlink_to(image)
+        boot = ("boot", "--engine", engine.name)
+        for output in (image, self.folder / "link"):
+            self.refused(*boot, "--image", image, "--screenshot", output, says=f"{output}: this would overwrite {image}")
+        for output in (self.model.checkpoint, self.model.tokenizer, image):
+            self.refused(*boot, "--model", self.model.checkpoint, "-o", self.folder / "out", "--screenshot", output,
+                         says=f"{output}: this would overwrite {output}")
+
     def test_train(self) -> None:
         out = self.folder / "out"
         work = out / "work"
@@ -161,6 +172,16 @@ class Full(OutputTest):
                     self.assertIn(str(self.folder), result.stderr)
                     self.assertEqual([path.name for path in self.folder.rglob("*.tmp")], [])
                     self.assertFalse((out / "manifest.json").exists())
+        image = builds.build(engines.find("asm-boot"), self.model, self.folder / "image").program
+        temporary = self.folder / "temporary"
+        temporary.mkdir()
+        with self.subTest("a disk of an emulated PC"):
+            result = subprocess.run([*TOOL, "boot", "--engine", "asm-boot", "--image", str(image)],
+                                    capture_output=True, encoding="utf-8", timeout=60,
+                                    env={**os.environ, "TMPDIR": str(temporary)},
+                                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)))
+            self.assertRegex(result.stderr, rf"\Allama512 boot: error: {temporary}/llama512-tool-\w+/disk: File too large\n\Z")
+            self.assertEqual((result.returncode, os.listdir(temporary)), (1, []))
         with self.subTest("/dev/full"):
             self.refused("anatomy", "--svg", "/dev/full", "--engine", ENGINE, "--model", self.model.checkpoint,
                          says="/dev/full: No space left on device")

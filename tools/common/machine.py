@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Callable, Sequence
 
 from common import processes
-from common.errors import UserError
+from common.errors import UserError, atomic_write
 
 QEMU = "qemu-system-i386"
 TEXT_MEMORY = (0xB8000, 0x8000)  # address and bytes: a character and its attribute, in turn
@@ -207,7 +207,8 @@ class Machine:
     def screenshot(self, path: Path) -> None:
         """Writes what the screen shows, as PNG."""
         self.call("screendump", filename="screen.png", format="png")
-        shutil.move(self.folder / "screen.png", path)
+        with atomic_write(path) as file:
+            file.write((self.folder / "screen.png").read_bytes())
 
     def _read(self) -> dict[str, Any]:
         assert self.process.stdout and self.process.stderr
@@ -247,7 +248,8 @@ def _file_option(image: Path, bad_sector: int | None) -> str:
 def on_disk(image: Path, path: Path) -> Path:
     """Writes the image and zeros after it, up to a whole number of cylinders."""
     data = image.read_bytes()
-    path.write_bytes(data.ljust(max(-(-len(data) // CYLINDER), 1) * CYLINDER, b"\0"))
+    with atomic_write(path) as file:
+        file.write(data.ljust(max(-(-len(data) // CYLINDER), 1) * CYLINDER, b"\0"))
     return path
 
 

@@ -116,6 +116,9 @@ class History(RepositoryTest):
         (self.root / ".git" / "HEAD").write_text("nonsense", "utf-8")
         self.assertUserError("git config --global --add safe.directory", revisions.in_repository, self.root)
 
+    def test_a_failure_names_its_command(self) -> None:
+        self.assertUserError(r"^git log: ", revisions.git, self.root, "-c", "log.showSignature=false", "log", "no-such-commit")
+
     def test_without_git(self) -> None:
         with mock.patch.dict(os.environ, PATH=str(self.folder)):
             message = self.assertUserError("git: not found; install", revisions.in_repository, self.root)

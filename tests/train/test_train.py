@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 from support import TOOLS, FolderTest, main, run_tool  # noqa: E402
 
 from common import checkpoint, tokenizer  # noqa: E402
+from common.errors import UserError  # noqa: E402
 
 sys.path.insert(0, str(TOOLS / "train"))
 import programs  # noqa: E402
@@ -32,6 +33,15 @@ class Build(FolderTest):
                 mock.patch.object(programs, "_cmake") as cmake, contextlib.redirect_stderr(io.StringIO()):
             programs.build()
         self.assertRegex(" ".join(cmake.call_args_list[0].args), "^-S .* -G Ninja ")
+
+    def test_what_cmake_complains_about(self) -> None:
+        """The line that has the reason: not the last ones, which are a compiler's `   | ^`."""
+        cmake = self.folder / "cmake"
+        cmake.write_text("#!/bin/sh\nprintf 'a\\nx.cpp: fatal error: no space\\n  | ^\\nterminated.\\nstopped.\\n'; exit 1\n", "utf-8")
+        cmake.chmod(0o755)
+        with mock.patch.dict(os.environ, PATH=str(self.folder)), \
+                self.assertRaisesRegex(UserError, r"^cmake --build: failed: x\.cpp: fatal error: no space$"):
+            programs._cmake("--build", "x")
 
 
 @unittest.skipUnless(PROGRAMS, "run by ctest, which knows the programs")

@@ -78,7 +78,8 @@ def git(root: Path, *arguments: str, check: bool = True) -> str:
         if not check:
             return ""
         said = result.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {result.returncode}"]
-        raise UserError(f"git {arguments[0]}: {said[0]}")
+        command = next(word for word in arguments if not word.startswith("-") and "=" not in word)  # after -c NAME=VALUE
+        raise UserError(f"git {command}: {said[0]}")
     return result.stdout.decode("utf-8", "surrogateescape")
 
 

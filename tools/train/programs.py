@@ -73,4 +73,6 @@ def _cmake(*arguments: str) -> None:
         raise UserError("cmake: not found; tools/quickstart installs what is needed") from None
     if result.returncode:
         lines = (result.stdout + result.stderr).strip().splitlines()
-        raise UserError(f"cmake {arguments[0]}: failed: {' / '.join(lines[-3:])}")
+        # Of a compiler's message the last lines say nothing.
+        reason = next((line.strip() for line in lines if "error" in line.lower()), " / ".join(lines[-3:]))
+        raise UserError(f"cmake {arguments[0]}: failed: {reason}")

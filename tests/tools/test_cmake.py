@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import shutil
 import subprocess
-from unittest import mock
+import sys
 
 import support
-from support import FolderTest, ROOT
+from support import FolderTest, ROOT, TOOLS
 
 import pack
-from common.errors import run_tool
-from common.models import ModelNotFound
 
 PROJECT = """cmake_minimum_required(VERSION 3.25)
 project(stand_in LANGUAGES NONE)
@@ -52,13 +48,13 @@ class Model(FolderTest):
 
     def test_status_of_an_absent_model(self) -> None:
         """Status 3 is for CMake's question alone: everywhere else an absent model is a failure like others."""
+        script = ("import sys; sys.path.insert(0, sys.argv[1]); import pack; from common import errors, models\n"
+                  "def find_model(*_): raise models.ModelNotFound('no model')\n"
+                  "pack.find_model = find_model; sys.argv[:2] = ['pack.py']; errors.run_tool(pack.main)")
         for words, status in ((["--check"], pack.ABSENT), (["--check", "--model", "m"], 1),
                               (["--engine", "asm-boot", "-o", "x"], 1)):
-            with mock.patch.object(pack, "find_model", side_effect=ModelNotFound("model 'm' not found")), \
-                    mock.patch("sys.argv", ["pack.py", *words]), contextlib.redirect_stderr(io.StringIO()) as said, \
-                    self.assertRaises(SystemExit) as end:
-                run_tool(pack.main)
-            self.assertEqual((end.exception.code, said.getvalue()), (status, "llama512 pack: error: model 'm' not found\n"))
+            result = subprocess.run([sys.executable, "-c", script, TOOLS, *words], capture_output=True, encoding="utf-8")
+            self.assertEqual((result.returncode, result.stderr), (status, "llama512 pack: error: no model\n"))
 
     def test_any_other_failure_stops(self) -> None:
         for script in ("sys.exit('m.bin: damaged')", "raise RuntimeError('m.bin: damaged')",

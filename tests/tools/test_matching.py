@@ -145,6 +145,7 @@ class Native(FolderTest):
 
     def test_asked_for(self) -> None:
         built = self.built(b"#!/bin/sh\n")
+        self.assertEqual(self.command(built, "0"), ([str(built.program)], ""))
         self.assertEqual(self.command(built, "1"), (["qemu-x", str(built.program)],
                                                     "e: LLAMA512_EMULATE is set, so it runs under qemu-x\n"))
 

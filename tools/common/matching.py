@@ -131,7 +131,7 @@ def native_command(built: Built) -> list[str]:
     programs, or another processor's) gets the target's emulator before it, and stderr says so. With LLAMA512_EMULATE=1
     in the environment, every kernel is taken for such a one."""
     program = str(built.program)
-    reason = ("LLAMA512_EMULATE is set" if os.environ.get("LLAMA512_EMULATE")
+    reason = ("LLAMA512_EMULATE is set" if os.environ.get("LLAMA512_EMULATE", "0") not in ("", "0")
               else _kernel_refuses(program, built.engine.target))
     if not reason:
         return [program]

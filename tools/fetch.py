@@ -1,4 +1,4 @@
-"""Download a known model into the user's cache, and check its sha256.
+"""Downloads a known model into the user's cache, and checks its sha256.
 
     llama512 fetch stories260K                  into ~/.cache/llama512, where every tool finds it
     llama512 fetch stories260K --to models-dir  into another folder

@@ -97,6 +97,11 @@ class RealTools(FolderTest):
             self.assertIn(f"llama512 {path.stem}", result.stdout, f"{path.name} --help must have an example")
             self.assertEqual(run_tool(path.stem, "--no-such-flag").returncode, 2, path.name)
 
+    def test_every_module_is_explained(self) -> None:
+        """tools/README.md says what each module of common/ is about."""
+        table = (TOOLS / "README.md").read_text("utf-8")
+        self.assertEqual([path.name for path in (TOOLS / "common").glob("[!_]*.py") if f"`{path.stem}`" not in table], [])
+
     def test_safe_path(self) -> None:
         """Python may be told not to import what stands beside a script."""
         result = run_tool("run", "--list", env={"PYTHONSAFEPATH": "1"})

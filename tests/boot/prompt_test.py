@@ -61,9 +61,10 @@ class Prompt(unittest.TestCase):
             self.assertIn(b"Disk error", pc.text_memory())
 
     def test_refused(self) -> None:
-        for prompt, why in (("x" * 200, "bytes too full"), ("", "empty")):
+        for model, prompt, why in ((models.find_model(), "x" * 200, "bytes too full"), (self.model, "", "empty"),
+                                   (self.model, "x" * 200, f"at most the model's seq_len of {STEPS}")):
             with self.assertRaisesRegex(UserError, why):
-                builds.build_with_prompt(ENGINE, self.model, self.folder / "images", prompt)
+                builds.build_with_prompt(ENGINE, model, self.folder / "images", prompt)
         with self.assertRaisesRegex(UserError, "takes none; asm-boot-full does"):
             builds.build_with_prompt(engines.find("asm-boot"), self.model, self.folder / "images", "The")
 

@@ -85,10 +85,10 @@ def main() -> None:
 
 
 def _megabytes(text: str) -> int:
-    size = int(text)
+    size = int(text) if text.isascii() and text.isdigit() else -1
     if not machine.LEAST_MEMORY <= size <= machine.MOST_MEMORY:
         raise argparse.ArgumentTypeError(
-            f"{size}: {machine.LEAST_MEMORY} to {machine.MOST_MEMORY} MB are possible")
+            f"{text}: {machine.LEAST_MEMORY} to {machine.MOST_MEMORY} MB are possible")
     return size
 
 

@@ -60,6 +60,9 @@ class Files(FolderTest):
                 if model:
                     self.tool(*tool, "--model", self.model.checkpoint, "--tokenizer", path, says=f"{path}: ")
         self.assertFalse((self.folder / "out").exists())
+        for path in self.odd:
+            self.tool("size", "--engine", ENGINE, "-d", path, says=f"{path}: cannot read the sizes: ")
+            self.tool("judge", self.model.checkpoint, "--grammar", path, says=f"{path}: cannot read the grammar: ")
 
     def test_readers(self) -> None:
         """They refuse for themselves, whoever calls them."""

@@ -131,7 +131,7 @@ class Tool(FolderTest):
         self.assertRegex(result.stderr, "revision '': no such commit|no git repository")  # a tarball of the project
         result = run_tool("size", "-d", self.folder / "none.csv")
         self.assertEqual((result.returncode, result.stdout), (1, ""))
-        self.assertRegex(result.stderr, r"^llama512 size: error: .*none.csv: cannot be read")
+        self.assertRegex(result.stderr, r"^llama512 size: error: .*none.csv: cannot read the sizes")
 
 
 if __name__ == "__main__":

@@ -81,9 +81,9 @@ class Files(FolderTest):
                 path.write_text(text, "utf-8")
                 sizes.from_csv(path)
         path.write_bytes(b"engine,model,bytes\n\xff,m,1\n")
-        with self.assertRaisesRegex(UserError, "cannot be read"):
+        with self.assertRaisesRegex(UserError, "cannot read the sizes"):
             sizes.from_csv(path)
-        with self.assertRaisesRegex(UserError, "cannot be read"):
+        with self.assertRaisesRegex(UserError, "cannot read the sizes"):
             sizes.from_csv(self.folder / "none.csv")
 
     def test_csv_of_a_spreadsheet(self) -> None:

@@ -22,6 +22,7 @@ from common import anatomy, builds, engines, processes, random_model
 from common.builds import Built
 from common.engines import Engine, Shape
 from common.errors import UserError
+from common.files import open_file
 from common.layout import BOS
 from common.models import Model
 
@@ -205,7 +206,7 @@ def from_csv(path: Path) -> list[tuple[str, str, int]]:
     """(engine, model, bytes) of each row. Other columns may be there or not."""
     rows = []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with io.TextIOWrapper(open_file(path, "sizes"), encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             missing = {"engine", "model", "bytes"} - set(reader.fieldnames or [])
             if missing:
@@ -219,10 +220,8 @@ def from_csv(path: Path) -> list[tuple[str, str, int]]:
                     raise UserError(f"{path}: line {reader.line_num}: a second row of {row['engine']} for "
                                     f"{row['model']}; keep one")
                 rows.append((row["engine"], row["model"], int(size)))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot read the sizes: {getattr(error, 'strerror', error)}") from error
     return rows
 
 

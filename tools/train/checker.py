@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import UserError
+from common.files import open_file
 
 SLOT = re.compile(r"\{(a )?([A-Za-z.]+)\}")
 WORD = re.compile(r"[A-Za-z']+")
@@ -45,7 +46,8 @@ class Grammar:
         self.opening = Plot("opening")
         self.plots: list[Plot] = []
         try:
-            lines = Path(path).read_text("utf-8").splitlines()
+            with open_file(path, "grammar") as file:
+                lines = file.read().decode("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: cannot read the grammar: {getattr(error, 'strerror', error)}") from error
         for number, line in enumerate(map(str.strip, lines), 1):

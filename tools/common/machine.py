@@ -85,7 +85,8 @@ class Machine:
             command = [qemu, "-cpu", cpu, "-m", f"{memory}M", "-nodefaults", "-vga", "std", "-no-reboot",
                        "-net", "none", "-qmp", "stdio", "-display", "gtk" if window else "none",
                        "-chardev", f"socket,id=gdb,fd={theirs.fileno()}", "-gdb", "chardev:gdb", "-S",
-                       "-serial", f"file:{serial.name}", "-D", os.path.relpath(log, self.folder), "-drive", drive, *DISKS[disk], *extra]
+                       "-serial", f"file:{serial.name}", "-D", os.path.relpath(log, self.folder),
+                       "-drive", drive, *DISKS[disk], *extra]
             if garbage is not None:
                 command += ["-device", f"loader,file={garbage.absolute()},addr=0x100000,force-raw=on"]
             self.process = processes.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,

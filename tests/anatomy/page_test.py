@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """anatomy.html in headless Chromium: one cell per counted byte, and every cell explains itself.
 
-    python3 tests/anatomy/page_test.py -v
+    tests/run anatomy/page_test.py -v
 
 What the page must show is what `llama512 anatomy --json` says; how many bytes are counted, `llama512 size --json`.
 Needs Debian's packages chromium and chromium-driver. Exit status 77 (SKIP): they are not there.
@@ -21,9 +21,8 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tools"), str(Path(__file__).parent)]
 
-from browser import Browser  # noqa: E402
+from support.browser import Browser
 
 PHONE = (360, 740)
 CONTRAST = 4.5  # WCAG 2.1, 1.4.3

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every counted byte of every engine is explained, once: the sums are exact, for several models and encodings.
 
-    python3 tests/anatomy/sums_test.py -v
+    tests/run anatomy/sums_test.py -v
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 import tempfile
 import unittest
 from dataclasses import replace
@@ -17,14 +16,14 @@ from pathlib import Path
 from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests" / "rules"), str(ROOT / "tests" / "match")]
 
-import cases  # noqa: E402
-import rules  # noqa: E402
+from support.folders import FolderTest
+from support import cases
+from support import rules
 
-from common import anatomy, builds, engines, models, random_model, sizes  # noqa: E402
-from common.anatomy import OPERATIONS  # noqa: E402
-from common.errors import UserError  # noqa: E402
+from common import anatomy, builds, engines, models, random_model, sizes
+from common.anatomy import OPERATIONS
+from common.errors import UserError
 
 ENGINES = engines.table()
 # In every engine, whatever its size: without one of these it would not be a Llama 2.
@@ -158,13 +157,11 @@ class Marks(unittest.TestCase):
                     self.assertRegex((ROOT / file).read_text("utf-8"), rf"(?m)^[\w:<>&\[\] ]*{re.escape(function)}\(")
 
 
-class Defects(unittest.TestCase):
+class Defects(FolderTest):
     """What cannot be explained is an error, never a guess."""
 
     def setUp(self) -> None:
-        temporary = tempfile.TemporaryDirectory(prefix="llama512-anatomy-")
-        self.addCleanup(temporary.cleanup)
-        self.folder = Path(temporary.name)
+        super().setUp()
         self.model = sizes.budget_model(self.folder)
 
     def test_code_without_a_mark(self) -> None:

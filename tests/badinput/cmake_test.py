@@ -1,23 +1,22 @@
 #!/usr/bin/env python3
 """CMake's LLAMA512_MODEL and LLAMA512_PROMPT: any text either gets through as it is, or is refused with the reason.
 
-    python3 tests/badinput/cmake_test.py
+    tests/run badinput/cmake_test.py
 """
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import unittest
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
-from support import ROOT, FolderTest, small_checkpoint  # noqa: E402
 
-from common import engines, random_model  # noqa: E402
-from common.checkpoint import Checkpoint, Config  # noqa: E402
+from support.folders import FolderTest
+from support.models import small_checkpoint
+from support.tools import ROOT
+from common import engines, random_model
+from common.checkpoint import Checkpoint, Config
 
 ENGINES = engines.names()
 PROJECT = """cmake_minimum_required(VERSION 3.25)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What is no file, or no file of that size, given to the tools and the trainer: refused at once, in one line.
 
-    python3 tests/badinput/files_test.py build/default/tools/train
+    tests/run badinput/files_test.py build/default/tools/train
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import sys
 import unittest
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
-from support import TOOLS, FolderTest, small_checkpoint  # noqa: E402
 
-from common import checkpoint, engines, random_model, tokenizer  # noqa: E402
+from support.folders import FolderTest
+from support.models import small_checkpoint
+from support.tools import TOOLS
+from common import checkpoint, engines, random_model, tokenizer
 
 TRAINER = Path(sys.argv.pop(1))
 ENGINE = engines.names()[0]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Places that cannot be written, or must not be: inputs, files of others, full disks, closed pipes; and interruptions.
 
-    python3 tests/badinput/outputs_test.py
+    tests/run badinput/outputs_test.py
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import time
 import unittest
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
-from support import TOOLS, FolderTest, run_tool, small_checkpoint, without_notes  # noqa: E402
 
-from common import builds, engines, random_model  # noqa: E402
+from support.folders import FolderTest
+from support.models import small_checkpoint
+from support.tools import TOOLS, run_tool, without_notes
+from common import builds, engines, random_model
 
 ENGINE = engines.names()[0]
 TOOL = [sys.executable, "-B", str(TOOLS / "llama512")]

@@ -1,22 +1,21 @@
 #!/usr/bin/env python3
 """Folders and checkpoints of any name: what is built, told and explained is the same as in a plain folder.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/badinput/paths_test.py
+    tests/run badinput/paths_test.py
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import unittest
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
-from support import FolderTest, run_tool, small_checkpoint, without_notes  # noqa: E402
 
-from common import engines, random_model  # noqa: E402
-from common.models import Model  # noqa: E402
+from support.folders import FolderTest
+from support.models import small_checkpoint
+from support.tools import run_tool, without_notes
+from common import engines, random_model
+from common.models import Model
 
 # Each means something to an assembler, a shell, a linker, a configuration file, a list of options or a terminal.
 NAMES = [os.fsdecode(name) for name in (

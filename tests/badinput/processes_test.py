@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tools that are killed, interrupted or given strange descriptors: no process, folder or half-written file outlives them.
 
-    python3 tests/badinput/processes_test.py
+    tests/run badinput/processes_test.py
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import unittest.mock
 from pathlib import Path
 from typing import Callable
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
-import support
-from support import TOOLS, FolderTest
 
+from support.folders import FolderTest
+from support.skip import main
+from support.tools import TOOLS
 from common import processes
 from common.errors import atomic_write
 from common.machine import HALT, QEMU
@@ -258,4 +258,4 @@ class Links(ProcessesTest):
 
 
 if __name__ == "__main__":
-    support.main()
+    main()

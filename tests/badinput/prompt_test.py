@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prompts and vocabularies of any kind: the tools make the tokens that the reference makes, or both refuse.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/badinput/prompt_test.py
+    tests/run badinput/prompt_test.py
 """
 
 from __future__ import annotations
@@ -9,17 +9,15 @@ from __future__ import annotations
 import dataclasses
 import random
 import subprocess
-import sys
 import unittest
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
-from support import FolderTest, run_tool  # noqa: E402
 
-from common import checkpoint, matching, random_model, tokenizer  # noqa: E402
-from common.checkpoint import Config  # noqa: E402
-from common.errors import UserError  # noqa: E402
+from support.folders import FolderTest
+from support.tools import run_tool
+from common import checkpoint, matching, random_model, tokenizer
+from common.checkpoint import Config
+from common.errors import UserError
 
 BYTES = [b"<0x%02X>" % byte for byte in range(256)]
 VOCABULARY = [b"<unk>", b"<s>", b"</s>", *BYTES, b" "]

@@ -16,12 +16,11 @@ import re
 import struct
 import subprocess
 import sys
-import tempfile
 import unittest
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "reference"))
-import tiny_model  # noqa: E402
+from support.folders import FolderTest
+from support import tiny_model
 
 PROGRAM = ""
 FIELDS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len")
@@ -38,13 +37,11 @@ def with_value(data: bytes, offset: int, layout: str, *values: float) -> bytes:
     return data[:offset] + new + data[offset + len(new):]
 
 
-class Case(unittest.TestCase):
+class Case(FolderTest):
     """A folder with a good model and tokenizer, which tests then spoil."""
 
     def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
+        super().setUp()
         self.model = self.folder / "tiny.bin"
         self.model.write_bytes(GOOD_V0)
         self.tokenizer = self.folder / "tokenizer.bin"

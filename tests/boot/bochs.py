@@ -14,20 +14,16 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
-
-from common.errors import UserError  # noqa: E402
-from common.machine import CYLINDER, TEXT_MEMORY, on_disk  # noqa: E402
+from common.errors import UserError
+from common.machine import CYLINDER, TEXT_MEMORY, on_disk
 
 PROGRAM = "bochs-bin"  # Debian's `bochs` is a script that asks questions before it starts this
 BIOS = Path("/usr/share/bochs/BIOS-bochs-latest")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The short story in Bochs, a second implementation of processor, devices and BIOS; and no write into the code's page.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/boot/bochs_test.py asm-boot
+    tests/run boot/bochs_test.py asm-boot
 
 Bochs's debugger watches every write to 7000h-7FFFh from the moment the BIOS starts the sector, also writes that change
 nothing (an accessed bit that is set already) and those of the processor itself. There must be none.
@@ -14,8 +14,8 @@ import unittest
 from pathlib import Path
 
 import bochs
-import images
-from images import BootTest, boot
+from support import images
+from support.images import BootTest, boot
 
 from common.errors import UserError
 

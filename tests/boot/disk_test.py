@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A disk that is too short, or cannot be read: an engine with a message says so, and none prints garbage forever.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/boot/disk_test.py asm-boot
+    tests/run boot/disk_test.py asm-boot
 
 "Not forever": within a minute the machine has stopped, or its text memory no longer changes.
 """
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import images
-from images import BootTest
+from support import images
+from support.images import BootTest
 
 from common import screen
 from common.machine import CYLINDER, SECTOR, Machine

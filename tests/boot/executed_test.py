@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Rule 2, no code in the model, for images: QEMU lists every instruction that a booted PC executes.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/boot/executed_test.py asm-boot
+    tests/run boot/executed_test.py asm-boot
 
 From the sector's first instruction on, all of them are among its counted bytes, or the firmware's own in C0000h-FFFFFh.
 The check itself is checked: it must fail for an empty trace, and for images that jump into their model, into the
@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 import unittest
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "rules"))
 
-import images
-import rules
-from images import BootTest, Layout, boot
+from support import images
+from support import rules
+from support.images import BootTest, Layout, boot
 
 from common.machine import ENTRY, SECTOR, Machine
 

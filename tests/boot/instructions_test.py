@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Instructions per generated token: the mean over the first 248 positions of stories260K.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/boot/instructions_test.py asm-boot
+    tests/run boot/instructions_test.py asm-boot
 
 QEMU counts every executed instruction when it records a run (-icount …,rr=record; query-replay tells the number); a
 repeated string instruction counts once per repetition. It counts from the engine's first instruction in protected mode:
@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import images
+from support import images
 
 from common import builds, models
 from common.errors import UserError

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A short story on PCs of all ages in QEMU: processors, memory sizes, disk controllers, memory full of garbage.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/boot/matrix_test.py asm-boot
+    tests/run boot/matrix_test.py asm-boot
 
 Each of them shows the reference's text: all 32 KB of text memory are as they must be, to the last cell.
 """
@@ -11,8 +11,8 @@ from __future__ import annotations
 import unittest
 from dataclasses import replace
 
-import images
-from images import BootTest, boot
+from support import images
+from support.images import BootTest, boot
 
 from common import screen
 

@@ -1,37 +1,33 @@
 #!/usr/bin/env python3
 """A boot engine with a prompt in its sector: the text is what the reference makes of the same prompt.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/boot/prompt_test.py asm-boot-full
+    tests/run boot/prompt_test.py asm-boot-full
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 import unittest
 from dataclasses import replace
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-import boot  # noqa: E402
-from common import builds, checkpoint, engines, matching, models, tokenizer  # noqa: E402
-from common.checkpoint import Checkpoint  # noqa: E402
-from common.errors import UserError  # noqa: E402
-from common.machine import Machine  # noqa: E402
-from common.models import Model  # noqa: E402
-from common.tokenizer import printed  # noqa: E402
+import boot
+from support.folders import FolderTest
+from common import builds, checkpoint, engines, matching, models, tokenizer
+from common.checkpoint import Checkpoint
+from common.errors import UserError
+from common.machine import Machine
+from common.models import Model
+from common.tokenizer import printed
 
 ENGINE = engines.find(sys.argv.pop(1))
 STEPS = 24
 
 
-class Prompt(unittest.TestCase):
+class Prompt(FolderTest):
     def setUp(self) -> None:
-        temporary = tempfile.TemporaryDirectory(prefix="llama512-boot-")
-        self.addCleanup(temporary.cleanup)
-        self.folder = Path(temporary.name)
+        super().setUp()
         full = models.find_model()
         weights = checkpoint.load(full.checkpoint)
         self.model = Model("short", self.folder / "short.bin", full.tokenizer)

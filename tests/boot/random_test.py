@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Random small checkpoints on a booted PC: the cases of tests/match, from BOS to the stop.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/boot/random_test.py asm-boot
+    tests/run boot/random_test.py asm-boot
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "match"))
 
-import cases
-import images
+from support import cases
+from support import images
 
 from common.errors import UserError
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Stories that are easily read wrong from a screen, and machines that are too small: no false report about any of them.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/boot/reports_test.py asm-boot
+    tests/run boot/reports_test.py asm-boot
 
 `llama512 boot`, `verify` and what the boot tests share must all see the same: the whole text, to its last space.
 """
@@ -17,11 +17,10 @@ import unittest.mock
 from dataclasses import replace
 from pathlib import Path
 
-sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "match"))
 
-import cases
-import images
-from images import BootTest, Sample
+from support import cases
+from support import images
+from support.images import BootTest, Sample
 
 import boot
 from common import machine, random_model, screen

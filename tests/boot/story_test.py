@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The default model's full story, from BOS to the stop, on a booted PC: equal to the reference on both checkpoints.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/boot/story_test.py asm-boot
+    tests/run boot/story_test.py asm-boot
 
 Exit status 77 (SKIP): there is no model on this machine.
 """
@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import images
+from support import images
 
 from common import matching, models
 from common.errors import UserError

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """tools/llama512 boot: streams the story, writes the screenshot, and is clear about what goes wrong.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/boot/tool_test.py
+    tests/run boot/tool_test.py
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import time
 import unittest
 from pathlib import Path
 
-import images
-from images import BootTest
+from support import images
+from support.images import BootTest
 
 from common import engines, screen
 from common.machine import HALT, QEMU

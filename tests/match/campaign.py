@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A campaign of random shapes, with extremes, over all engines and encodings: each is equal to the reference, or refused.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/match/campaign.py --count 100 --log campaign.jsonl
+    tests/run match/campaign.py --count 100 --log campaign.jsonl
     … --seed 7 --shard 2/4 --engines asm-boot cpp-linux-i386           # a part of another one
     … --only 17                                                      # one shape again
 
@@ -27,9 +27,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Iterator, Sequence
 
-import cases
-from attempt import Outcome, attempt, refusal
-from cases import Case
+from support import cases
+from support.attempt import Outcome, attempt, refusal
+from support.cases import Case
 
 from common import domain, engines, matching, random_model
 from common.checkpoint import Checkpoint, Config

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The campaign itself: its shapes are as varied as it says, a wrong engine is found, and an interrupted run goes on.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/match/campaign_test.py -v
+    tests/run match/campaign_test.py -v
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
-import attempt
+from support import attempt
 import campaign
-import cases
+from support import cases
 
 from common import engines, limits, matching
 from common.limits import Limit

@@ -1,22 +1,21 @@
 #!/usr/bin/env python3
 """The match tests themselves: the random checkpoints are as varied as they claim, and the comparison can fail.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/match/cases_test.py -v
+    tests/run match/cases_test.py -v
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import tempfile
 import unittest
 from dataclasses import replace
-from pathlib import Path
 from unittest import mock
 
-import cases
+from support.folders import FolderTest
+from support import cases
 import random_test
-from cases import CASES, Case
+from support.cases import CASES, Case
 
 from common import builds, engines, matching, random_model
 from common.matching import Expected
@@ -24,12 +23,7 @@ from common.matching import Expected
 ENGINES = engines.table()
 
 
-class FolderTest(unittest.TestCase):
-    def setUp(self) -> None:
-        temporary = tempfile.TemporaryDirectory(prefix="llama512-match-")
-        self.addCleanup(temporary.cleanup)
-        self.folder = Path(temporary.name)
-
+class CaseTest(FolderTest):
     def expect(self, case: Case, seed: int | None = None, change: object = None) -> Expected:
         """The reference on a case's checkpoint, changed."""
         weights = case.checkpoint(case.seed if seed is None else seed)
@@ -67,7 +61,7 @@ class Variety(unittest.TestCase):
         self.assertTrue(any(8 <= case.piece_length < 128 for case in CASES))
 
 
-class SeedsAreReplaced(FolderTest):
+class SeedsAreReplaced(CaseTest):
     """A seed that does not show what the case is there for is never used."""
 
     def test_reasons(self) -> None:
@@ -123,7 +117,7 @@ class SeedsAreReplaced(FolderTest):
                             cases.find("grouped").write(self.folder / "3", 8, ENGINES[0]).checkpoint.read_bytes())
 
 
-class Epsilon(FolderTest):
+class Epsilon(CaseTest):
     """In the case `epsilon`, RMSNorm's epsilon decides the tokens."""
 
     CASE = cases.find("epsilon")
@@ -144,7 +138,7 @@ class Epsilon(FolderTest):
                             self.expect(self.CASE, change=lambda m: cases.scale_residual(m, 0.8**0.5)).tokens)
 
 
-class Ties(FolderTest):
+class Ties(CaseTest):
     def test_the_rule_decides_early(self) -> None:
         """With the highest of the tied tokens instead of the lowest, the text would be another one at once. Tied tokens
         stand side by side and far apart."""
@@ -163,7 +157,7 @@ class Ties(FolderTest):
             self.assertGreater(max(distances), case.config.vocab_size // 4)
 
 
-class ComparisonCanFail(FolderTest):
+class ComparisonCanFail(CaseTest):
     """Wrong outputs, and engines that were built for another model, are noticed."""
 
     CASE = cases.find("full-attention")

@@ -1,19 +1,18 @@
 #!/usr/bin/env python3
 """The numeric domain of rule 6 is true: up to its ends the tokens are the reference's, beyond them the tools warn.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/match/domain_test.py -v
+    tests/run match/domain_test.py -v
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import unittest
 from array import array
 from pathlib import Path
 
-from attempt import Outcome, attempt
-from cases import Case
+from support.attempt import Outcome, attempt
+from support.cases import Case
 
 from common import domain, engines, matching, random_model
 from common.checkpoint import Config

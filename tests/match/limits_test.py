@@ -2,7 +2,7 @@
 """The limits of an engine's table are true: at each of them the engine says what the reference says, beyond it the shape
 is refused, by `pack --check` and, where that is bypassed, by the engine's source.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/match/limits_test.py asm-linux-i386 [--long]
+    tests/run match/limits_test.py asm-linux-i386 [--long]
 
 --long also builds what takes minutes. A limit of more bytes than PRACTICAL is only checked from beyond.
 """
@@ -15,11 +15,11 @@ import unittest
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable
-from unittest import mock
 
-import cases
-from attempt import attempt
-from cases import Case
+from support.folders import FolderTest
+from support import cases
+from support.attempt import attempt
+from support.cases import Case
 
 from common import builds, engines, layout, limits
 from common.checkpoint import RANGES, Config
@@ -85,12 +85,7 @@ def last_within(limit: Limit) -> tuple[Shape, Shape | None]:
     return SHAPES[field](low * step), SHAPES[field](high * step) if high * step <= most else None
 
 
-class EveryLimit(unittest.TestCase):
-    def setUp(self) -> None:
-        temporary = tempfile.TemporaryDirectory(prefix="llama512-match-")
-        self.addCleanup(temporary.cleanup)
-        self.folder = Path(temporary.name)
-
+class EveryLimit(FolderTest):
     def test_limits(self) -> None:
         for limit in limits.of(ENGINE):
             with self.subTest(limit=limit):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One engine for a model that the project ships or names: the exact program, on the kernel or under its emulator.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/match/named_test.py stories260K cpp-linux-i386
+    tests/run match/named_test.py stories260K cpp-linux-i386
 
 In each encoding (with --emulate, which takes a minute: in the engine's first one) its tokens equal the reference's on
 the effective checkpoint and on the original one; for stories260K its text is also what llama2.c printed. Exit status 77
@@ -15,10 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from common import builds, engines, matching, models  # noqa: E402
-from common.errors import UserError  # noqa: E402
+from common import builds, engines, matching, models
+from common.errors import UserError
 
 GOLDEN = {"stories260K": "greedy.txt"}  # llama2.c (commit 350e04f), -t 0 -n 512
 SKIP = 77

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One engine for one random checkpoint, in each of its encodings: the program's tokens equal the reference's.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/match/random_test.py ties cpp-linux-i386
+    tests/run match/random_test.py ties cpp-linux-i386
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import cases
-from cases import Sample
+from support import cases
+from support.cases import Sample
 
 from common import builds, engines, matching, random_model
 from common.errors import UserError

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every tensor counts: with any one of them zeroed, an engine says something else, and what the reference says.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/match/zeroed_test.py cpp-linux-i386
+    tests/run match/zeroed_test.py cpp-linux-i386
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import tempfile
 from array import array
 from pathlib import Path
 
-import cases
+from support import cases
 import random_test
-from cases import Case
+from support.cases import Case
 
 from common import builds, engines, matching, random_model
 from common.checkpoint import Config

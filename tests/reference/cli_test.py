@@ -10,20 +10,17 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import unittest
-from pathlib import Path
 
-import tiny_model
+from support.folders import FolderTest
+from support import tiny_model
 
 PROGRAM = ""
 
 
-class CommandLine(unittest.TestCase):
+class CommandLine(FolderTest):
     def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
+        super().setUp()
         self.model = self.folder / "tiny.bin"
         self.model.write_bytes(tiny_model.v0(tiny_model.random_weights()))
         self.tokenizer = self.folder / "tokenizer.bin"

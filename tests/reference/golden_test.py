@@ -18,9 +18,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from common import models  # noqa: E402
+from common import models
 
 PROGRAM = ""
 SKIP = 77

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Rule 2, no code in the model: QEMU lists every instruction that an engine executes; all are among the counted bytes.
 
-    LLAMA512_REFERENCE=build/default/reference/reference python3 tests/rules/executed_test.py cpp-linux-i386 [-v]
+    tests/run rules/executed_test.py cpp-linux-i386 [-v]
 
 The check itself is checked: it must fail for an empty trace, and for an engine that jumps into its model or its memory.
 """
@@ -17,13 +17,13 @@ import unittest
 from dataclasses import replace
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-import rules  # noqa: E402
+from support.folders import FolderTest
+from support import rules
 
-from common import builds, engines, matching, random_model  # noqa: E402
-from common.builds import Built  # noqa: E402
-from common.checkpoint import Config  # noqa: E402
+from common import builds, engines, matching, random_model
+from common.builds import Built
+from common.checkpoint import Config
 
 ENGINE = engines.find(sys.argv.pop(1)) if len(sys.argv) > 1 and sys.argv[1] in engines.names() else engines.table()[0]
 
@@ -46,12 +46,7 @@ def trace(program: Path) -> tuple[subprocess.CompletedProcess[bytes], list[tuple
         return result, rules.executed(log.read_text("utf-8") if log.is_file() else "")
 
 
-class Executed(unittest.TestCase):
-    def setUp(self) -> None:
-        temporary = tempfile.TemporaryDirectory(prefix="llama512-rules-")
-        self.addCleanup(temporary.cleanup)
-        self.folder = Path(temporary.name)
-
+class Executed(FolderTest):
     def build(self, config: Config, encoding: str) -> Built:
         model = random_model.write(self.folder, "m", random_model.weights(config, seed=3, spread=4))
         return builds.build(ENGINE, model, self.folder / encoding, encoding)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The same rules as packed_test.py, for a model that the project ships or names.
 
-    python3 tests/rules/named_packed_test.py stories260K
+    tests/run rules/named_packed_test.py stories260K
 
 Exit status 77 (SKIP): the model is not on this machine.
 """

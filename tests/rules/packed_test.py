@@ -2,7 +2,7 @@
 """Rules 1, 3 and 4 for what `pack` writes: the packed file is the checkpoint's weights and the vocabulary's text, each
 once, with nothing left over; and the checks notice what would break that.
 
-    python3 tests/rules/packed_test.py -v
+    tests/run rules/packed_test.py -v
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import sys
-import tempfile
 import unittest
 from array import array
 from dataclasses import replace
@@ -19,16 +17,16 @@ from pathlib import Path
 from typing import Callable, Iterator
 from unittest import mock
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-import rules  # noqa: E402
+from support.folders import FolderTest
+from support import rules
 
-from common import builds, checkpoint, engines, layout, random_model, tokenizer  # noqa: E402
-from common.checkpoint import Checkpoint, Config  # noqa: E402
-from common.errors import UserError  # noqa: E402
-from common.engines import Engine  # noqa: E402
-from common.layout import Matrix, Records, Text  # noqa: E402
-from common.models import Model  # noqa: E402
+from common import builds, checkpoint, engines, layout, random_model, tokenizer
+from common.checkpoint import Checkpoint, Config
+from common.errors import UserError
+from common.engines import Engine
+from common.layout import Matrix, Records, Text
+from common.models import Model
 
 ENGINES = engines.table()
 CONFIGS = {
@@ -68,12 +66,7 @@ def problems(engine: Engine, model: Model, encoding: str, folder: Path) -> list[
     return found
 
 
-class PackTest(unittest.TestCase):
-    def setUp(self) -> None:
-        temporary = tempfile.TemporaryDirectory(prefix="llama512-rules-")
-        self.addCleanup(temporary.cleanup)
-        self.folder = Path(temporary.name)
-
+class PackTest(FolderTest):
     def model(self, config: Config, seed: int = 1, vocabulary: list[bytes] | None = None) -> Model:
         return random_model.write(self.folder, "m", random_model.weights(config, seed), 7, vocabulary)
 

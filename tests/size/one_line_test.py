@@ -1,33 +1,26 @@
 #!/usr/bin/env python3
 """The smallest engine in README.md: its line is that of today's source, and its commands tell the story.
 
-    python3 tests/size/one_line_test.py -v
+    tests/run size/one_line_test.py -v
 """
 
 from __future__ import annotations
 
 import re
 import subprocess
-import sys
-import tempfile
 import unittest
 from base64 import b64decode
 from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
 
-from common import blocks, engines, matching, models, one_line  # noqa: E402
-from common.errors import UserError  # noqa: E402
+from support.folders import FolderTest
+from common import blocks, engines, matching, models, one_line
+from common.errors import UserError
 
 
-class OneLine(unittest.TestCase):
-    def setUp(self) -> None:
-        temporary = tempfile.TemporaryDirectory(prefix="llama512-")
-        self.addCleanup(temporary.cleanup)
-        self.folder = Path(temporary.name)
-
+class OneLine(FolderTest):
     def readme(self) -> str:
         """The commands that README.md shows."""
         block = blocks.content((ROOT / blocks.README).read_text("utf-8"), "one-line")

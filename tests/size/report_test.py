@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """size_report.md, its pictures and record, and the README's table show the sizes of today.
 
-    python3 tests/size/report_test.py -v
+    tests/run size/report_test.py -v
 
 With a compiler that the budgets are not for, sizes differ, and the files are not compared.
 """
@@ -15,9 +15,8 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
 
-from common import builds, engines  # noqa: E402
+from common import builds, engines
 
 BINDING = all(engine.headline_compiler == builds.toolchain(engine) for engine in engines.table())
 

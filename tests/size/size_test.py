@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every engine is within its budget, by `llama512 size`; and the bytes are counted right.
 
-    python3 tests/size/size_test.py -v
+    tests/run size/size_test.py -v
 
 Budgets are asserted with the compilers that golf/engines.json names; with another one the bytes are only reported.
 No model is needed, so nothing is skipped: counted bytes do not depend on the weights.
@@ -13,17 +13,16 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import unittest
 from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests" / "rules")]
 
-import rules  # noqa: E402
+from support.folders import FolderTest
+from support import rules
 
-from common import builds, engines, random_model, sizes  # noqa: E402
+from common import builds, engines, random_model, sizes
 
 ENGINES = engines.table()
 FIELDS = {"engine": str, "model": str, "bytes": int, "budget": int}  # what CI and the size report read
@@ -80,11 +79,9 @@ class Features(unittest.TestCase):
                     self.assertEqual(price.with_it, today[engine.name])
 
 
-class Counting(unittest.TestCase):
+class Counting(FolderTest):
     def setUp(self) -> None:
-        temporary = tempfile.TemporaryDirectory(prefix="llama512-size-")
-        self.addCleanup(temporary.cleanup)
-        self.folder = Path(temporary.name)
+        super().setUp()
         self.shape = engines.budget_shape()
 
     def build(self, engine: engines.Engine, seed: int, spread: float = 1.0, encoding: str | None = None,

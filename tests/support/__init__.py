@@ -1,0 +1,1 @@
+"""What tests share. `tests/run` makes `from support.… import …` and `from common.… import …` work."""

@@ -1,0 +1,184 @@
+"""What the boot tests share: models to boot, images, and the comparison of a machine's screen with the reference.
+
+    from support import images
+    model = images.short_model(folder)                          # 32 tokens of the default model
+    sample = images.sample(engine, model, folder)               # image and expected text
+    run = images.boot(sample, cpu="486", memory=8, disk="ide")  # to the end
+    run.problem                                                 # "" when all of text memory and COM1 is right
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import boot as tool
+from support.folders import FolderTest
+
+from common import builds, checkpoint, engines, machine, matching, models, random_model, screen
+from common.builds import Built
+from common.checkpoint import Checkpoint, Config
+from common.engines import Engine
+from common.errors import UserError
+from common.machine import ENTRY, SECTOR, Machine
+from common.matching import Expected
+from common.models import Model
+
+ENGINES = [engine for engine in engines.table() if engine.target == "boot"]
+SHORT = 32  # tokens
+TIMEOUT = 120.0  # seconds for a story
+MODEL = 0x9200  # where the engines load the packed model
+SKIP = 77
+SMALL = Config(24, 40, 2, 6, 2, 40, 12, False)
+
+
+def engine_argument() -> Engine:
+    """The engine that the command line names; the rest of it is unittest's."""
+    if len(sys.argv) > 1 and sys.argv[1] in [engine.name for engine in ENGINES]:
+        return engines.find(sys.argv.pop(1))
+    return ENGINES[0]
+
+
+class BootTest(FolderTest):
+    def small_sample(self, engine: Engine) -> Sample:
+        """Of a model that takes no time."""
+        model = random_model.write(self.folder, "small", random_model.weights(SMALL, seed=3, spread=4))
+        return sample(engine, model, self.folder / "small")
+
+
+# --- Models ------------------------------------------------------------------------------------------------------
+
+def with_seq_len(model: Model, seq_len: int, folder: Path) -> Model:
+    """A copy of a model with another, smaller seq_len."""
+    weights = checkpoint.load(model.checkpoint)
+    path = folder / f"{model.name}-{seq_len}.bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint.write_v0(path, Checkpoint(replace(weights.config, seq_len=min(seq_len, weights.config.seq_len)),
+                                         weights.tensors))
+    return Model(path.stem, path, model.tokenizer)
+
+
+def short_model(folder: Path) -> Model:
+    """The first 32 tokens of the default model; where there is none, of one with random weights."""
+    try:
+        model = models.find_model()
+    except UserError as error:
+        print(f"random weights instead of the default model: {error}")
+        weights = random_model.weights(Config(64, 172, 5, 8, 4, 512, SHORT, True), seed=1, spread=4)
+        return random_model.write(folder, "random", weights)
+    return with_seq_len(model, SHORT, folder)
+
+
+# --- Images ------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Sample:
+    """An image to boot, and what it has to say."""
+
+    engine: Engine
+    image: Path
+    expected: Expected
+    counted: int
+    built: Built
+
+
+def sample(engine: Engine, model: Model, folder: Path) -> Sample:
+    built = builds.build(engine, model, folder)
+    return Sample(engine, built.program, matching.expect(built.effective), built.counted, built)
+
+
+class Layout:
+    """What is where in an image: the sector's counted bytes, its padding, and the packed model from sector 1 on."""
+
+    def __init__(self, image: bytes, counted: int) -> None:
+        self.image = image
+        self.code_end = counted - 2  # the signature is counted, too
+        self.padding = range(self.code_end, SECTOR - 2)
+        if any(image[i] for i in self.padding):
+            raise AssertionError(f"{counted} bytes are counted, but the sector's padding is not zero")
+
+    def place(self, address: int) -> str:
+        """What is at an address once the sector runs; "counted" and "firmware" may be executed.
+
+        The firmware's own is C0000h to FFFFFh, where its ROMs are, and its handler of system management interrupts
+        (INT 13h uses them on some disks): nothing can be written to either. (SeaBIOS also runs code in other places
+        before it starts the sector, but not after.)"""
+        if ENTRY <= address < ENTRY + SECTOR:
+            return "the sector's padding" if address - ENTRY in self.padding else "counted"
+        if 0xC0000 <= address < 0x100000 or 0xA8000 <= address < 0xA8010:
+            return "firmware"
+        if MODEL - SECTOR <= address < MODEL:
+            return "the copy of the sector, in front of the model"
+        if MODEL <= address < MODEL + len(self.image) - SECTOR:
+            return f"the model, byte {address - MODEL} of it"
+        return "memory that is neither the sector nor the firmware"
+
+
+# --- Machines ----------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Run:
+    """How a machine ended."""
+
+    cells: bytes  # text memory, characters and attributes
+    shown: bytes  # what was written to its characters, by an engine of style CELLS
+    serial: bytes  # all that COM1 got
+    before: bytes  # the characters that the boot sector found in text memory
+    page: bytes  # 7000h to 7FFFh
+    model: bytes  # the packed model in memory, up to the end of its last sector
+    seconds: float
+    problem: str  # "" when the engine said what it had to say
+    icount: int  # instructions since the machine's `begin`, when recorded
+
+
+def boot(sample: Sample, cpu: str = "qemu32", memory: int | None = None, disk: str = "ide", timeout: float = TIMEOUT,
+         **options: Any) -> Run:
+    """Boots a sample's image, and waits for the end of its story."""
+    start = time.monotonic()
+    with Machine(sample.image, cpu, memory or tool.memory_for(sample.built), disk, **options) as pc:
+        pc.wait_until_stopped(timeout)
+        seconds = time.monotonic() - start
+        cells = pc.memory(*machine.TEXT_MEMORY)
+        shown = pc.cells() if screen.style(sample.engine) == screen.CELLS else b""
+        serial = pc.serial()
+        page = pc.memory(0x7000, 0x1000)
+        model = pc.memory(MODEL, sample.image.stat().st_size - SECTOR)
+        icount = pc.call("query-replay")["icount"] - pc.icount
+    return Run(cells, shown, serial, pc.before, page, model, seconds,
+               problem(sample, cells, shown, serial, pc.before), icount)
+
+
+def problem(sample: Sample, cells: bytes, shown: bytes, serial: bytes, before: bytes) -> str:
+    """What is wrong with what the engine said, "" when nothing is. `cells` is all of text memory, `shown` is what was
+    written to its characters (no matter for an engine of style LINES), `before` the characters that were there."""
+    how, text, memory = screen.style(sample.engine), sample.expected.text, cells[::2]
+    difference = matching.compare(serial if how == screen.LINES else shown, sample.expected, screen.seen(sample.engine))
+    if how == screen.LINES and difference:
+        return f"COM1: {difference}; it got {serial!r}"
+    if how == screen.CELLS and serial:
+        return f"COM1 got {serial!r} from an engine that does not use it"
+    if difference:
+        return f"screen: {difference}"
+    wrong = screen.problem(memory, text, how, before)
+    if wrong:
+        return wrong
+    # A character in its background's colour could not be seen.
+    hidden = [i for i, (character, colour) in enumerate(zip(memory, cells[1::2]))
+              if character not in screen.BLANK and colour & 15 == colour >> 4 & 7 and i < screen.COLUMNS * screen.ROWS]
+    return f"cell {hidden[0]} cannot be seen, its attribute is {cells[2 * hidden[0] + 1]:#x}" if hidden else ""
+
+
+def garbage(path: Path, memory: int) -> Path:
+    """Random bytes for all memory above 1 MB, up to 32 MB."""
+    size = min(memory - 1, 32) << 20
+    path.write_bytes((random.Random(512).randbytes(1 << 20) * (size >> 20))[:size])
+    return path
+
+
+def manifest(sample: Sample) -> dict[str, Any]:
+    return json.loads((sample.built.files / "manifest.json").read_text("utf-8"))

@@ -1,0 +1,289 @@
+"""The rules of the game as functions: each returns what breaks a rule, as lines of text; an empty list is good.
+
+    from support import rules
+    rules.manifest_problems(manifest, config)              # every byte named once, every weight there once
+    rules.decoding_problems(original, effective, "f32")     # the weights are the checkpoint's, times the norms' gains
+    image = rules.Image(program, packed, manifest)
+    rules.execution_problems(image, rules.executed(log))    # no code outside the counted bytes
+
+They work on what a build leaves behind (program, packed model, manifest, effective checkpoint), and use nothing of the
+code that made it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from dataclasses import dataclass
+from typing import Sequence
+
+from common.checkpoint import Checkpoint, Config
+from common.layout import BOS
+from common.tokenizer import printed
+
+# --- Rule 3: the packed file holds weights and text ---------------------------------------------------------------
+
+WEIGHT_BYTES = {"f32": 4, "bf16": 2}
+MATRICES = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")  # one per layer
+SINGLE = ("token_embedding", "wcls")
+MOST_PADDING = 2  # bytes: before the first bf16 weight
+MOST_TEXT_OFFSET = 4  # bytes: the length and zeros, so that a record may be read in words of 32 bits
+
+
+def manifest_problems(manifest: dict, config: Config) -> list[str]:
+    """The spans cover the file without overlap or hole; each matrix is there once, with its number of weights; there is
+    one vocabulary record for each token, and no other data."""
+    problems = []
+    encoding, size, spans = manifest["encoding"], manifest["bytes"], manifest["spans"]
+    covered = bytearray(size)
+    for span in spans:
+        for row in range(span["rows"]):
+            start = span["offset"] + row * span["row_stride"]
+            end = start + span["row_bytes"]
+            if start < 0 or end > size:
+                return [f"{span['tensor']}: row {row} lies outside the file"]
+            if any(covered[start:end]):
+                problems.append(f"{span['tensor']}: row {row} at {start} overlaps another span")
+            covered[start:end] = b"\1" * (end - start)
+    holes = covered.count(0)
+    if holes:
+        problems.append(f"{holes} bytes are in no span, the first at {covered.index(0)}")
+
+    shapes = config.shapes()
+    wanted = {(name, None): config.vocab_size * config.dim for name in SINGLE}
+    wanted |= {(name, layer): math.prod(shapes[name][1:]) for name in MATRICES for layer in range(config.n_layers)}
+    found: dict[tuple[str, int | None], int] = {}
+    padding = records = 0
+    for span in spans:
+        tensor, bytes_ = span["tensor"], span["rows"] * span["row_bytes"]
+        if tensor == "padding":
+            padding += bytes_
+            if not span["counted"]:
+                problems.append("padding that is not counted")
+            continue
+        if span["counted"]:
+            problems.append(f"{tensor}: counted as the engine's own")
+        if tensor == "vocabulary":
+            records += span["rows"]
+            most = MOST_TEXT_OFFSET + -(-manifest["longest_piece"] // 4) * 4
+            if not 1 <= span["text_offset"] <= MOST_TEXT_OFFSET or span["row_bytes"] > most:
+                problems.append(f"vocabulary: records of {span['row_bytes']} bytes with text at {span['text_offset']}, "
+                                f"at most {most} bytes with text at {MOST_TEXT_OFFSET} are needed")
+        else:
+            if span["encoding"] != encoding or bytes_ != math.prod(span["shape"]) * WEIGHT_BYTES[encoding]:
+                problems.append(f"{tensor}: {bytes_} bytes are not {span['shape']} weights in {encoding}")
+            key = tensor, span["layer"]
+            found[key] = found.get(key, 0) + bytes_ // WEIGHT_BYTES[encoding]
+    for key in wanted.keys() | found.keys():
+        if found.get(key, 0) != wanted.get(key, 0):
+            problems.append(f"{key[0]}, layer {key[1]}: {found.get(key, 0)} weights, the checkpoint has "
+                            f"{wanted.get(key, 0)}")
+    if records != config.vocab_size:
+        problems.append(f"vocabulary: {records} records for {config.vocab_size} tokens")
+    if padding > MOST_PADDING:
+        problems.append(f"padding: {padding} bytes")
+    return problems
+
+
+GAIN_OF = {"wq": "rms_att", "wk": "rms_att", "wv": "rms_att", "w1": "rms_ffn", "w3": "rms_ffn", "wcls": "rms_final"}
+ROUNDING = {"f32": 2.0**-22, "bf16": 1.01 * 2.0**-8}  # relative
+TINY = 1e-30  # absolute: the smallest bf16 weights
+
+
+def decoding_problems(original: Checkpoint, effective: Checkpoint, encoding: str) -> list[str]:
+    """Every weight of the effective checkpoint is the original one times its norm's gain, but for the rounding."""
+    problems = []
+    config = original.config
+    if effective.config != Config(**{**config.__dict__, "tied": False}):
+        return [f"the effective checkpoint has another configuration: {effective.config}"]
+    for name, values in effective.tensors.items():
+        if name.startswith("rms"):
+            if any(value != 1 for value in values):
+                problems.append(f"{name}: a gain was not folded")
+            continue
+        source = original.classifier if name == "wcls" else original.tensors[name]
+        gains = original.tensors[GAIN_OF[name]] if name in GAIN_OF else None
+        size = len(values) // config.n_layers
+        for i, (value, old) in enumerate(zip(values, source, strict=True)):
+            if gains:
+                old *= gains[(i // size * config.dim if name in MATRICES else 0) + i % config.dim]
+            if not abs(value - old) <= ROUNDING[encoding] * abs(old) + TINY:  # NaN, a hole, is caught as well
+                problems.append(f"{name}: weight {i} is {value}, the checkpoint's with its gain is {old}")
+                break
+    return problems
+
+
+def vocabulary_problems(manifest: dict, packed: bytes, pieces: Sequence[bytes]) -> list[str]:
+    """Every record is one length byte, the text, and zeros. Only BOS, which is never shown, may have length 0.
+
+    The manifest says where the text starts, and what is added to every length alike."""
+    problems = []
+    for span in manifest["spans"]:
+        if span["tensor"] != "vocabulary":
+            continue
+        for token in range(span["rows"]):
+            start = span["offset"] + token * span["row_stride"]
+            record = packed[start:start + span["row_bytes"]]
+            text = printed(pieces[token])
+            lengths = {len(text), 0} if token == BOS else {len(text)}
+            good = {(bytes([length + span["length_bias"]]).ljust(span["text_offset"], b"\0") + text)
+                    .ljust(len(record), b"\0") for length in lengths}
+            if record not in good:
+                problems.append(f"vocabulary: token {token}: {record!r} for the piece {pieces[token]!r}")
+    return problems
+
+
+def size_problems(packed_size: int, config: Config, pieces: Sequence[bytes]) -> list[str]:
+    """The packed file is not larger than the untied checkpoint in f32 plus the tokenizer.
+
+    The checkpoint is that which the tools write: llama2.c's version 0, which holds the cosines and sines of RoPE."""
+    untied = Config(**{**config.__dict__, "tied": False})
+    cos_sin = 2 * config.seq_len * (config.head_size // 2)
+    checkpoint_size = 28 + 4 * (sum(math.prod(shape) for shape in untied.shapes().values()) + cos_sin)
+    tokenizer_size = 4 + sum(8 + len(piece) for piece in pieces)
+    if packed_size > checkpoint_size + tokenizer_size:
+        return [f"the packed file has {packed_size} bytes, checkpoint and tokenizer {checkpoint_size} + "
+                f"{tokenizer_size}"]
+    return []
+
+
+# --- Rule 4: folding is algebra -----------------------------------------------------------------------------------
+
+def factor_problems(factors: dict[str, float], config: Config) -> list[str]:
+    """Each factor is a power of two, times -1, sqrt(dim), 1/sqrt(head_size), log2 e or its inverse, or nothing."""
+    roots = [math.sqrt(config.dim), 1 / math.sqrt(config.head_size), math.log2(math.e), 1 / math.log2(math.e), 1.0]
+    problems = []
+    for name, value in factors.items():
+        mantissas = [math.frexp(abs(value) / root)[0] for root in roots] if math.isfinite(value) and value else []
+        if not any(abs(mantissa - 0.5) < 1e-12 or abs(mantissa - 1) < 1e-12 for mantissa in mantissas):
+            problems.append(f"factor {name}: {value} is no constant that may be folded")
+    return problems
+
+
+def folding_problems(manifest: dict, factors: dict[str, float]) -> list[str]:
+    """Every matrix is scaled by known factors only, and has the gain of the norm before it."""
+    problems = []
+    for span in manifest["spans"]:
+        if span["tensor"] in ("padding", "vocabulary"):
+            continue
+        unknown = [name for name in span["factors"] if name not in factors]
+        if unknown:
+            problems.append(f"{span['tensor']}: unknown factor {unknown[0]}")
+        elif not math.isclose(span["scale"], math.prod(factors[name] for name in span["factors"]), rel_tol=1e-12):
+            problems.append(f"{span['tensor']}: scale {span['scale']} is not the product of {span['factors']}")
+        if span["gain"] != GAIN_OF.get(span["tensor"]):
+            problems.append(f"{span['tensor']}: gain {span['gain']}, not {GAIN_OF.get(span['tensor'])}")
+    return problems
+
+
+# --- Rules 1 and 2: what is counted, and no code outside of it ------------------------------------------------------
+
+@dataclass(frozen=True)
+class Segment:
+    offset: int
+    address: int
+    file_size: int
+    memory_size: int
+
+
+class Image:
+    """An ELF program (little-endian, 32 or 64 bits) with a packed model in it."""
+
+    def __init__(self, program: bytes, packed: bytes, manifest: dict) -> None:
+        if program[:4] != b"\x7fELF":
+            raise ValueError("no ELF program")
+        wide = program[4] == 2
+        (self.machine,) = struct.unpack_from("<H", program, 18)
+        if wide:
+            self.entry, table = struct.unpack_from("<QQ", program, 24)
+            size, count = struct.unpack_from("<HH", program, 54)
+        else:
+            self.entry, table = struct.unpack_from("<II", program, 24)
+            size, count = struct.unpack_from("<HH", program, 42)
+        self.headers_end = table + size * count
+        self.segments = []
+        for header in range(table, table + size * count, size):
+            if wide:
+                kind, _, offset, address, _, in_file, in_memory, _ = struct.unpack_from("<IIQQQQQQ", program, header)
+            else:
+                kind, offset, address, _, in_file, in_memory, _, _ = struct.unpack_from("<8I", program, header)
+            if kind == 1:  # PT_LOAD
+                self.segments.append(Segment(offset, address, in_file, in_memory))
+        if program.count(packed) != 1:
+            raise ValueError(f"the packed model is {program.count(packed)} times in the program, not once")
+        self.program = program
+        self.model_offset = program.index(packed)
+        # True for a byte that is the engine's, False for one of the tensors and the vocabulary.
+        self.counted = bytearray(b"\1" * len(program))
+        for span in manifest["spans"]:
+            if span["tensor"] == "padding":
+                continue
+            for row in range(span["rows"]):
+                start = self.model_offset + span["offset"] + row * span["row_stride"]
+                self.counted[start:start + span["row_bytes"]] = bytes(span["row_bytes"])
+
+    @property
+    def counted_bytes(self) -> int:
+        return sum(self.counted)
+
+    def offset(self, address: int) -> int | None:
+        """Where the byte at an address is in the file; None: it is not from the file (heap, stack, kernel)."""
+        for segment in self.segments:
+            # The kernel maps whole pages, so the header before the segment's first byte is in memory, too.
+            before = segment.offset % 4096
+            if segment.address - before <= address < segment.address + segment.file_size:
+                return address - segment.address + segment.offset
+        return None
+
+    def address(self, offset: int) -> int:
+        """The reverse of offset()."""
+        segment = self.segments[0]
+        return offset - segment.offset + segment.address
+
+    def place(self, address: int) -> str:
+        """What is at an address, in words: `counted` or something that must not be executed."""
+        offset = self.offset(address)
+        if offset is None:
+            return "memory outside the program's file"
+        return "counted" if self.counted[offset] else f"the model, byte {offset - self.model_offset} of it"
+
+
+# `0x002000a6:  83 ec 18    subl …`, or without a disassembler `0x002000a6:  OBJD-T: 83ec18…`
+INSTRUCTION = re.compile(r"^0x([0-9a-f]+):\s+(?:OBJD-T:\s*([0-9a-f]+)|((?:[0-9a-f]{2} )+))?", re.MULTILINE)
+
+
+def executed(log: str) -> list[tuple[int, int]]:
+    """(address, size) of every instruction in a log of QEMU's -d in_asm."""
+    found = []
+    for match in INSTRUCTION.finditer(log):
+        digits = (match[2] or match[3] or "00").replace(" ", "")
+        found.append((int(match[1], 16), len(digits) // 2))
+    return found
+
+
+def execution_problems(image: Image, instructions: Sequence[tuple[int, int]]) -> list[str]:
+    """Every executed byte is counted."""
+    if not instructions:
+        return ["the trace is empty, so it shows nothing"]
+    problems = []
+    if image.entry not in {address for address, _ in instructions}:
+        problems.append(f"the trace does not have the program's entry, {image.entry:#x}")
+    for address, size in sorted(set(instructions)):
+        for byte in range(address, address + size):
+            place = image.place(byte)
+            if place != "counted":
+                problems.append(f"{byte:#x} was executed: {place}")
+                break
+    return problems
+
+
+def never_executed(image: Image, instructions: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges of counted bytes, as offsets in the file, that no instruction was fetched from: header and constants."""
+    idle = bytearray(image.counted)
+    for address, size in instructions:
+        for byte in range(address, address + size):
+            offset = image.offset(byte)
+            if offset is not None:
+                idle[offset] = 0
+    return [match.span() for match in re.finditer(rb"\x01+", idle)]

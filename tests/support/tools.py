@@ -1,0 +1,28 @@
+"""Runs the tools as a user does.
+
+    from support.tools import run_tool
+    result = run_tool("fetch", "--list")            # result.returncode, .stdout, .stderr
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / "tools"
+
+
+def run_tool(*arguments: object, env: dict[str, str] | None = None,
+             cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs `tools/llama512 ARGUMENTS…`; `env` is added to the environment."""
+    return subprocess.run([sys.executable, TOOLS / "llama512", *map(str, arguments)], capture_output=True, timeout=200,
+                          encoding="utf-8", cwd=cwd,
+                          env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
+
+
+def without_notes(stderr: str) -> str:
+    """Without what `build` notes about a compiler that no flags were searched for."""
+    return "".join(line for line in stderr.splitlines(True) if "no searched flags" not in line)

@@ -1,0 +1,122 @@
+"""golf/engines.json: the table is well-formed, and CMake and Python read the same from it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from dataclasses import MISSING, replace
+
+from support.folders import FolderTest
+from support.skip import main
+from support.tools import ROOT, run_tool
+
+from common import checkpoint, engines, layout, models, tokenizer
+from common.engines import Engine
+
+TARGET_FACTS = {"limits": list}
+CPP_FACTS = TARGET_FACTS | {"machine": list, "flags": list, "fallback": list, "linker": str, "emulator": str}
+
+
+class Table(FolderTest):
+    def test_rows(self) -> None:
+        table = engines.table()
+        self.assertTrue(table)
+        self.assertEqual(len({engine.name for engine in table}), len(table))
+        for engine in table:
+            with self.subTest(engine=engine.name):
+                # The name is a file's name, a CMake target, and part of a test's name.
+                self.assertRegex(engine.name, r"^[a-z0-9][a-z0-9_-]*$")
+                self.assertTrue((ROOT / engine.source).is_file(), engine.source)
+                self.assertTrue(engine.folder.is_dir(), engine.folder)
+                self.assertTrue((ROOT / engine.source).is_relative_to(ROOT / "golf" / engine.family))
+                self.assertIn(engine.layout, layout.LAYOUTS)
+                self.assertTrue(engine.encodings)
+                self.assertEqual(len(set(engine.encodings)), len(engine.encodings))
+                self.assertLessEqual(set(engine.encodings), set(layout.ENCODINGS))
+                self.assertRegex(engine.headline_compiler, r"^\S+ \d+(\.\d+)*$")
+                for name, budgets in engine.budgets.items():
+                    self.assertRegex(name, r"^(g\+\+ \d+(\.\d+)*|nasm)$")
+                    self.assertEqual([*budgets], [shape.name for shape in engines.shapes()])
+                    self.assertTrue(all(type(budget) is int and budget > 0 for budget in budgets.values()))
+                self.assertEqual(engine.budget_for(engines.budget_shape().name, engine.headline_compiler),
+                                 (engine.budget, True))
+
+    def test_targets(self) -> None:
+        for engine in engines.table():
+            with self.subTest(engine=engine.name):
+                facts = engine.target_facts()
+                for name, kind in (CPP_FACTS if engine.family == "cpp" else TARGET_FACTS).items():
+                    self.assertIs(type(facts[name]), kind, name)
+                if "emulator" in facts:
+                    self.assertEqual(engine.runner()[0], facts["emulator"])
+
+    def test_budget_shape(self) -> None:
+        shape = engines.budget_shape()
+        self.assertEqual(shape.config.dim % shape.config.n_heads, 0)
+        self.assertTrue(1 <= shape.longest_piece <= layout.LONGEST_PIECE)
+        # Twice the same: nothing is taken out of the table by reading it.
+        self.assertEqual(engines.budget_shape(), shape)
+
+    def test_the_second_shape_is_the_own_model_s(self) -> None:
+        (shape,) = (shape for shape in engines.shapes() if shape.name == models.PROJECT_MODEL)
+        model = models.find_model(shape.name)
+        self.assertEqual(checkpoint.read_config(model.checkpoint), shape.config)
+        self.assertEqual(layout.longest_piece(tokenizer.load(model.tokenizer, shape.config.vocab_size).pieces),
+                         shape.longest_piece)
+
+    def test_budgets_by_compiler(self) -> None:
+        engine = replace(engines.table()[0], budgets={"g++ 12.2.0": {"m": 1}, "g++ 14.2.0": {"m": 3}})
+        for compiler, found in (("g++ 12.2.0", (1, True)), ("g++ 14.2.0", (3, True)), ("g++ 12.3.0", (1, False)),
+                                ("g++ 14.3", (3, False)), ("g++ 11.4.0", (1, False)), ("g++ 15.1.0", (3, False))):
+            self.assertEqual(engine.budget_for("m", compiler), found, compiler)
+        self.assertEqual(engines.nearest(["g++ 9.5.0", "g++ 12.2.0", "g++ 12.4.0"], "g++ 13.1.0"), "g++ 12.4.0")
+        self.assertEqual(engines.nearest(["g++ 12.2.0", "g++ 12.4.0"], "g++ 12.4.1"), "g++ 12.4.0")
+        self.assertTrue(engines.is_named("nasm", "nasm 2.16.01"))
+        self.assertFalse(engines.is_named("g++ 12.2.0", "g++ 12.2.01"))
+
+    def test_find(self) -> None:
+        names = engines.names()
+        self.assertEqual([engines.find(name).name for name in names], names)
+        self.assertEqual(engines.select(None), engines.table())
+        self.assertEqual(engines.select([names[-1]]), [engines.find(names[-1])])
+        self.assertUserError(f"engine 'none': not in golf/engines.json, known are {names[0]}", engines.find, "none")
+
+    def test_every_field_of_the_file_is_known(self) -> None:
+        fields = Engine.__dataclass_fields__.values()
+        for row in json.loads(engines.TABLE.read_text("utf-8"))["engines"]:
+            self.assertLessEqual(set(row), {field.name for field in fields})
+            self.assertGreaterEqual(set(row), {field.name for field in fields if field.default is MISSING})
+
+
+class CMake(FolderTest):
+    def test_cmake_reads_the_same(self) -> None:
+        """golf/engines.cmake gives the names, families, sources, targets and features that Python has."""
+        fields = ("family", "source", "target", "features")
+        script = self.folder / "read.cmake"
+        script.write_text(f'include("{ROOT}/golf/engines.cmake")\nforeach(name IN LISTS engines)\n'
+                          + f'  message("${{name}};{";".join(f"${{${{name}}_{field}}}" for field in fields)}")\n'
+                          + 'endforeach()\n', "utf-8")
+        result = subprocess.run(["cmake", "-P", script], capture_output=True, encoding="utf-8", check=True)
+        rows = [line.split(";", 4) for line in result.stderr.splitlines()]
+        self.assertEqual([row[:4] for row in rows],
+                         [[engine.name, engine.family, engine.source, engine.target] for engine in engines.table()])
+        self.assertEqual([json.loads(row[4] or "[]") for row in rows],
+                         [list(engine.features) for engine in engines.table()])
+
+    def test_cmake_makes_something_of_each(self) -> None:
+        """Every description that is about engines walks the table; none of them names an engine."""
+        for folder in ("golf", "tests/match", "tests/rules", "tests/boot"):
+            text = (ROOT / folder / "CMakeLists.txt").read_text("utf-8")
+            self.assertRegex(text, r"foreach\(\w+ IN LISTS engines\)")
+            for name in engines.names():
+                self.assertNotRegex(text, rf"\b{re.escape(name)}\b")
+
+
+class List(FolderTest):
+    def test_run_lists_them(self) -> None:
+        self.assertEqual(run_tool("run", "--list").stdout.split(), ["reference", *engines.names()])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""common/layout.py: every byte of a packed file by hand, round trips, and the nearest bf16 weights."""
+
+from __future__ import annotations
+
+import math
+import random
+import struct
+import unittest
+from array import array
+from dataclasses import replace
+from typing import Iterator
+from unittest import mock
+
+from support.models import small_checkpoint
+from support.skip import main
+
+from common import layout
+from common.checkpoint import Checkpoint, Config
+from common.errors import UserError
+from common.layout import Matrix, Records, Text
+from common.tokenizer import printed
+
+PIECES = [b"<unk>", b"\n<s>\n", b"abc", b"<0x0A>", b"", b"<0x00>", b"d", b"e", b"f", b"g"]
+
+
+def floats(data: bytes) -> list[float]:
+    return list(struct.unpack(f"<{len(data) // 4}f", data))
+
+
+class ByHand(unittest.TestCase):
+    """Declarations, one by one, on a model of dim 2: what stands where in the file."""
+
+    CONFIG = Config(dim=2, hidden_dim=3, n_layers=2, n_heads=1, n_kv_heads=1, vocab_size=2, seq_len=4, tied=True)
+
+    def setUp(self) -> None:
+        self.model = Checkpoint(self.CONFIG, {
+            name: array("f", [100.0 * number + i for i in range(math.prod(shape))])
+            for number, (name, shape) in enumerate(self.CONFIG.shapes().items())})
+        self.embedding = self.model.tensors["token_embedding"].tolist()  # 0, 1; 2, 3
+
+    def packed(self, *blocks: Matrix | Records, encoding: str = "f32") -> bytes:
+        def declared(config: Config) -> Iterator[Matrix | Records]:
+            yield from blocks
+        with mock.patch.dict(layout.LAYOUTS, test=declared):
+            spans = layout.plan("test", encoding, self.CONFIG, [b"<0x41>", b"yz"])
+            return layout.encode(spans, self.model, [b"<0x41>", b"yz"])
+
+    def test_rows(self) -> None:
+        w1 = self.model.layer("w1", 1).tolist()  # (3, 2)
+        self.assertEqual(floats(self.packed(Matrix("w1", 1))), w1)
+        self.assertEqual(floats(self.packed(Matrix("w1", 1, order=[2, 0, 1]))), w1[4:] + w1[:4])
+        self.assertEqual(floats(self.packed(Matrix("w1", 1, backwards=True))),
+                         [w1[1], w1[0], w1[3], w1[2], w1[5], w1[4]])
+        self.assertEqual(floats(self.packed(Matrix("w1", 1, transposed=True))), w1[::2] + w1[1::2])
+        self.assertEqual(floats(self.packed(Matrix("w1", 1, transposed=True, backwards=True, order=[1, 0]))),
+                         w1[::-2] + w1[4::-2])
+
+    def test_first_layer_backwards(self) -> None:
+        """A slice that goes down to element 0."""
+        wq = self.model.layer("wq", 0).tolist()
+        self.assertEqual(floats(self.packed(Matrix("wq", 0, backwards=True))), [wq[1], wq[0], wq[3], wq[2]])
+
+    def test_gains_and_factors(self) -> None:
+        w3, gains = self.model.layer("w3", 1).tolist(), self.model.layer("rms_ffn", 1).tolist()
+        scale = -math.sqrt(2)
+        self.assertEqual(floats(self.packed(Matrix("w3", 1, gain="rms_ffn", factors=("sqrt(dim)", "-1")))),
+                         array("f", [weight * gains[i % 2] * scale for i, weight in enumerate(w3)]).tolist())
+        self.assertEqual(floats(self.packed(Matrix("w3", 1, gain="rms_ffn", backwards=True)))[:2],
+                         array("f", [w3[1] * gains[1], w3[0] * gains[0]]).tolist())
+        self.assertEqual(floats(self.packed(Matrix("w2", 0, factors=("2^exp_squarings",))))[5],
+                         self.model.tensors["w2"][5] * 2.0**layout.EXP_SQUARINGS)
+
+    def test_tied_classifier(self) -> None:
+        self.assertEqual(floats(self.packed(Matrix("wcls"))), self.embedding)
+        final = self.model.tensors["rms_final"]
+        self.assertEqual(floats(self.packed(Matrix("wcls", gain="rms_final")))[3], 3 * final[1])
+
+    def test_records(self) -> None:
+        data = self.packed(Matrix("wk", 0), Records((Matrix("token_embedding"), Text())))
+        self.assertEqual(len(data), 16 + 2 * (8 + 3))
+        self.assertEqual(data[16:27], struct.pack("<2f", 0, 1) + b"\1A\0")
+        self.assertEqual(data[27:], struct.pack("<2f", 2, 3) + b"\0yz")  # BOS: length 0
+
+    def test_bf16(self) -> None:
+        """Dense, with two bytes of padding before the first weight; 1.0, 2.0, 3.0 are exact but for the low half."""
+        self.model.tensors["token_embedding"][:] = array("f", [0, 1, 2, 3])
+        self.assertEqual(self.packed(Matrix("token_embedding"), encoding="bf16")[:4].hex(), "00000000")
+        data = self.packed(Matrix("token_embedding"), encoding="bf16")
+        self.assertEqual(len(data), 2 + 8)
+        values = [struct.unpack_from("<f", data, i)[0] for i in (0, 2, 4, 6)]
+        for value, wanted in zip(values, [0, 1, 2, 3]):
+            self.assertAlmostEqual(value, wanted, delta=0.004 * wanted)
+
+
+class Round(unittest.TestCase):
+    def test_every_layout(self) -> None:
+        """Packed and decoded again: the checkpoint with its gains folded, and the texts."""
+        for name in layout.LAYOUTS:
+            for encoding, error in (("f32", 2.0**-22), ("bf16", 1.01 * 2.0**-8)):
+                for tied in (True, False):
+                    model = small_checkpoint(tied)
+                    pieces = [piece or b"?" for piece in PIECES] if name in layout.NO_EMPTY_PIECES else PIECES
+                    spans = layout.plan(name, encoding, model.config, pieces)
+                    packed = layout.encode(spans, model, pieces)
+                    self.assertEqual(len(packed), layout.packed_bytes(spans))
+                    effective, texts = layout.decode(spans, model.config, packed)
+                    self.assertEqual(effective.config, replace(model.config, tied=False))
+                    self.assertEqual(texts, [printed(piece) for piece in pieces])
+                    for tensor, values in effective.tensors.items():
+                        if tensor.startswith("rms"):
+                            self.assertEqual(set(values), {1.0})
+                    folded = [("wq", "rms_att"), ("w1", "rms_ffn"), ("wcls", "rms_final")]
+                    for tensor, gain in folded:
+                        wanted = model.classifier if tensor == "wcls" else model.tensors[tensor]
+                        # The first row of the first layer has the gains 0, 1, … of the first layer.
+                        for i in range(8):
+                            value = wanted[i] * model.tensors[gain][i]
+                            self.assertAlmostEqual(effective.tensors[tensor][i], value, delta=error * abs(value))
+                    for tensor in ("token_embedding", "wo", "w2"):
+                        for value, wanted in zip(effective.tensors[tensor], model.tensors[tensor]):
+                            self.assertAlmostEqual(value, wanted, delta=error * abs(wanted))
+
+    def test_packing_the_effective_checkpoint_again(self) -> None:
+        """What an engine's weights are does not change any more (in f32, up to the last bit)."""
+        model = small_checkpoint()
+        spans = layout.plan("stream", "f32", model.config, PIECES)
+        effective, _ = layout.decode(spans, model.config, layout.encode(spans, model, PIECES))
+        again, _ = layout.decode(spans, effective.config, layout.encode(spans, effective, PIECES))
+        for name, values in effective.tensors.items():
+            for value, same in zip(values, again.tensors[name]):
+                self.assertAlmostEqual(value, same, delta=2.0**-22 * abs(value))
+
+    def test_holes_are_nan(self) -> None:
+        def partial(config: Config) -> Iterator[Matrix | Records]:
+            yield Matrix("wcls")
+        model = small_checkpoint()
+        with mock.patch.dict(layout.LAYOUTS, partial=partial):
+            spans = layout.plan("partial", "f32", model.config, PIECES)
+        effective, _ = layout.decode(spans, model.config, layout.encode(spans, model, PIECES))
+        self.assertTrue(all(map(math.isnan, effective.tensors["wk"])))
+        self.assertFalse(any(map(math.isnan, effective.tensors["wcls"])))
+
+
+class Bf16(unittest.TestCase):
+    """The upper half is the best one for the lower half that is there."""
+
+    def encoded(self, values: list[float], before: bytes = b"\0\0") -> tuple[bytes, list[float]]:
+        data = before + layout._encode_bf16(array("f", values), before)
+        return data, layout._decode_bf16(data).tolist()
+
+    def test_nearest(self) -> None:
+        generator = random.Random(1)
+        values = [generator.gauss(0, 10.0 ** generator.randint(-12, 12)) for _ in range(3000)]
+        data, decoded = self.encoded(values, b"\xfe\xff")
+        for i, (value, found) in enumerate(zip(array("f", values), decoded)):
+            low, half = struct.unpack_from("<HH", data, 2 * i)
+            for other in (half - 1, half + 1):
+                candidate = struct.unpack("<f", struct.pack("<HH", low, other))[0]
+                self.assertLessEqual(abs(found - value), abs(candidate - value), (value, found, candidate))
+
+    def test_limits(self) -> None:
+        largest = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
+        for low in (b"\0\0", b"\xff\xff", b"\0\x80"):
+            _, decoded = self.encoded([largest, -largest, 0.0, 1e-40, -0.0, 1e-45, largest], low)
+            self.assertTrue(all(map(math.isfinite, decoded)))
+            self.assertGreater(decoded[0], 0.99 * largest)
+            self.assertLess(decoded[1], -0.99 * largest)
+            for small in decoded[2:6]:
+                self.assertLess(abs(small), 1e-38)
+
+
+class Refused(unittest.TestCase):
+    def test_long_pieces(self) -> None:
+        self.assertEqual(layout.longest_piece([b"a", b"x" * 255]), 255)
+        with self.assertRaisesRegex(UserError, "token 1: length 256, .* at most 255"):
+            layout.longest_piece([b"a", b"x" * 256, b"b"])
+
+    def test_longest_piece_is_what_is_printed(self) -> None:
+        self.assertEqual(layout.longest_piece([b"<0x0A>", b"ab"]), 2)
+        self.assertEqual(layout.longest_piece([b"", b""]), 1)
+
+    def test_overflow(self) -> None:
+        model = small_checkpoint()
+        model.tensors["w3"][0] = 1e32
+        spans = layout.plan("stream", "f32", model.config, PIECES)
+        with self.assertRaisesRegex(UserError, r"^w3: layer 0, row 0: .* float32 .* 2\^exp_squarings .* largest is"):
+            layout.encode(spans, model, PIECES)
+
+
+    def test_empty_pieces(self) -> None:
+        """Engines that know BOS by its length of 0 would end the story at any other empty piece."""
+        config = small_checkpoint().config
+        for name in layout.LAYOUTS:
+            for encoding in layout.ENCODINGS:
+                if name == "stream":
+                    layout.plan(name, encoding, config, PIECES)
+                    continue
+                with self.assertRaisesRegex(UserError, f"^token 4: an empty piece, which engines with layout {name} would"):
+                    layout.plan(name, encoding, config, PIECES)
+                pieces = [piece or b"?" for piece in PIECES]
+                pieces[layout.BOS] = b""  # BOS itself may be empty
+                layout.plan(name, encoding, config, pieces)
+
+
+class Workspaces(unittest.TestCase):
+    """Counted by hand, from what the sources say that they keep for a position."""
+
+    #                       dim hidden_dim n_layers n_heads n_kv_heads vocab_size seq_len
+    STORIES260K = Config(64, 172, 5, 8, 4, 512, 512)
+    ODD = Config(30, 23, 4, 5, 1, 33, 17)
+
+    def test_stream(self) -> None:
+        """x, the layers' keys, values, queries, a head, w1 x and w3 x, the logits: for every position, one before the
+        first, and one behind the last."""
+        self.assertEqual(layout.stream_workspace(self.STORIES260K),
+                         4 * (64 + 5 * (32 + 32 + 64 + 8 + 172 + 172) + 512) * (1 + 512 + 1))
+        self.assertEqual(layout.stream_workspace(self.ODD), 4 * (30 + 4 * (6 + 6 + 30 + 6 + 23 + 23) + 33) * (1 + 17 + 1))
+
+    def test_walk(self) -> None:
+        """An unused slot, x, the layers' queries, values, keys, attention's output, w1 x and w3 x, the logits. The NASM
+        sources assert that they use as much."""
+        for config, slots in ((self.STORIES260K, 1 + 64 + 5 * (64 + 32 + 32 + 64 + 172 + 172) + 512),
+                              (self.ODD, 1 + 30 + 4 * (30 + 6 + 6 + 30 + 23 + 23) + 33)):
+            self.assertEqual(layout.boot_workspace(config), 4 * slots * config.seq_len + 8)
+            self.assertEqual(layout.asm_linux_workspace(config), 4 * slots * config.seq_len)
+
+    def test_tiny_position(self) -> None:
+        """A position of asm-linux-i386 has at least 256 bytes."""
+        tiny = Config(2, 3, 2, 1, 1, 2, 5)
+        self.assertEqual(layout.boot_workspace(tiny), 4 * (1 + 2 + 2 * (2 + 2 + 2 + 2 + 3 + 3) + 2) * 5 + 8)
+        self.assertEqual(layout.asm_linux_workspace(tiny), 256 * 5)
+
+    def test_every_layout_has_one(self) -> None:
+        self.assertEqual(set(layout.WORKSPACES), set(layout.LAYOUTS))
+
+
+class Manifest(unittest.TestCase):
+    def test_spans(self) -> None:
+        model = small_checkpoint()
+        for encoding in layout.ENCODINGS:
+            spans = layout.plan("stream", encoding, model.config, PIECES)
+            entries = layout.manifest(spans)
+            self.assertEqual(len(entries), len(spans))
+            self.assertEqual(sum(entry["rows"] * entry["row_bytes"] for entry in entries), layout.packed_bytes(spans))
+            padding = [entry for entry in entries if entry["counted"]]
+            self.assertEqual([entry["tensor"] for entry in padding], ["padding"] * (encoding == "bf16"))
+            text = next(entry for entry in entries if entry["tensor"] == "vocabulary")
+            self.assertEqual((text["rows"], text["row_bytes"], "shape" in text), (10, 4 + 8, False))
+
+    def test_factors_are_known(self) -> None:
+        config = Config(64, 172, 5, 8, 4, 512, 512)
+        self.assertEqual(layout.FACTORS["sqrt(dim)"](config), 8.0)
+        self.assertEqual(layout.FACTORS["1/sqrt(head_size)"](config), 1 / math.sqrt(8))
+        self.assertEqual(layout.FACTORS["2^exp_squarings"](config) * layout.FACTORS["2^-exp_squarings"](config), 1.0)
+
+
+if __name__ == "__main__":
+    main()

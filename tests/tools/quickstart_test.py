@@ -1,0 +1,319 @@
+"""tools/quickstart on pretended machines: a PATH of stubs that write down how they are called."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from support.folders import FolderTest
+from support.skip import main
+from support.tools import TOOLS
+
+
+PACKAGES = {"g++": ["g++", "12.2.0"], "cmake": ["cmake", "3.25.1"], "ninja-build": ["ninja", "1.11"],
+            "python3": ["python3", "3.11.2"], "nasm": ["nasm", "2.16"], "qemu-user": ["qemu-i386", "7.2"],
+            "qemu-system-x86": ["qemu-system-i386", "7.2"], "git": ["git", "2.39.5"], "bochs": ["bochs-bin", "2.7"],
+            "chromium": ["chromium", "140.0"], "chromium-driver": ["chromedriver", "140.0"]}
+OPTIONAL = ("chromium", "chromium-driver")
+NO_COMMAND = ("bochs-sdl", "bochsbios", "vgabios", "libgtest-dev")
+FOR_TESTS = ("git", "bochs", "bochs-sdl", "bochsbios", "vgabios", "libgtest-dev")  # the demo goes without
+TEST_ONLY = " ".join(FOR_TESTS)
+BASICS = ("sh", "cat", "dirname", "readlink", "sed", "grep", "head", "sort", "env")
+DEBIAN = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\n'
+
+
+class Quickstart(FolderTest):
+    def setUp(self) -> None:
+        """A copy of quickstart in a project whose front door is a stub, and a PATH with the basics alone."""
+        super().setUp()
+        self.project = self.folder / "project"
+        (self.project / "tools").mkdir(parents=True)
+        self.script = Path(shutil.copy(TOOLS / "quickstart", self.project / "tools"))
+        shutil.copy(TOOLS / "packages.txt", self.project / "tools")
+        self.log = self.folder / "log"
+        self.bin = self.folder / "bin"
+        self.bin.mkdir()
+        for name in BASICS:
+            (self.bin / name).symlink_to(shutil.which(name))
+        self.installed = self.folder / "installed"  # what dpkg knows
+        self.installed.touch()
+        self.stub("dpkg-query", 'for package; do :; done\ngrep -qx "$package" "$INSTALLED" && printf installed',
+                  log=False)
+        self.stub("id", "echo 0", log=False)
+        self.stub("apt-get", 'case $1 in install) shift; for p; do "$INSTALL" "$p"; done ;; esac')
+        self.stub("llama512", "", self.project / "tools")
+        self.release = self.folder / "os-release"
+        self.release.write_text(DEBIAN, "utf-8")
+        # "Installing" a package makes its command appear, and dpkg know it.
+        lines = [f"{package}) cp '{self.prepared(*command)}' '{self.bin}/{command[0]}' ;;"
+                 for package, command in PACKAGES.items()]
+        self.stub("install", 'echo "$1" >> "$INSTALLED"; case $1 in ' + " ".join(lines) + " esac", self.folder,
+                  log=False)
+
+    def stub(self, name: str, body: str, folder: Path | None = None, log: bool = True) -> Path:
+        path = (folder or self.bin) / name
+        line = f'echo "{name} $*" >> "$LOG"\n' * log
+        path.write_text(f"#!/bin/sh\n{line}{body}\n", "utf-8")
+        path.chmod(0o755)
+        return path
+
+    def prepared(self, name: str, version: str) -> Path:
+        """A command that is not in PATH yet: it prints its version, or writes down its arguments."""
+        (self.folder / "archive").mkdir(exist_ok=True)
+        return self.stub(name, f'[ "$1" = --version ] && echo "{name} (Debian) {version}" && exit\n'
+                         f'echo "{name} $*" >> "$LOG"', self.folder / "archive", log=False)
+
+    def provide(self, *names: str) -> None:
+        """These packages are on the machine from the start."""
+        for name in names:
+            if name in PACKAGES:
+                shutil.copy(self.prepared(*PACKAGES[name]), self.bin)
+            else:
+                self.installed.write_text(self.installed.read_text("utf-8") + f"{name}\n", "utf-8")
+
+    def provide_all(self) -> None:
+        self.provide(*PACKAGES, *NO_COMMAND)
+
+    def start(self, *arguments: object, cwd: Path | None = None, script: Path | None = None,
+              **environment: str) -> subprocess.CompletedProcess[str]:
+        self.log.write_text("", "utf-8")
+        (self.bin / "cp").exists() or (self.bin / "cp").symlink_to(shutil.which("cp"))
+        return subprocess.run([script or self.script, *map(str, arguments)], encoding="utf-8", capture_output=True,
+                              timeout=60, cwd=cwd or self.folder,
+                              env={"PATH": str(self.bin), "LOG": str(self.log), "INSTALLED": str(self.installed),
+                                   "INSTALL": str(self.folder / "install"), "HOME": str(self.folder),
+                                   "LLAMA512_OS_RELEASE": str(self.release), **environment})
+
+    def calls(self) -> list[str]:
+        return self.log.read_text("utf-8").splitlines()
+
+    # --- Nothing is missing
+
+    def test_demo(self) -> None:
+        self.provide_all()
+        result = self.start()
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(self.calls(), ["llama512 fetch --if-missing", "cmake --workflow --preset demo"])
+        self.assertTrue(all(line.startswith("==> ") for line in result.stdout.splitlines()), result.stdout)
+
+    def test_test(self) -> None:
+        self.provide_all()
+        for arguments in (["test"], ["test", "--no-install"], ["--no-install", "test"]):
+            self.assertEqual(self.start(*arguments).returncode, 0)
+            self.assertEqual(self.calls(), ["cmake --workflow --preset test"])
+
+    def test_model_by_name(self) -> None:
+        self.provide_all()
+        for arguments in (["--model", "stories260K"], ["--model=stories260K"]):
+            self.assertEqual(self.start(*arguments).returncode, 0)
+            self.assertEqual(self.calls(), ["llama512 fetch --if-missing stories260K",
+                                            "cmake --preset default -DLLAMA512_MODEL=stories260K",
+                                            "cmake --workflow --preset demo"])
+        self.start("test", "--model", "stories260K")
+        self.assertEqual(self.calls(), ["cmake --preset default -DLLAMA512_MODEL=stories260K",
+                                        "cmake --workflow --preset test"])
+
+    def test_model_by_path_is_the_callers(self) -> None:
+        self.provide_all()
+        here = self.folder / "with space"
+        here.mkdir()
+        for given, meant in (("my.bin", f"{here}/my.bin"), ("sub/x", f"{here}/sub/x"), ("/abs/x.bin", "/abs/x.bin")):
+            self.assertEqual(self.start("--model", given, cwd=here).returncode, 0)
+            self.assertEqual(self.calls()[0], f"llama512 fetch --if-missing {meant}")
+            self.assertEqual(self.calls()[1], f"cmake --preset default -DLLAMA512_MODEL={meant}")
+
+    def test_an_earlier_choice_of_model_does_not_stay(self) -> None:
+        self.provide_all()
+        cache = self.project / "build" / "default" / "CMakeCache.txt"
+        cache.parent.mkdir(parents=True)
+        for line, expected in (("LLAMA512_MODEL:STRING=/x.bin", ["cmake --preset default -ULLAMA512_MODEL"]),
+                               ("LLAMA512_MODEL:STRING=", []), ("OTHER:STRING=x", [])):
+            cache.write_text(f"{line}\n", "utf-8")
+            self.assertEqual(self.start("test").returncode, 0)
+            self.assertEqual(self.calls(), [*expected, "cmake --workflow --preset test"])
+
+    def test_a_failing_step_stops_the_rest(self) -> None:
+        self.provide_all()
+        self.stub("llama512", "exit 1", self.project / "tools")
+        self.assertEqual(self.start().returncode, 1)
+        self.assertEqual(self.calls(), ["llama512 fetch --if-missing"])
+        self.stub("cmake", '[ "$1" = --version ] && echo 3.25.1 && exit; exit 5', log=False)
+        self.assertEqual(self.start("test").returncode, 5)
+
+    def test_through_a_symbolic_link(self) -> None:
+        self.provide_all()
+        (self.folder / "link").symlink_to(self.script)
+        self.assertEqual(self.start(script=self.folder / "link").returncode, 0)
+        self.assertEqual(self.calls()[-1], "cmake --workflow --preset demo")
+
+    # --- Something is missing
+
+    def test_installs_what_is_missing(self) -> None:
+        self.provide("g++", "python3", "ninja-build")
+        result = self.start()
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(self.calls(), [
+            "apt-get update",
+            "apt-get install -y --no-install-recommends cmake nasm qemu-user qemu-system-x86",
+            "llama512 fetch --if-missing",
+            "cmake --workflow --preset demo"])
+        result = self.start("test")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(self.calls(), [
+            "apt-get update",
+            f"apt-get install -y --no-install-recommends {TEST_ONLY}",
+            "apt-get install -y --no-install-recommends chromium chromium-driver",
+            "cmake --workflow --preset test"])
+        self.start("test")
+        self.assertEqual(self.calls(), ["cmake --workflow --preset test"])
+
+    def test_optional_packages(self) -> None:
+        """Only the tests want them, and nothing stops where they cannot be had."""
+        self.provide(*(name for name in PACKAGES if name not in OPTIONAL), *NO_COMMAND)
+        self.assertEqual(self.start().returncode, 0)
+        self.assertEqual(self.calls(), ["llama512 fetch --if-missing", "cmake --workflow --preset demo"])
+        result = self.start("test", "--no-install")
+        self.assertEqual((result.returncode, self.calls()), (0, ["cmake --workflow --preset test"]))
+        self.assertIn("missing, so tests will be skipped: chromium chromium-driver\n", result.stdout)
+        self.stub("apt-get", '[ "$1" = update ]')  # an archive without them
+        result = self.start("test")
+        self.assertEqual(result.returncode, 0)
+        self.assertIn("not installed, so tests will be skipped: chromium chromium-driver\n", result.stdout)
+        self.assertEqual(self.calls(), ["apt-get update",
+                                        "apt-get install -y --no-install-recommends chromium chromium-driver",
+                                        "cmake --workflow --preset test"])
+
+    def test_apt_asks_no_questions(self) -> None:
+        self.provide_all()
+        (self.bin / "nasm").unlink()
+        self.stub("apt-get", 'echo "frontend=$DEBIAN_FRONTEND" >> "$LOG"; exit 100')
+        self.start()
+        self.assertIn("frontend=", self.calls()[1])
+        self.stub("apt-get", 'echo "frontend=$DEBIAN_FRONTEND" >> "$LOG"; [ "$1" = update ]')
+        self.start()
+        self.assertEqual(self.calls()[3], "frontend=noninteractive")
+
+    def test_failing_apt(self) -> None:
+        self.provide("g++")
+        self.stub("apt-get", "exit 100")
+        result = self.start()
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("quickstart: error: 'apt-get update' failed", result.stderr)
+        self.assertEqual(self.calls(), ["apt-get update"])
+
+    def test_sudo(self) -> None:
+        self.provide(*PACKAGES, *NO_COMMAND[:-1])
+        self.stub("id", "echo 1000", log=False)
+        result = self.start("test")
+        self.assertEqual((result.returncode, self.calls()), (1, []))
+        self.assertIn("there is no sudo, so run as root: apt-get update && apt-get install libgtest-dev", result.stderr)
+        self.provide(NO_COMMAND[-1])
+        (self.bin / "chromium").unlink()
+        result = self.start("test")
+        self.assertEqual((result.returncode, result.stderr, self.calls()), (0, "", ["cmake --workflow --preset test"]))
+        self.assertIn("missing, so tests will be skipped: chromium\n", result.stdout)
+        self.provide("chromium")
+        self.installed.write_text("\n".join([*NO_COMMAND[:-1], ""]), "utf-8")
+        self.stub("sudo", '"$@"')
+        self.assertEqual(self.start("test").returncode, 0)
+        self.assertEqual(self.calls(), [
+            "sudo apt-get update", "apt-get update",
+            "sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends libgtest-dev",
+            "apt-get install -y --no-install-recommends libgtest-dev",
+            "cmake --workflow --preset test"])
+
+    def test_no_install(self) -> None:
+        self.provide("g++", "python3", "ninja-build")
+        for arguments, more in (["--no-install"], ""), (["test", "--no-install"], f" {TEST_ONLY}"):
+            result = self.start(*arguments)
+            self.assertEqual((result.returncode, result.stderr, self.calls()), (1, "", []))
+            self.assertEqual(result.stdout.splitlines()[1:], [
+                f"missing: cmake nasm qemu-user qemu-system-x86{more}",
+                "install: apt-get update && env DEBIAN_FRONTEND=noninteractive "
+                f"apt-get install -y --no-install-recommends cmake nasm qemu-user qemu-system-x86{more}"])
+
+    def test_a_known_package_needs_no_command(self) -> None:
+        """A removed package whose configuration is left is not installed."""
+        self.provide("libgtest-dev")
+        self.stub("dpkg-query", "printf config-files", log=False)
+        self.assertIn("libgtest-dev", self.start("test", "--no-install").stdout)
+
+    def test_old_command(self) -> None:
+        self.provide_all()
+        self.stub("cmake", "echo cmake version 3.9.6", log=False)
+        result = self.start("--no-install")
+        self.assertEqual((result.returncode, result.stdout.splitlines()[1]), (1, "missing: cmake"))
+        # The package is there, but an older cmake comes first in PATH: apt cannot help.
+        self.provide("cmake-as-package")
+        self.installed.write_text("\n".join(["cmake", *NO_COMMAND, ""]), "utf-8")
+        result = self.start()
+        self.assertEqual((result.returncode, self.calls()), (1, []))
+        self.assertIn(f"{self.bin}/cmake: version 3.9.6, needed is cmake>=3.25", result.stderr)
+
+    def test_newer_commands_are_fine(self) -> None:
+        self.provide_all()
+        for name, version in (("cmake", "4.0.1"), ("g++", "13.3.0"), ("python3", "3.12.3")):
+            self.prepared(name, version)
+            shutil.copy(self.folder / "archive" / name, self.bin)
+        self.assertEqual(self.start("test").returncode, 0)
+
+    # --- Systems
+
+    def test_supported_systems(self) -> None:
+        self.provide_all()
+        for text, supported in ((DEBIAN, True), ("ID=debian\n", True), ("ID=debian\nVERSION_ID=13\n", True),
+                                ("ID=debian\nVERSION_ID=11\n", False), ("ID=debian\nVERSION_ID=9\n", False),
+                                ('ID=ubuntu\nVERSION_ID="24.04"\n', True), ('ID=ubuntu\nVERSION_ID="25.10"\n', True),
+                                ('ID=ubuntu\nVERSION_ID="22.04"\n', False), ("ID=fedora\nVERSION_ID=41\n", False),
+                                ("ID=alpine\n", False), ("", False)):
+            self.release.write_text(text, "utf-8")
+            self.assertEqual(self.start("test").returncode, 0 if supported else 1, text)
+            self.assertEqual(self.calls() != [], supported, text)
+
+    def test_other_systems_get_the_list(self) -> None:
+        self.release.write_text('PRETTY_NAME="Fedora Linux 41"\nID=fedora\nVERSION_ID=41\n', "utf-8")
+        for arguments in ([], ["--no-install"], ["test"]):
+            result = self.start(*arguments)
+            self.assertEqual((result.returncode, result.stdout, self.calls()), (1, "", []))
+            self.assertIn("Fedora Linux 41", result.stderr)
+            for package in (*PACKAGES, *NO_COMMAND):
+                wanted = arguments == ["test"] or package not in (*FOR_TESTS, *OPTIONAL)
+                (self.assertRegex if wanted else self.assertNotRegex)(result.stderr, rf"\n  {re.escape(package)} ")
+            self.assertIn("cmake>=3.25", result.stderr)
+            self.assertIn(f"cmake --workflow --preset {'test' if arguments == ['test'] else 'demo'}", result.stderr)
+
+    def test_no_os_release(self) -> None:
+        self.release.unlink()
+        self.assertIn("this system", self.start().stderr)
+
+    # --- The command line
+
+    def test_help(self) -> None:
+        for option in ("--help", "-h"):
+            result = self.start(option)
+            self.assertEqual((result.returncode, result.stderr), (0, ""))
+            self.assertIn("usage: tools/quickstart", result.stdout)
+
+    def test_wrong_usage(self) -> None:
+        for arguments in (["--nope"], ["tests"], [""], ["--model"], ["--model", ""], ["--model="], ["test", "x"]):
+            result = self.start(*arguments)
+            self.assertEqual((result.returncode, result.stdout, result.stderr.count("\n"), self.calls()),
+                             (2, "", 1, []), arguments)
+
+    def test_no_colour_in_a_log(self) -> None:
+        self.provide_all()
+        self.assertNotIn("\x1b", self.start(TERM="xterm").stdout)
+
+    def test_every_package_says_why(self) -> None:
+        lines = (TOOLS / "packages.txt").read_text("utf-8").splitlines()
+        for line in filter(None, lines):
+            if not line.startswith("#"):
+                self.assertRegex(line, r"^[a-z0-9.+-]+ +[a-z0-9.+=>-]+ +(demo|test|optional) +# \w")
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    main()

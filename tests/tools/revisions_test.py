@@ -1,0 +1,279 @@
+"""tools/common/revisions.py: keys by content, worktrees that are gone afterwards, and every commit built once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from unittest import mock
+
+from support.repository import RepositoryTest
+from support.skip import main
+from support.tools import ROOT, TOOLS
+
+from common import revisions
+
+
+class Keys(RepositoryTest):
+    def keys(self) -> tuple[str, str]:
+        return revisions.key_of_revision("HEAD", self.root), revisions.key_of_worktree(self.root)
+
+    def test_clean_tree_has_the_key_of_its_commit(self) -> None:
+        self.put(a=100, b=200)
+        (self.root / "golf" / "asm" / "ä b.inc").write_bytes(b"\xff\r\n")
+        self.commit("first")
+        of_commit, of_tree = self.keys()
+        self.assertEqual(of_commit, of_tree)
+        self.assertRegex(of_commit, "^[0-9a-f]{64}$")
+
+    def test_what_decides_a_size_changes_the_key_and_nothing_else(self) -> None:
+        self.put(a=100)
+        self.commit("first")
+        key = revisions.key_of_worktree(self.root)
+        for name, decides in [("README.md", False), ("golf/asm/README.md", False), ("golf/README", False),
+                              ("tools/common/other.py", False), ("tools/common/builds.py", True),
+                              ("tools/common/layout.py", True), ("golf/asm/new.inc", True), ("golf/cpp/x.hpp", True)]:
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("x", "utf-8")
+            self.assertEqual(revisions.key_of_worktree(self.root) != key, decides, name)
+            path.unlink()
+        self.assertEqual(revisions.key_of_worktree(self.root), key)
+        (self.root / "golf" / "asm" / "a.asm").unlink()  # still in git's index
+        self.assertNotEqual(revisions.key_of_worktree(self.root), key)
+
+    def test_key_follows_content_not_history(self) -> None:
+        self.put(a=100)
+        first = self.commit("first")
+        self.put(a=99)
+        second = self.commit("second")
+        self.put(a=100)
+        third = self.commit("back")
+        one, two, three = (revisions.key_of_revision(commit, self.root) for commit in (first, second, third))
+        self.assertEqual(one, three)
+        self.assertNotEqual(one, two)
+
+    def test_ignored_files_do_not_count(self) -> None:
+        self.put(a=100)
+        (self.root / ".gitignore").write_text("/build/\n*.o\n", "utf-8")
+        self.commit("first")
+        (self.root / "golf" / "asm" / "a.o").write_text("x", "utf-8")
+        self.assertEqual(*self.keys())
+
+    def test_paths_exist_in_the_project(self) -> None:
+        for path in revisions.PATHS:
+            self.assertTrue((ROOT / path).exists(), path)
+
+
+class History(RepositoryTest):
+    def test_commits_that_touch(self) -> None:
+        self.put(a=100)
+        self.commit("first")
+        (self.root / "README.md").write_text("x", "utf-8")
+        self.commit("notes")
+        self.put(a=99)
+        self.commit("second: a, b | c\n\nA body\nSize: +1 a, x")
+        (self.root / "golf" / "asm" / "README.md").write_text("x", "utf-8")
+        self.commit("more notes")
+        found = revisions.commits_that_touch(root=self.root)
+        self.assertEqual([commit.subject for commit in found], ["first", "second: a, b | c"])
+        self.assertEqual((found[1].body, found[1].date), ("A body\nSize: +1 a, x", "2020-01-01"))
+        self.assertEqual(found[0].parents, ())
+        self.assertEqual(len(found[1].parents), 1)
+
+    def test_commits_of_merged_branches(self) -> None:
+        """Also those that a merge undid, and during a merge those of the other branch; but not the merge itself."""
+        self.put(a=100)
+        self.commit("first")
+        self.git("checkout", "-q", "-b", "side")
+        for size, subject in ((102, "there"), (100, "and back")):
+            self.put(a=size)
+            self.commit(subject)
+        self.git("checkout", "-q", "main")
+        self.git("merge", "-q", "--no-ff", "--no-commit", "side")
+        (self.root / "README.md").write_text("x", "utf-8")
+        expected = ["first", "there", "and back"]
+        self.assertEqual([commit.subject for commit in revisions.commits_that_touch(self.root)], expected)
+        self.commit("merge")
+        self.assertEqual([commit.subject for commit in revisions.commits_that_touch(self.root)], expected)
+
+    def test_new_files(self) -> None:
+        """Sources that git does not track yet decide sizes, an editor's files do not."""
+        self.put(a=100)
+        self.commit("first")
+        key = revisions.key_of_worktree(self.root)
+        (self.root / "golf" / "asm" / "a.asm.swp").write_text("x", "utf-8")
+        self.assertEqual(revisions.key_of_worktree(self.root), key)
+        (self.root / "golf" / "asm" / "b.inc").write_text("x", "utf-8")
+        self.assertNotEqual(revisions.key_of_worktree(self.root), key)
+
+    def test_resolve_without_a_repository(self) -> None:
+        self.assertUserError("no git repository.*git clone", revisions.resolve, "HEAD", self.folder)
+
+    def test_a_repository_that_git_refuses(self) -> None:
+        self.assertTrue(revisions.in_repository(self.root))
+        (self.root / ".git" / "HEAD").write_text("nonsense", "utf-8")
+        self.assertUserError("git config --global --add safe.directory", revisions.in_repository, self.root)
+
+    def test_a_failure_names_its_command(self) -> None:
+        self.assertUserError(r"^git log: ", revisions.git, self.root, "-c", "log.showSignature=false", "log", "no-such-commit")
+
+    def test_without_git(self) -> None:
+        with mock.patch.dict(os.environ, PATH=str(self.folder)):
+            message = self.assertUserError("git: not found; install", revisions.in_repository, self.root)
+        self.assertNotIn("safe.directory", message)
+
+    def test_body_without_an_empty_line(self) -> None:
+        self.put(a=100)
+        self.commit("subject\nSize: +1 a, x")
+        self.assertEqual(revisions.commits_that_touch(root=self.root)[0].body, "Size: +1 a, x")
+
+    def test_names(self) -> None:
+        self.put(a=100)
+        first = self.commit("first")
+        self.git("branch", "side")
+        self.git("tag", "v1")
+        self.put(a=99)
+        second = self.commit("second")
+        self.assertEqual(revisions.resolve("side", self.root), first)
+        self.assertEqual([revisions.is_branch(name, self.root) for name in ("side", "main", "v1", "HEAD", first, "no")],
+                         [True, True, False, False, False, False])
+        self.assertEqual(revisions.merge_base("side", second, self.root), first)
+        for name in ("nope", "--all", ""):
+            self.assertUserError("no such commit here; give a branch", revisions.resolve, name, self.root)
+        self.git("checkout", "-q", "--orphan", "alone")
+        self.commit("alone")
+        self.assertUserError("no commit in common", revisions.merge_base, "main", "HEAD", self.root)
+
+    def test_file_at(self) -> None:
+        self.put(a=100)
+        self.commit("first")
+        self.assertEqual(revisions.file_at("HEAD", "golf/asm/a.asm", self.root), "100\n")
+        self.assertIsNone(revisions.file_at("HEAD", "golf/asm/b.asm", self.root))
+
+    def test_shallow(self) -> None:
+        self.put(a=100)
+        first = self.commit("first")
+        self.put(a=99)
+        self.commit("second")
+        self.assertFalse(revisions.is_shallow(self.root))
+        shallow = self.folder / "shallow"
+        self.git("clone", "-q", "--depth", "1", f"file://{self.root}", str(shallow))
+        self.assertTrue(revisions.is_shallow(shallow))
+        self.assertUserError("git fetch --unshallow", revisions.resolve, first, shallow)
+
+    def test_no_repository(self) -> None:
+        self.assertTrue(revisions.in_repository(self.root))
+        self.assertFalse(revisions.in_repository(self.root / "tools"))  # a tarball inside of somebody's repository
+        self.assertFalse(revisions.in_repository(self.folder))
+
+
+class Worktrees(RepositoryTest):
+    def test_gone_afterwards(self) -> None:
+        self.put(a=100)
+        first = self.commit("first")
+        self.put(a=99)
+        self.commit("second")
+        (self.root / ".git" / "hooks" / "post-checkout").write_text("#!/bin/sh\ntouch hooked\n", "utf-8")
+        (self.root / ".git" / "hooks" / "post-checkout").chmod(0o755)
+        for error in (None, KeyboardInterrupt, SystemExit, ValueError):
+            try:
+                with revisions.worktree(first, self.root) as folder:
+                    self.assertEqual((folder / "golf" / "asm" / "a.asm").read_text("utf-8"), "100\n")
+                    self.assertFalse((folder / "hooked").exists())
+                    (folder / "rubbish").write_text("x", "utf-8")
+                    if error:
+                        raise error
+            except (KeyboardInterrupt, SystemExit, ValueError):
+                pass
+            self.assertFalse(folder.exists())
+            self.assertEqual(len(self.git("worktree", "list").splitlines()), 1)
+        self.assertEqual((self.root / "golf" / "asm" / "a.asm").read_text("utf-8"), "99\n")
+        self.assertUserError("no such commit", revisions.worktree("nope", self.root).__enter__)
+
+
+    def test_a_killed_tool(self) -> None:
+        """What it leaves is gone after the next worktree: the folder, and what git knows of it."""
+        self.put(a=100)
+        first = self.commit("first")
+        script = ("import sys; sys.path.insert(0, sys.argv[1])\nfrom pathlib import Path\nfrom common import revisions\n"
+                  "with revisions.worktree('HEAD', Path(sys.argv[2])):\n print(flush=True); sys.stdin.read()")
+        with subprocess.Popen([sys.executable, "-B", "-c", script, TOOLS, self.root], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(self.folder)}) as process:
+            process.stdout.readline()
+            process.kill()
+        self.assertEqual(self.git("worktree", "list").count("\n"), 1)
+        with mock.patch.object(tempfile, "tempdir", str(self.folder)), revisions.worktree(first, self.root):
+            pass
+        self.assertEqual(self.git("worktree", "list").count("\n"), 0)
+        self.assertEqual(list(self.folder.glob("llama512-tool-*")), [])
+
+
+class Measuring(RepositoryTest):
+    def test_a_commit_is_built_once(self) -> None:
+        self.put(a=100)
+        first = self.commit("first")
+        self.put(a=99)
+        self.commit("second")
+        for _ in range(2):
+            self.assertEqual([row["bytes"] for row in revisions.measure(first, root=self.root)], [100])
+        self.assertEqual(self.builds(), 1)
+        self.assertEqual(revisions.measure("HEAD", root=self.root)[0]["bytes"], 99)
+        revisions.measure("HEAD", "--engine", "a", root=self.root)  # another question, another build
+        self.assertEqual(self.log.read_text("utf-8").splitlines()[1:], ["size --json", "size --json --engine a"])
+        with mock.patch.object(revisions, "toolchains", lambda: {"cpp": "g++ 1.1", "asm": "nasm 2.0"}):
+            revisions.measure(first, root=self.root)
+        self.assertEqual(self.builds(), 4)
+
+    def test_half_written_cache(self) -> None:
+        self.put(a=100)
+        self.commit("first")
+        revisions.measure("HEAD", root=self.root)
+        (path,) = (self.root / "build" / "sizes").iterdir()
+        path.write_text("[{", "utf-8")
+        self.assertEqual(revisions.measure("HEAD", root=self.root)[0]["bytes"], 100)
+
+    def test_over_budget_is_an_answer(self) -> None:
+        self.put(budget=99, a=100)
+        self.commit("first")
+        self.assertEqual([row["ok"] for row in revisions.measure("HEAD", root=self.root)], [False])
+
+    def test_does_not_build(self) -> None:
+        self.put(a="syntax")
+        self.commit("first")
+        with self.assertRaises(revisions.DoesNotBuild) as caught:
+            revisions.measure("HEAD", root=self.root)
+        self.assertEqual(str(caught.exception), 'golf/asm: error: syntax, "quoted"')
+        (self.root / "tools" / "llama512").unlink()
+        self.commit("no tools")
+        with self.assertRaisesRegex(revisions.DoesNotBuild, "can't open file 'tools/llama512'"):
+            revisions.measure("HEAD", root=self.root)
+
+    def test_first_error(self) -> None:
+        self.assertEqual(revisions.first_error("warning\nx.c:1: error: no\nerror: later\n"), "x.c:1: error: no")
+        self.assertEqual(revisions.first_error("Traceback\n  line 1\nKeyError: 'x'\n"), "KeyError: 'x'")
+        self.assertEqual(revisions.first_error(""), "")
+
+
+class Interrupted(RepositoryTest):
+    def test_no_worktree_is_left(self) -> None:
+        self.put(a=100)
+        self.commit("first")
+        with mock.patch.object(subprocess, "run", side_effect=self.stop(subprocess.run)):
+            with self.assertRaises(KeyboardInterrupt):
+                revisions.measure("HEAD", root=self.root)
+        self.assertEqual(len(self.git("worktree", "list").splitlines()), 1)
+        self.assertFalse((self.root / "build").exists())
+
+    @staticmethod
+    def stop(run: object) -> object:
+        def instead(command: list[str], **options: object) -> object:
+            if "size" in command:
+                raise KeyboardInterrupt
+            return run(command, **options)  # type: ignore[operator]
+        return instead
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 # Reads engines.json: `engines` is the list of names; ENGINE_family, ENGINE_source, ENGINE_target and ENGINE_features
-# (empty when it has none) are the fields of an engine. For every place that makes something for each engine.
+# (empty when it has none) are the fields of an engine; `inputs` are the files that decide what engines are built. For
+# every place that makes something for each engine.
 
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/engines.json)
 file(READ ${CMAKE_CURRENT_LIST_DIR}/engines.json table)
@@ -15,4 +16,33 @@ foreach(i RANGE ${last})
       set(${name}_${field})
     endif()
   endforeach()
+endforeach()
+
+# table_list(VARIABLE NAME): the table's list of that name.
+function(table_list variable name)
+  string(JSON count LENGTH "${table}" ${name})
+  math(EXPR last "${count} - 1")
+  set(items)
+  foreach(i RANGE ${last})
+    string(JSON item GET "${table}" ${name} ${i})
+    list(APPEND items ${item})
+  endforeach()
+  set(${variable} ${items} PARENT_SCOPE)
+endfunction()
+
+get_filename_component(project ${CMAKE_CURRENT_LIST_DIR} DIRECTORY)
+table_list(paths inputs)
+table_list(suffixes input_suffixes)
+set(inputs)
+set(again CONFIGURE_DEPENDS)
+if(CMAKE_SCRIPT_MODE_FILE)  # for the tests
+  set(again)
+endif()
+foreach(path IN LISTS paths)
+  set(path ${project}/${path})
+  if(IS_DIRECTORY ${path})
+    list(TRANSFORM suffixes PREPEND ${path}/* OUTPUT_VARIABLE patterns)
+    file(GLOB_RECURSE path ${again} ${patterns})
+  endif()
+  list(APPEND inputs ${path})
 endforeach()

@@ -22,13 +22,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from common import sizes
-from common.anatomy import OPERATIONS, Unit, bytes_by, explain
-from common.anatomy_bars import bars_svg
-from common.anatomy_page import page
+from common.anatomy.explain import OPERATIONS, Unit, bytes_by, explain
 from common.errors import atomic_write, run_tool
 from common.files import protect
-from common.models import find_model
+from common.model.models import find_model
+from common.picture.bars import bars_svg
+from common.picture.page import page
+from common.size import sizes
 from common.terminal import add_engines_option, add_model_options, argument_parser, markdown_table, table
 
 

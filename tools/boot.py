@@ -21,13 +21,16 @@ import sys
 import time
 from pathlib import Path
 
-from common import builds, checkpoint, engines, layout, machine, screen
-from common.builds import Built
-from common.engines import Engine
+from common.engine import builds, engines
+from common.engine.builds import Built
+from common.engine.engines import Engine
 from common.errors import UserError, run_tool
 from common.files import protect
-from common.machine import DISKS, Machine
-from common.models import find_model
+from common.machine import pc as machine, screen
+from common.machine.pc import DISKS, Machine
+from common.model import checkpoint
+from common.model.models import find_model
+from common.pack import layout
 from common.terminal import add_model_options, argument_parser
 
 TARGET = "boot"

@@ -14,9 +14,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from common import builds, engines, layout
+from common.engine import builds, engines
 from common.errors import run_tool
-from common.models import find_model
+from common.model.models import find_model
+from common.pack import layout
 from common.terminal import add_engines_option, add_model_options, argument_parser
 
 

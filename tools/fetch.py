@@ -23,8 +23,8 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import models
 from common.errors import UserError, atomic_write, run_tool
+from common.model import models
 from common.terminal import Progress, argument_parser, table
 
 BASE = "https://huggingface.co/karpathy/tinyllamas/resolve/main"

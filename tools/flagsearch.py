@@ -30,10 +30,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Sequence
 
-from common import builds, engines, matching, processes, random_model
-from common.engines import Engine
+from common import processes
+from common.engine import builds, engines
+from common.engine.engines import Engine
 from common.errors import UserError, atomic_write, run_tool
-from common.models import ROOT, Model
+from common.match import matching
+from common.model import random_model
+from common.model.models import Model
+from common.project import ROOT
 from common.terminal import Progress, argument_parser
 
 # Each knob is a list of positions; "" is the compiler's default. The first one is where the search starts.

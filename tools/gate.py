@@ -29,11 +29,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Mapping, Sequence
 
-from common import engines, record, revisions
+from common.engine import engines
 from common.errors import UserError, run_tool
-from common.models import ROOT
-from common.record import RECORD
-from common.revisions import Commit
+from common.project import ROOT
+from common.size import record, revisions
+from common.size.record import RECORD
+from common.size.revisions import Commit
 from common.terminal import Progress, argument_parser, paint, table
 
 DECLARATION = re.compile(r"Size: \+(\d+) (\S+(?: \S+)?),[ \t]*(\S.*)")

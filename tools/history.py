@@ -25,17 +25,20 @@ import sys
 from pathlib import Path
 from typing import Mapping, Sequence
 
-from common import blocks, engines, one_line, processes, record, report, revisions, story
-from common.anatomy import OPERATIONS, bytes_by, explain
-from common.anatomy_bars import bars_svg
-from common.builds import CONSTANTS
-from common.chart import line_chart
+from common import blocks, processes
+from common.anatomy.explain import OPERATIONS, bytes_by, explain
+from common.engine import engines
+from common.engine.builds import CONSTANTS
 from common.errors import UserError, atomic_write, run_tool
-from common.models import PROJECT_MODEL, ROOT
-from common.record import RECORD, Row
-from common.report import ANATOMY, CHART, Today
-from common.sizes import built_engines, measure, price_list
-from common.story import Change
+from common.model.models import PROJECT_MODEL
+from common.picture.bars import bars_svg
+from common.picture.chart import line_chart
+from common.project import ROOT
+from common.size import changes as story, one_line, record, report, revisions
+from common.size.changes import Change
+from common.size.record import RECORD, Row
+from common.size.report import ANATOMY, CHART, Today
+from common.size.sizes import built_engines, measure, price_list
 from common.terminal import Progress, argument_parser, paint, table
 
 REPORT = "size_report.md"

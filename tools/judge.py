@@ -1,6 +1,6 @@
 """Judges a story model: does it tell stories that make sense, end, and survive an engine's rounding?
 
-The quality gate of models/fables. A checker (tools/train/checker.py) reads each story with the grammar that the corpus
+The quality gate of models/fables. A checker (tools/common/training/checker.py) reads each story with the grammar that the corpus
 was told with: one hero, friend, colour, object, animal, food, weather and place, matching pronouns, a proper ending, no
 non-words. The reference engine tells the stories:
 
@@ -24,24 +24,23 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from os import cpu_count
 from pathlib import Path
 
-sys.path.insert(1, str(Path(__file__).resolve().parent / "train"))
+from common import processes
+from common.errors import UserError, run_tool
+from common.match import matching
+from common.model import checkpoint, tokenizer
+from common.model.models import Model, find_model
+from common.terminal import Progress, argument_parser, paint, table
+from common.training.checker import Checker
+from common.training.programs import SOURCES, Programs, build
+from common.training.rounding import effective_checkpoints
 
-from checker import Checker  # noqa: E402
-from common import checkpoint, matching, processes, tokenizer  # noqa: E402
-from common.errors import UserError, run_tool  # noqa: E402
-from common.models import Model, find_model  # noqa: E402
-from common.terminal import Progress, argument_parser, paint, table  # noqa: E402
-from effective import effective_checkpoints  # noqa: E402
-from programs import Programs, build  # noqa: E402
-
-GRAMMAR = Path(__file__).resolve().parent / "train" / "fables.grammar"
+GRAMMAR = SOURCES / "fables.grammar"
 PROMPT = "Once upon a time, there was a brave {} named {}."
 # Names that no corpus contains: tools/train/names.cpp never makes them.
 NAMES = {"girl": ["Zelda", "Lily", "Anna", "Clara", "Ruby", "Emma", "Ivy", "Nora"],

@@ -26,10 +26,13 @@ import os
 import sys
 from pathlib import Path
 
-from common import builds, domain, engines, layout, matching, processes
+from common import processes
+from common.engine import builds, engines
 from common.errors import UserError, run_tool, tool_name
 from common.files import protect
-from common.models import Model, ModelNotFound, find_model
+from common.match import domain, matching
+from common.model.models import Model, ModelNotFound, find_model
+from common.pack import layout
 from common.terminal import add_model_options, argument_parser
 
 ABSENT = 3  # exit status of --check where there is no default model: CMake then goes on without engines

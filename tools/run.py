@@ -16,10 +16,10 @@ import os
 import sys
 
 import boot
-from common import builds, engines
+from common.engine import builds, engines
 from common.errors import UserError, run_tool
-from common.matching import native_command, reference_program
-from common.models import find_model
+from common.match.matching import native_command, reference_program
+from common.model.models import find_model
 from common.terminal import add_model_options, argument_parser
 
 

@@ -29,11 +29,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Sequence
 
-from common import revisions, sizes
 from common.errors import UserError, atomic_write, run_tool
 from common.files import protect
-from common.models import Model, find_model
-from common.sizes import Change, Size
+from common.model.models import Model, find_model
+from common.size import revisions, sizes
+from common.size.sizes import Change, Size
 from common.terminal import add_engines_option, add_model_options, argument_parser, markdown_table, paint, table
 
 

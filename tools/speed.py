@@ -27,13 +27,19 @@ from pathlib import Path
 from typing import Sequence
 
 import boot
-from common import blocks, builds, checkpoint, engines, layout, matching, screen
-from common.builds import Built
+from common import blocks
+from common.engine import builds, engines
+from common.engine.builds import Built
 from common.errors import UserError, atomic_write, run_tool
-from common.machine import Machine
-from common.models import ROOT, Model, find_model
-from common.terminal import (Progress, add_engines_option, add_model_options, argument_parser, markdown_table,
-                             size_text, table)
+from common.machine import screen
+from common.machine.pc import Machine
+from common.match import matching
+from common.model import checkpoint
+from common.model.models import Model, find_model
+from common.pack import layout
+from common.project import ROOT
+from common.terminal import (Progress, add_engines_option, add_model_options, argument_parser, markdown_table, size_text,
+                             table)
 
 BLOCK = "speed"  # of README.md
 HEADERS = ["engine", "bytes", "tokens/s", "memory"]

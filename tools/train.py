@@ -27,16 +27,14 @@ import sys
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(1, str(HERE / "train"))
+from common.engine import engines
+from common.errors import UserError, atomic_write, run_tool
+from common.files import open_file, protect
+from common.project import ROOT
+from common.terminal import argument_parser, time_text
+from common.training.programs import SOURCES, Programs, build
 
-from common import engines  # noqa: E402
-from common.errors import UserError, atomic_write, run_tool  # noqa: E402
-from common.files import open_file, protect  # noqa: E402
-from common.terminal import argument_parser, time_text  # noqa: E402
-from programs import Programs, build  # noqa: E402
-
-GRAMMAR = HERE / "train" / "fables.grammar"
+GRAMMAR = SOURCES / "fables.grammar"
 WORK = ("settings.json", "corpus.txt", "corpus.tokens", "state")  # the files of the folder work/
 
 # What models/fables was trained with (its first stage); and a model so small that its training shows only that all parts work.
@@ -152,7 +150,7 @@ def _tell(programs: Programs, model: Path) -> None:
 def _build_engine(engine: str, model: Path, folder: Path) -> None:
     """An engine's program or image with the model in it."""
     print(flush=True)
-    command = [sys.executable, HERE / "llama512", "build", "--engine", engine, "--model", model, "-o", folder]
+    command = [sys.executable, ROOT / "tools" / "llama512", "build", "--engine", engine, "--model", model, "-o", folder]
     if subprocess.run(command, check=False).returncode:
         raise UserError(f"{engine}: not built, see above")
 

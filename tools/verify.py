@@ -31,11 +31,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import boot
-from common import builds, domain, engines, layout, lookalikes, matching, screen
-from common.builds import Built
+from common.engine import builds, engines
+from common.engine.builds import Built
 from common.errors import run_tool
-from common.matching import Difference, Expected
-from common.models import NAMED_MODELS, find_model
+from common.machine import screen
+from common.match import domain, lookalikes, matching
+from common.match.matching import Difference, Expected
+from common.model.models import NAMED_MODELS, find_model
+from common.pack import layout
 from common.terminal import add_engines_option, add_model_options, argument_parser, paint, table
 
 

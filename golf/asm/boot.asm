@@ -35,7 +35,7 @@
 %endif
 %include "transformer.inc"
 %if WALK_BYTES + 8 != WORKSPACE_BYTES
-  %error "tools/common/layout.py counts another walk"
+  %error "tools/common/pack counts another walk"
 %endif
 
 %ifdef LINE_BREAKS

@@ -28,7 +28,7 @@
 %endif
 %include "transformer.inc"
 %if WALK_BYTES != WORKSPACE_BYTES
-  %error "tools/common/layout.py counts another walk"
+  %error "tools/common/pack counts another walk"
 %endif
 
 ; The five bytes of `mov edi, WALK` are also p_memsz (opcode and low three bytes of WALK) and the low byte of p_flags

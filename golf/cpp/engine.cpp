@@ -6,7 +6,7 @@
 //
 // What the machine sees
 // ---------------------
-//   model   layers | classifier | records      read only, in the order of use: `stream` in tools/common/layout.py
+//   model   layers | classifier | records      read only, in the order of use: `stream` in tools/common/pack
 //   arena   dummy row | position 0 | position 1 | … | position seq_len - 1        zero at the start
 //
 // One position's row in the arena, in floats. `r` walks through it, and every cell that `r` has not

@@ -20,9 +20,8 @@ import unittest
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-
 from support.browser import Browser
+from support.tools import ROOT
 
 PHONE = (360, 740)
 CONTRAST = 4.5  # WCAG 2.1, 1.4.3

@@ -15,15 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
-ROOT = Path(__file__).resolve().parents[2]
-
+from support import cases, rules
 from support.folders import FolderTest
-from support import cases
-from support import rules
+from support.tools import ROOT
 
-from common import anatomy, builds, engines, models, random_model, sizes
-from common.anatomy import OPERATIONS
+from common.anatomy import explain as anatomy
+from common.anatomy.explain import OPERATIONS
+from common.engine import builds, engines
 from common.errors import UserError
+from common.model import models, random_model
+from common.size import sizes
 
 ENGINES = engines.table()
 # In every engine, whatever its size: without one of these it would not be a Llama 2.

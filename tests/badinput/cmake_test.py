@@ -10,13 +10,13 @@ import shutil
 import subprocess
 import unittest
 
-
-
 from support.folders import FolderTest
 from support.models import small_checkpoint
 from support.tools import ROOT
-from common import engines, random_model
-from common.checkpoint import Checkpoint, Config
+
+from common.engine import engines
+from common.model import random_model
+from common.model.checkpoint import Checkpoint, Config
 
 ENGINES = engines.names()
 PROJECT = """cmake_minimum_required(VERSION 3.25)

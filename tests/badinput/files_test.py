@@ -14,12 +14,12 @@ import sys
 import unittest
 from pathlib import Path
 
-
-
 from support.folders import FolderTest
 from support.models import small_checkpoint
 from support.tools import TOOLS
-from common import checkpoint, engines, random_model, tokenizer
+
+from common.engine import engines
+from common.model import checkpoint, random_model, tokenizer
 
 TRAINER = Path(sys.argv.pop(1))
 ENGINE = engines.names()[0]

@@ -16,12 +16,12 @@ import time
 import unittest
 from pathlib import Path
 
-
-
 from support.folders import FolderTest
 from support.models import small_checkpoint
 from support.tools import TOOLS, run_tool, without_notes
-from common import builds, engines, random_model
+
+from common.engine import builds, engines
+from common.model import random_model
 
 ENGINE = engines.names()[0]
 TOOL = [sys.executable, "-B", str(TOOLS / "llama512")]

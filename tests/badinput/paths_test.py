@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import unittest
 
-
-
 from support.folders import FolderTest
 from support.models import small_checkpoint
 from support.tools import run_tool, without_notes
-from common import engines, random_model
-from common.models import Model
+
+from common.engine import engines
+from common.model import random_model
+from common.model.models import Model
 
 # Each means something to an assembler, a shell, a linker, a configuration file, a list of options or a terminal.
 NAMES = [os.fsdecode(name) for name in (

@@ -11,13 +11,13 @@ import random
 import subprocess
 import unittest
 
-
-
 from support.folders import FolderTest
 from support.tools import run_tool
-from common import checkpoint, matching, random_model, tokenizer
-from common.checkpoint import Config
+
 from common.errors import UserError
+from common.match import matching
+from common.model import checkpoint, random_model, tokenizer
+from common.model.checkpoint import Config
 
 BYTES = [b"<0x%02X>" % byte for byte in range(256)]
 VOCABULARY = [b"<unk>", b"<s>", b"</s>", *BYTES, b" "]

@@ -19,8 +19,8 @@ import sys
 import unittest
 from pathlib import Path
 
-from support.folders import FolderTest
 from support import tiny_model
+from support.folders import FolderTest
 
 PROGRAM = ""
 FIELDS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len")

@@ -19,8 +19,8 @@ from typing import Any
 from support import images
 from support.images import BootTest
 
-from common import screen
-from common.machine import CYLINDER, SECTOR, Machine
+from common.machine import screen
+from common.machine.pc import CYLINDER, SECTOR, Machine
 
 ENGINE = images.engine_argument()
 MESSAGE = re.compile(rb"disk|read", re.IGNORECASE)

@@ -15,12 +15,10 @@ import subprocess
 import unittest
 from typing import Any
 
-
-from support import images
-from support import rules
+from support import images, rules
 from support.images import BootTest, Layout, boot
 
-from common.machine import ENTRY, SECTOR, Machine
+from common.machine.pc import ENTRY, SECTOR, Machine
 
 ENGINE = images.engine_argument()
 

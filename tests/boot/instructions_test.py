@@ -20,9 +20,10 @@ from pathlib import Path
 
 from support import images
 
-from common import builds, models
+from common.engine import builds
 from common.errors import UserError
-from common.machine import Machine
+from common.machine.pc import Machine
+from common.model import models
 
 MODEL = "stories260K"
 POSITIONS = 248

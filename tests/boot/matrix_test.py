@@ -14,7 +14,7 @@ from dataclasses import replace
 from support import images
 from support.images import BootTest, boot
 
-from common import screen
+from common.machine import screen
 
 ENGINE = images.engine_argument()
 

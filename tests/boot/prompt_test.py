@@ -11,15 +11,17 @@ import sys
 import unittest
 from dataclasses import replace
 
-
 import boot
 from support.folders import FolderTest
-from common import builds, checkpoint, engines, matching, models, tokenizer
-from common.checkpoint import Checkpoint
+
+from common.engine import builds, engines
 from common.errors import UserError
-from common.machine import Machine
-from common.models import Model
-from common.tokenizer import printed
+from common.machine.pc import Machine
+from common.match import matching
+from common.model import checkpoint, models, tokenizer
+from common.model.checkpoint import Checkpoint
+from common.model.models import Model
+from common.model.tokenizer import printed
 
 ENGINE = engines.find(sys.argv.pop(1))
 STEPS = 24

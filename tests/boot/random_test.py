@@ -10,9 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-
-from support import cases
-from support import images
+from support import cases, images
 
 from common.errors import UserError
 

@@ -15,22 +15,20 @@ import sys
 import unittest
 import unittest.mock
 from dataclasses import replace
-from pathlib import Path
-
-
-from support import cases
-from support import images
-from support.images import BootTest, Sample
 
 import boot
-from common import machine, random_model, screen
-from common.checkpoint import Config
+from support import cases, images
+from support.images import BootTest, Sample
+from support.tools import TOOLS
+
 from common.errors import UserError
-from common.layout import BOS
-from common.machine import Machine
+from common.machine import pc as machine, screen
+from common.machine.pc import Machine
+from common.model import random_model
+from common.model.checkpoint import Config
+from common.pack.layout import BOS
 
 ENGINE = images.engine_argument()
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
 SHORT = Config(32, 48, 2, 4, 2, 40, 12, False)
 
 

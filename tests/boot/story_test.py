@@ -15,8 +15,9 @@ from pathlib import Path
 
 from support import images
 
-from common import matching, models
 from common.errors import UserError
+from common.match import matching
+from common.model import models
 
 
 def main() -> int:

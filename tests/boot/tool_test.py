@@ -17,8 +17,9 @@ from pathlib import Path
 from support import images
 from support.images import BootTest
 
-from common import engines, screen
-from common.machine import HALT, QEMU
+from common.engine import engines
+from common.machine import screen
+from common.machine.pc import HALT, QEMU
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "boot.py"
 

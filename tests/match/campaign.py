@@ -31,10 +31,12 @@ from support import cases
 from support.attempt import Outcome, attempt, refusal
 from support.cases import Case
 
-from common import domain, engines, matching, random_model
-from common.checkpoint import Checkpoint, Config
-from common.engines import Engine
-from common.matching import Expected
+from common.engine import engines
+from common.engine.engines import Engine
+from common.match import domain, matching
+from common.match.matching import Expected
+from common.model import random_model
+from common.model.checkpoint import Checkpoint, Config
 
 TRIES = 8  # weights that are drawn for a shape, engine and encoding
 TIMEOUT = 300.0  # seconds

@@ -17,13 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
-from support import attempt
 import campaign
-from support import cases
+from support import attempt, cases
 
-from common import engines, limits, matching
-from common.limits import Limit
-from common.matching import Expected
+from common.engine import engines, limits
+from common.engine.limits import Limit
+from common.match import matching
+from common.match.matching import Expected
 
 ENGINE = engines.table()[0]
 

@@ -12,13 +12,15 @@ import unittest
 from dataclasses import replace
 from unittest import mock
 
-from support.folders import FolderTest
-from support import cases
 import random_test
+from support import cases
 from support.cases import CASES, Case
+from support.folders import FolderTest
 
-from common import builds, engines, matching, random_model
-from common.matching import Expected
+from common.engine import builds, engines
+from common.match import matching
+from common.match.matching import Expected
+from common.model import random_model
 
 ENGINES = engines.table()
 

@@ -14,8 +14,10 @@ from pathlib import Path
 from support.attempt import Outcome, attempt
 from support.cases import Case
 
-from common import domain, engines, matching, random_model
-from common.checkpoint import Config
+from common.engine import engines
+from common.match import domain, matching
+from common.model import random_model
+from common.model.checkpoint import Config
 
 CONFIG = Config(32, 64, 2, 4, 2, 64, 32, False)
 PROGRAMS = [engine for engine in engines.table() if engine.target != "boot"]

@@ -16,15 +16,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable
 
-from support.folders import FolderTest
 from support import cases
 from support.attempt import attempt
 from support.cases import Case
+from support.folders import FolderTest
 
-from common import builds, engines, layout, limits
-from common.checkpoint import RANGES, Config
+from common.engine import builds, engines, limits
+from common.engine.limits import Limit
 from common.errors import UserError
-from common.limits import Limit
+from common.model.checkpoint import RANGES, Config
+from common.pack import layout
 
 ENGINE = engines.table()[0]
 LONG = False

@@ -15,9 +15,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-
-from common import builds, engines, matching, models
+from common.engine import builds, engines
 from common.errors import UserError
+from common.match import matching
+from common.model import models
 
 GOLDEN = {"stories260K": "greedy.txt"}  # llama2.c (commit 350e04f), -t 0 -n 512
 SKIP = 77

@@ -14,8 +14,10 @@ from pathlib import Path
 from support import cases
 from support.cases import Sample
 
-from common import builds, engines, matching, random_model
+from common.engine import builds, engines
 from common.errors import UserError
+from common.match import matching
+from common.model import random_model
 
 TIMEOUT = 240.0  # seconds for a run that takes far less than one, or under an emulator half a minute
 LONG_TIMEOUT = 1200.0  # and for one that takes a minute

@@ -12,14 +12,16 @@ import tempfile
 from array import array
 from pathlib import Path
 
-from support import cases
 import random_test
+from support import cases
 from support.cases import Case
 
-from common import builds, engines, matching, random_model
-from common.checkpoint import Config
+from common.engine import builds, engines
 from common.errors import UserError
-from common.matching import Expected
+from common.match import matching
+from common.match.matching import Expected
+from common.model import random_model
+from common.model.checkpoint import Config
 
 CASE = Case("zeroed", Config(32, 64, 2, 4, 2, 64, 24, False), 1)
 TENSORS = tuple(CASE.config.shapes())

@@ -12,8 +12,8 @@ import subprocess
 import sys
 import unittest
 
-from support.folders import FolderTest
 from support import tiny_model
+from support.folders import FolderTest
 
 PROGRAM = ""
 

@@ -18,8 +18,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-
-from common import models
+from common.model import models
 
 PROGRAM = ""
 SKIP = 77

@@ -17,13 +17,14 @@ import unittest
 from dataclasses import replace
 from pathlib import Path
 
-
-from support.folders import FolderTest
 from support import rules
+from support.folders import FolderTest
 
-from common import builds, engines, matching, random_model
-from common.builds import Built
-from common.checkpoint import Config
+from common.engine import builds, engines
+from common.engine.builds import Built
+from common.match import matching
+from common.model import random_model
+from common.model.checkpoint import Config
 
 ENGINE = engines.find(sys.argv.pop(1)) if len(sys.argv) > 1 and sys.argv[1] in engines.names() else engines.table()[0]
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import packed_test
 
-from common import engines, models
+from common.engine import engines
 from common.errors import UserError
+from common.model import models
 
 SKIP = 77
 

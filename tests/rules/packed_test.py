@@ -17,16 +17,17 @@ from pathlib import Path
 from typing import Callable, Iterator
 from unittest import mock
 
-
-from support.folders import FolderTest
 from support import rules
+from support.folders import FolderTest
 
-from common import builds, checkpoint, engines, layout, random_model, tokenizer
-from common.checkpoint import Checkpoint, Config
+from common.engine import builds, engines
+from common.engine.engines import Engine
 from common.errors import UserError
-from common.engines import Engine
-from common.layout import Matrix, Records, Text
-from common.models import Model
+from common.model import checkpoint, random_model, tokenizer
+from common.model.checkpoint import Checkpoint, Config
+from common.model.models import Model
+from common.pack import layout
+from common.pack.layout import Matrix, Records, Text
 
 ENGINES = engines.table()
 CONFIGS = {

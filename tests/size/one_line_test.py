@@ -11,13 +11,16 @@ import subprocess
 import unittest
 from base64 import b64decode
 from dataclasses import replace
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
 
 from support.folders import FolderTest
-from common import blocks, engines, matching, models, one_line
+from support.tools import ROOT
+
+from common import blocks
+from common.engine import engines
 from common.errors import UserError
+from common.match import matching
+from common.model import models
+from common.size import one_line
 
 
 class OneLine(FolderTest):

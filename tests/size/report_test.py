@@ -12,11 +12,10 @@ import re
 import subprocess
 import sys
 import unittest
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.tools import ROOT
 
-from common import builds, engines
+from common.engine import builds, engines
 
 BINDING = all(engine.headline_compiler == builds.toolchain(engine) for engine in engines.table())
 

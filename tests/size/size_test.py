@@ -15,14 +15,14 @@ import subprocess
 import sys
 import unittest
 from dataclasses import replace
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-
-from support.folders import FolderTest
 from support import rules
+from support.folders import FolderTest
+from support.tools import ROOT
 
-from common import builds, engines, random_model, sizes
+from common.engine import builds, engines
+from common.model import random_model
+from common.size import sizes
 
 ENGINES = engines.table()
 FIELDS = {"engine": str, "model": str, "bytes": int, "budget": int}  # what CI and the size report read

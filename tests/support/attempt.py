@@ -14,12 +14,13 @@ from typing import Callable
 import boot as boot_tool
 from support import images
 
-from common import builds, matching
-from common.builds import Built
-from common.engines import Engine
+from common.engine import builds
+from common.engine.builds import Built
+from common.engine.engines import Engine
 from common.errors import UserError
-from common.matching import Expected
-from common.models import Model
+from common.match import matching
+from common.match.matching import Expected
+from common.model.models import Model
 
 VERDICTS = ("equal", "refused", "different", "crashed", "unsuitable")
 

@@ -24,13 +24,16 @@ from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Callable, Sequence
 
-from common import builds, checkpoint, layout, matching, random_model, tokenizer
-from common.checkpoint import Checkpoint, Config
-from common.engines import Engine
+from common.engine import builds
+from common.engine.engines import Engine
 from common.errors import UserError
-from common.layout import BOS
-from common.matching import Expected
-from common.models import Model
+from common.match import matching
+from common.match.matching import Expected
+from common.model import checkpoint, random_model, tokenizer
+from common.model.checkpoint import Checkpoint, Config
+from common.model.models import Model
+from common.pack import layout
+from common.pack.layout import BOS
 
 DISTINCT_TOKENS = 8
 SEEDS = 50  # that are tried before a case is given up

@@ -20,14 +20,17 @@ from typing import Any
 import boot as tool
 from support.folders import FolderTest
 
-from common import builds, checkpoint, engines, machine, matching, models, random_model, screen
-from common.builds import Built
-from common.checkpoint import Checkpoint, Config
-from common.engines import Engine
+from common.engine import builds, engines
+from common.engine.builds import Built
+from common.engine.engines import Engine
 from common.errors import UserError
-from common.machine import ENTRY, SECTOR, Machine
-from common.matching import Expected
-from common.models import Model
+from common.machine import pc as machine, screen
+from common.machine.pc import ENTRY, SECTOR, Machine
+from common.match import matching
+from common.match.matching import Expected
+from common.model import checkpoint, models, random_model
+from common.model.checkpoint import Checkpoint, Config
+from common.model.models import Model
 
 ENGINES = [engine for engine in engines.table() if engine.target == "boot"]
 SHORT = 32  # tokens

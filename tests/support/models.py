@@ -6,7 +6,7 @@ import math
 import random
 from array import array
 
-from common.checkpoint import Checkpoint, Config
+from common.model.checkpoint import Checkpoint, Config
 
 
 def small_checkpoint(tied: bool = True, seed: int = 1) -> Checkpoint:

@@ -24,9 +24,10 @@ from unittest import TestCase, mock
 from support.folders import FolderTest
 from support.models import small_checkpoint
 
-from common import engines, revisions
-from common.report import Today
-from common.sizes import Size
+from common.engine import engines
+from common.size import revisions
+from common.size.report import Today
+from common.size.sizes import Size
 
 TOOLCHAINS = {"cpp": "g++ 1.0", "asm": "nasm 2.0"}
 

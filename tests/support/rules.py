@@ -18,9 +18,9 @@ import struct
 from dataclasses import dataclass
 from typing import Sequence
 
-from common.checkpoint import Checkpoint, Config
-from common.layout import BOS
-from common.tokenizer import printed
+from common.model.checkpoint import Checkpoint, Config
+from common.model.tokenizer import printed
+from common.pack.layout import BOS
 
 # --- Rule 3: the packed file holds weights and text ---------------------------------------------------------------
 

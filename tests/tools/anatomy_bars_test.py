@@ -15,11 +15,11 @@ from support.folders import FolderTest
 from support.skip import main
 from support.tools import run_tool
 
-from common import reference_source
-from common.anatomy import OPERATIONS, Place, Unit
-from common.anatomy_bars import SECTOR, bars_svg
-from common.anatomy_page import digest, page
-from common.anatomy_style import DARK, LIGHT, STYLES, contrast
+from common.anatomy import reference_source
+from common.anatomy.explain import OPERATIONS, Place, Unit
+from common.picture.bars import SECTOR, bars_svg
+from common.picture.page import digest, page
+from common.picture.style import DARK, LIGHT, STYLES, contrast
 
 SVG = "{http://www.w3.org/2000/svg}"
 COLUMNS = {"one": {name: 10 + 3 * place for place, name in enumerate(OPERATIONS)},

@@ -1,4 +1,4 @@
-"""tools/build.py and common/builds.py: nothing is done twice, nothing half-done is left, and fallback flags are named."""
+"""tools/build.py and common/engine/builds.py: nothing is done twice, nothing half-done is left, and fallback flags are named."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from support.models import small_checkpoint
 from support.skip import main
 from support.tools import TOOLS, run_tool
 
-from common import builds, engines, layout, random_model
-from common.builds import Built
-from common.checkpoint import Config
+from common.engine import builds, engines, inputs
+from common.engine.builds import Built
 from common.errors import UserError
+from common.model import random_model
+from common.model.checkpoint import Config
+from common.pack import layout
 
 ENGINE = engines.table()[0]
 CXX = shutil.which("g++")
@@ -106,15 +108,13 @@ class Build(BuildTest):
         same = builds.input_hash(ENGINE, *facts[1:], data)
         self.assertEqual(builds.input_hash(ENGINE, *facts[1:], data), same)
         self.assertNotEqual(builds.input_hash(ENGINE, "f32", "g++ 12.2.1", ["-Oz"], data), same)
-        with mock.patch.object(engines.Engine, "folder", self.folder / "target"):
-            (self.folder / "target").mkdir()
-            other = builds.input_hash(ENGINE, *facts[1:], data)
-            (self.folder / "target" / "link.ld").write_text("x", "utf-8")
-            self.assertNotEqual(builds.input_hash(ENGINE, *facts[1:], data), other)
-            other = builds.input_hash(ENGINE, *facts[1:], data)
-            # The searched flags are an input themselves, not the file that has them.
-            (self.folder / "target" / "flagset.json").write_text("x", "utf-8")
-            self.assertEqual(builds.input_hash(ENGINE, *facts[1:], data), other)
+        with mock.patch.object(inputs, "ROOT", self.folder):
+            folder = self.folder / inputs.paths()[-1]
+            folder.mkdir(parents=True)
+            for name, decides in (("spans.py", True), ("README.md", False), ("spans.pyc", False)):
+                other = builds.input_hash(ENGINE, *facts[1:], data)
+                (folder / name).write_text("x", "utf-8")
+                self.assertEqual(builds.input_hash(ENGINE, *facts[1:], data) != other, decides)
 
 
 class Shapes(BuildTest):
@@ -150,7 +150,8 @@ class Together(BuildTest):
 import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from common import builds, engines, models
+from common.engine import builds, engines
+from common.model import models
 out, rounds, first = Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 for i in range(first, first + rounds):
     name, encoding = ("m", "n")[i % 2], engines.table()[0].encodings[i // 2 % 2]

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 from support.skip import main
 
-from common import chart
-from common.chart import line_chart, push_apart
+from common.picture import chart
+from common.picture.chart import line_chart, push_apart
 
 SVG = "{http://www.w3.org/2000/svg}"
 THREE = [{"a": 400}, {"a": 390, "b": 391}, {"a": 390, "b": 391, "c": 390}]

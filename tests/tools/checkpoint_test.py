@@ -1,4 +1,4 @@
-"""common/checkpoint.py: what is written is read again, in every version, and nothing broken is accepted."""
+"""common/model/checkpoint.py: what is written is read again, in every version, and nothing broken is accepted."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from support.folders import FolderTest
 from support.models import small_checkpoint
 from support.skip import main
 
-from common import checkpoint
-from common.checkpoint import Checkpoint, Config
+from common.model import checkpoint
+from common.model.checkpoint import Checkpoint, Config
 
 FIELDS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len")
 

@@ -11,8 +11,10 @@ from support.folders import FolderTest
 from support.skip import main
 from support.tools import ROOT, run_tool
 
-from common import checkpoint, engines, layout, models, tokenizer
-from common.engines import Engine
+from common.engine import engines, inputs
+from common.engine.engines import Engine
+from common.model import checkpoint, models, tokenizer
+from common.pack import layout
 
 TARGET_FACTS = {"limits": list}
 CPP_FACTS = TARGET_FACTS | {"machine": list, "flags": list, "fallback": list, "linker": str, "emulator": str}
@@ -103,6 +105,12 @@ class CMake(FolderTest):
                          [[engine.name, engine.family, engine.source, engine.target] for engine in engines.table()])
         self.assertEqual([json.loads(row[4] or "[]") for row in rows],
                          [list(engine.features) for engine in engines.table()])
+
+    def test_same_inputs(self) -> None:
+        script = self.folder / "read.cmake"
+        script.write_text(f'include("{ROOT}/golf/engines.cmake")\nmessage("${{inputs}}")\n', "utf-8")
+        result = subprocess.run(["cmake", "-P", script], capture_output=True, encoding="utf-8", check=True)
+        self.assertEqual(sorted(result.stderr.strip().split(";")), sorted(map(str, inputs.files())))
 
     def test_cmake_makes_something_of_each(self) -> None:
         """Every description that is about engines walks the table; none of them names an engine."""

@@ -7,7 +7,8 @@ from support.models import small_checkpoint
 from support.skip import main
 from support.tools import TOOLS, run_tool
 
-from common import engines, random_model
+from common.engine import engines
+from common.model import random_model
 
 # Python alone would take UTF-8 in the locale C; with these it does what it does in any other locale, such as de_DE.
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

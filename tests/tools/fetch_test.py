@@ -18,7 +18,7 @@ from support.models import small_checkpoint
 from support.skip import main
 from support.tools import run_tool
 
-from common import checkpoint, tokenizer
+from common.model import checkpoint, tokenizer
 
 MODEL = bytes(range(256)) * 2000  # several chunks
 VOCABULARY = b"vocabulary" * 10

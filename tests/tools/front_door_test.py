@@ -102,7 +102,7 @@ class RealTools(FolderTest):
     def test_every_module_is_explained(self) -> None:
         """tools/README.md says what each module of common/ is about."""
         table = (TOOLS / "README.md").read_text("utf-8")
-        self.assertEqual([path.name for path in (TOOLS / "common").glob("[!_]*.py") if f"`{path.stem}`" not in table], [])
+        self.assertEqual([str(path) for path in (TOOLS / "common").rglob("[!_]*.py") if f"`{path.stem}`" not in table], [])
 
     def test_safe_path(self) -> None:
         """Python may be told not to import what stands beside a script."""

@@ -8,7 +8,7 @@ import gate
 from support.repository import RepositoryTest, use_shapes
 from support.skip import main
 
-from common import record, revisions
+from common.size import record, revisions
 
 ZEROS = "0" * 40
 

@@ -12,7 +12,7 @@ from support.repository import RepositoryTest, use_shapes
 from support.skip import main
 from support.tools import ROOT
 
-from common import record, report, revisions, story
+from common.size import changes as story, record, report, revisions
 
 
 class HistoryTest(RepositoryTest):

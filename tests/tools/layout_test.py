@@ -1,4 +1,4 @@
-"""common/layout.py: every byte of a packed file by hand, round trips, and the nearest bf16 weights."""
+"""common/pack/layout.py: every byte of a packed file by hand, round trips, and the nearest bf16 weights."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from unittest import mock
 from support.models import small_checkpoint
 from support.skip import main
 
-from common import layout
-from common.checkpoint import Checkpoint, Config
 from common.errors import UserError
-from common.layout import Matrix, Records, Text
-from common.tokenizer import printed
+from common.model.checkpoint import Checkpoint, Config
+from common.model.tokenizer import printed
+from common.pack import layout
+from common.pack.layout import Matrix, Records, Text
 
 PIECES = [b"<unk>", b"\n<s>\n", b"abc", b"<0x0A>", b"", b"<0x00>", b"d", b"e", b"f", b"g"]
 

@@ -1,4 +1,4 @@
-"""common/limits.py: what is beyond a limit is refused with all that one needs to know, and by the sources as well."""
+"""common/engine/limits.py: what is beyond a limit is refused with all that one needs to know, and by the sources as well."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from support.folders import FolderTest
 from support.models import small_checkpoint
 from support.skip import main
 
-from common import builds, engines, layout, limits, random_model
-from common.engines import Engine
-from common.limits import Limit
+from common.engine import builds, engines, limits
+from common.engine.engines import Engine
+from common.engine.limits import Limit
+from common.model import random_model
+from common.pack import layout
 
 ENGINES = engines.table()
 FIELDS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len", "longest_piece", "packed_bytes",

@@ -1,4 +1,4 @@
-"""common/matching.py: the first token that differs, the smallest gap, and programs that do not end well."""
+"""common/match/matching.py: the first token that differs, the smallest gap, and programs that do not end well."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from support.folders import FolderTest
 from support.models import small_checkpoint
 from support.skip import main
 
-from common import checkpoint, domain, matching, tokenizer
-from common.matching import Difference, Expected
-from common.models import Model
+from common.match import domain, matching
+from common.match.matching import Difference, Expected
+from common.model import checkpoint, tokenizer
+from common.model.models import Model
 
 PIECES = [b"<unk>", b"<s>", b" Once", b" upon", b" up", b"\n", b"\xff", b""]
 

@@ -1,4 +1,4 @@
-"""common/models.py: the order in which models, tokenizers and golden data are found."""
+"""common/model/models.py: the order in which models, tokenizers and golden data are found."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.folders import FolderTest
 from support.models import small_checkpoint
 from support.skip import main
 
-from common import checkpoint, models, tokenizer
+from common.model import checkpoint, models, tokenizer
 
 
 class ModelsTest(FolderTest):

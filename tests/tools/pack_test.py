@@ -13,14 +13,15 @@ from dataclasses import asdict, replace
 from unittest import mock
 
 from checkpoint_test import write_v1
-
 from support.folders import FolderTest
 from support.models import small_checkpoint
 from support.skip import main
 from support.tools import run_tool
 
-from common import builds, checkpoint, engines, layout, limits, random_model, tokenizer
-from common.checkpoint import Checkpoint, Config
+from common.engine import builds, engines, limits
+from common.model import checkpoint, random_model, tokenizer
+from common.model.checkpoint import Checkpoint, Config
+from common.pack import layout
 
 ENGINES = engines.table()
 FILES = {"model.packed", "config.hpp", "config.inc", "effective.bin", "tokenizer.bin", "manifest.json"}

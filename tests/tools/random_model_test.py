@@ -1,4 +1,4 @@
-"""common/random_model.py: the same seed gives the same model, and output decodes back to token ids."""
+"""common/model/random_model.py: the same seed gives the same model, and output decodes back to token ids."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import statistics
 from support.folders import FolderTest
 from support.skip import main
 
-from common import checkpoint, random_model, tokenizer
-from common.checkpoint import Config
+from common.model import checkpoint, random_model, tokenizer
+from common.model.checkpoint import Config
 
 CONFIG = Config(16, 24, 2, 4, 2, 70, 8, False)
 

@@ -10,8 +10,8 @@ from support.repository import RepositoryTest
 from support.skip import main
 from support.tools import ROOT
 
-from common import record
-from common.record import COLUMNS, Row
+from common.size import record
+from common.size.record import COLUMNS, Row
 
 KEY = "0123456789abcdef"
 ROW = Row(KEY, "a", 100, 10, 88, 2, 1000, "nasm 2.0")

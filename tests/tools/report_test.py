@@ -8,10 +8,10 @@ from dataclasses import replace
 from support.repository import today_of, use_shapes
 from support.skip import main
 
-from common import report
-from common.revisions import Commit
-from common.sizes import Price
-from common.story import Change
+from common.size import report
+from common.size.changes import Change
+from common.size.revisions import Commit
+from common.size.sizes import Price
 
 TODAY = replace(today_of({"a": 98, "b": 512}), prices=[Price("b", "SERIAL", 512, 500)])
 

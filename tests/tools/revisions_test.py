@@ -12,7 +12,8 @@ from support.repository import RepositoryTest
 from support.skip import main
 from support.tools import ROOT, TOOLS
 
-from common import revisions
+from common.engine import inputs
+from common.size import revisions
 
 
 class Keys(RepositoryTest):
@@ -33,6 +34,7 @@ class Keys(RepositoryTest):
         key = revisions.key_of_worktree(self.root)
         for name, decides in [("README.md", False), ("golf/asm/README.md", False), ("golf/README", False),
                               ("tools/common/other.py", False), ("tools/common/builds.py", True),
+                              ("tools/common/picture/chart.py", False), ("tools/common/engine/builds.py", True),
                               ("tools/common/layout.py", True), ("golf/asm/new.inc", True), ("golf/cpp/x.hpp", True)]:
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,9 +63,12 @@ class Keys(RepositoryTest):
         (self.root / "golf" / "asm" / "a.o").write_text("x", "utf-8")
         self.assertEqual(*self.keys())
 
-    def test_paths_exist_in_the_project(self) -> None:
-        for path in revisions.PATHS:
+    def test_paths_of_today_and_earlier(self) -> None:
+        for path in inputs.paths():
             self.assertTrue((ROOT / path).exists(), path)
+        for path in inputs.EARLIER:
+            self.assertFalse((ROOT / path).exists(), path)
+        self.assertEqual(revisions.PATHS, (*inputs.paths(), *inputs.EARLIER))
 
 
 class History(RepositoryTest):
@@ -197,7 +202,7 @@ class Worktrees(RepositoryTest):
         """What it leaves is gone after the next worktree: the folder, and what git knows of it."""
         self.put(a=100)
         first = self.commit("first")
-        script = ("import sys; sys.path.insert(0, sys.argv[1])\nfrom pathlib import Path\nfrom common import revisions\n"
+        script = ("import sys; sys.path.insert(0, sys.argv[1])\nfrom pathlib import Path\nfrom common.size import revisions\n"
                   "with revisions.worktree('HEAD', Path(sys.argv[2])):\n print(flush=True); sys.stdin.read()")
         with subprocess.Popen([sys.executable, "-B", "-c", script, TOOLS, self.root], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(self.folder)}) as process:

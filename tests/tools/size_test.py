@@ -10,16 +10,16 @@ import sys
 from dataclasses import replace
 from unittest import mock
 
-from sizes_test import SIZE
-
 import size
+from sizes_test import SIZE
 from support.folders import FolderTest
 from support.models import small_checkpoint
 from support.skip import main
 from support.tools import run_tool
 
-from common import builds, engines, random_model
-from common.sizes import Size
+from common.engine import builds, engines
+from common.model import random_model
+from common.size.sizes import Size
 
 LARGE = replace(SIZE, engine="large", bytes=411, headroom=-1)
 

@@ -1,4 +1,4 @@
-"""common/sizes.py: comparing, and the files that others read."""
+"""common/size/sizes.py: comparing, and the files that others read."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from support.folders import FolderTest
 from support.models import small_checkpoint
 from support.skip import main
 
-from common import engines, sizes
+from common.engine import engines
 from common.errors import UserError
-from common.sizes import Change, Price, Size
+from common.size import sizes
+from common.size.sizes import Change, Price, Size
 
 SIZE = Size("e", "m", bytes=400, budget=410, headroom=10, header=50, code=340, data=10, packed=12345,
             compiler="g++ 12.2.0", searched_flags=True, binding=True)

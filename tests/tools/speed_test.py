@@ -16,7 +16,9 @@ from support.models import small_checkpoint
 from support.skip import main
 from support.tools import ROOT, run_tool
 
-from common import blocks, builds, engines, random_model
+from common import blocks
+from common.engine import builds, engines
+from common.model import random_model
 
 PROGRAM = next(engine for engine in engines.table() if "emulator" in engine.target_facts())
 SPEEDS = [speed.Speed("reference", None, 200, 0.02, 4_000_000), speed.Speed("a", 350, 200, 0.1, None)]

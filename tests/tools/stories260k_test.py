@@ -9,8 +9,8 @@ import unittest
 import fetch
 from support.skip import main
 
-from common import checkpoint, models, tokenizer
 from common.errors import UserError
+from common.model import checkpoint, models, tokenizer
 
 try:
     MODEL = models.find_model("stories260K")

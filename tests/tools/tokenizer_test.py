@@ -1,4 +1,4 @@
-"""common/tokenizer.py: round trip, every kind of damage, and what a piece prints."""
+"""common/model/tokenizer.py: round trip, every kind of damage, and what a piece prints."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import struct
 from support.folders import FolderTest
 from support.skip import main
 
-from common import tokenizer
+from common.model import tokenizer
 
 PIECES = [b"<unk>", b"\n<s>\n", b"", b"<0x0A>", b" the", "é".encode()]
 SCORES = [0.0, 0.0, 0.0, -1.5, -2.0, -1e9]

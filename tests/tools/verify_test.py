@@ -17,9 +17,10 @@ from support.models import small_checkpoint
 from support.skip import main
 from support.tools import run_tool
 
-from common import builds, engines, models, random_model, tokenizer
-from common.builds import Built
+from common.engine import builds, engines
+from common.engine.builds import Built
 from common.errors import UserError
+from common.model import models, random_model, tokenizer
 
 ENGINE = engines.table()[0]
 PIECES = random_model.pieces(10, 7)

@@ -8,10 +8,11 @@ import subprocess
 import unittest
 from pathlib import Path
 
-from checker import Checker, split_sentences
 from support.folders import FolderTest
 from support.skip import main
 from support.tools import TOOLS, run_tool
+
+from common.training.checker import Checker, split_sentences
 
 GRAMMAR = TOOLS / "train" / "fables.grammar"
 STORY = (

@@ -10,13 +10,13 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-import programs
 from support.folders import FolderTest
 from support.skip import main
 from support.tools import TOOLS, run_tool
 
-from common import checkpoint, tokenizer
 from common.errors import UserError
+from common.model import checkpoint, tokenizer
+from common.training import programs
 
 PROGRAMS = os.environ.get("LLAMA512_TRAIN_PROGRAMS")
 GRAMMAR = TOOLS / "train" / "fables.grammar"

@@ -1,0 +1,1 @@
+"""What every counted byte is for."""

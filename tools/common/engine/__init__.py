@@ -1,0 +1,1 @@
+"""The table of engines, and how an engine is built."""

@@ -1,0 +1,161 @@
+"""The table of golfed engines, golf/engines.json: the single source of truth for what engines there are.
+
+    from common.engine import engines
+    for engine in engines.table():
+        engine.name, engine.layout, engine.budget_for("stories260K", "g++ 14.2.0")
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Iterable, Mapping, Sequence
+
+from common.errors import UserError
+from common.model.checkpoint import Config
+from common.project import ROOT
+
+
+TABLE = ROOT / "golf" / "engines.json"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A row of the table."""
+
+    name: str
+    family: str
+    source: str
+    target: str
+    layout: str
+    encodings: tuple[str, ...]
+    budgets: Mapping[str, Mapping[str, int]] = field(hash=False)  # counted bytes by compiler and shape
+    features: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    screen: str = ""  # a boot engine: how text is on the screen, "cells" or "lines"
+
+    @property
+    def folder(self) -> Path:
+        """What is particular to the engine's target."""
+        return ROOT / "golf" / self.family / self.target
+
+    @property
+    def headline_compiler(self) -> str:
+        """The compiler whose sizes are recorded, reported and shown."""
+        return _table_file()["headline_compilers"][self.family]
+
+    @property
+    def budget(self) -> int:
+        """The headline: of the first shape with the headline compiler."""
+        return self.budget_for(budget_shape().name, self.headline_compiler)[0]
+
+    def budget_for(self, shape: str, compiler: str) -> tuple[int, bool]:
+        """Counted bytes that a build for this shape may have, and whether that budget is for this very compiler; for
+        one without a budget it is the nearest compiler's."""
+        name = nearest(self.budgets, compiler)
+        return self.budgets[name][shape], is_named(name, compiler)
+
+    @property
+    def takes_prompt(self) -> bool:
+        """Whether a prompt can be built in: a feature like others, for a source that has features."""
+        return bool(self.features)
+
+    @property
+    def flagset(self) -> Path:
+        """The file of the flags that `llama512 flagsearch` found."""
+        return self.folder / "flagset.json"
+
+    def flag_sets(self) -> dict[str, dict]:
+        """What flagsearch found, by compiler."""
+        return json.loads(self.flagset.read_text("utf-8"))["sets"] if self.flagset.is_file() else {}
+
+    def target_facts(self) -> dict:
+        """target.json."""
+        return json.loads((self.folder / "target.json").read_text("utf-8"))
+
+    def runner(self) -> list[str]:
+        """The command that runs this engine's programs under emulation."""
+        return [self.target_facts()["emulator"]]
+
+
+@functools.cache
+def _table_file() -> dict:
+    try:
+        return json.loads(TABLE.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(f"{TABLE}: {error}: not JSON; repair it") from error
+
+
+def table() -> list[Engine]:
+    """All engines, in the table's order."""
+    lists = ("encodings", "features", "choices")
+    return [Engine(**{name: tuple(value) if name in lists else value for name, value in row.items()})
+            for row in _table_file()["engines"]]
+
+
+def names() -> list[str]:
+    return [engine.name for engine in table()]
+
+
+def find(name: str) -> Engine:
+    """The engine of that name."""
+    for engine in table():
+        if engine.name == name:
+            return engine
+    raise UserError(f"engine {name!r}: not in golf/engines.json, known are {', '.join(names())}")
+
+
+def select(wanted: Sequence[str] | None) -> list[Engine]:
+    """The engines of these names, or all when there are none."""
+    return [find(name) for name in dict.fromkeys(wanted)] if wanted else table()
+
+
+# --- Compilers ---------------------------------------------------------------------------------------------------
+
+def is_named(name: str, compiler: str) -> bool:
+    """Whether a name in the table means this compiler: `g++ 14.2.0` means that version, `nasm` means every one."""
+    words = name.split()
+    return compiler.split()[:len(words)] == words
+
+
+def nearest(names: Iterable[str], compiler: str) -> str:
+    """The name that means this compiler, or else the one whose version is nearest."""
+    def version(text: str) -> float:
+        numbers = re.findall(r"\d+", text.partition(" ")[2])
+        return sum(int(number) / 100**place for place, number in enumerate(numbers))
+    return min(names, key=lambda name: (not is_named(name, compiler), abs(version(name) - version(compiler))))
+
+
+# --- Shapes ------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Shape:
+    """A shape that budgets are for."""
+
+    name: str
+    config: Config
+    longest_piece: int
+
+
+def shapes() -> list[Shape]:
+    """The shapes that budgets are for; the first one is the headline's."""
+    return [Shape(row["name"], Config(**{name: value for name, value in row.items()
+                                         if name not in ("name", "longest_piece")}, tied=True), row["longest_piece"])
+            for row in _table_file()["shapes"]]
+
+
+def budget_shape() -> Shape:
+    return shapes()[0]
+
+
+def label(engine: str, shape: str) -> str:
+    """What sizes are filed under: `asm-boot` is its size for the first shape, `asm-boot fables` for another one."""
+    return engine if shape == budget_shape().name else f"{engine} {shape}"
+
+
+def labels(engine: str) -> list[str]:
+    """An engine's labels, in the order of the shapes."""
+    return [label(engine, shape.name) for shape in shapes()]

@@ -1,0 +1,63 @@
+"""How the boot engines show text in VGA's text memory, and how to read it back.
+
+    from common.machine import screen
+    screen.style(engine)                               # CELLS or LINES
+    screen.seen(engine)                                 # how many bytes of its text can be read back
+    screen.problem(memory, text, screen.LINES, before)  # where the memory differs from what it should be
+
+`memory` is all of the text memory's characters, without attributes; `before` is the same as the firmware left it.
+"""
+
+from __future__ import annotations
+
+from common.engine.engines import Engine
+
+CELLS = "cells"  # every byte of the text is put into the next cell as it is, over what was there before
+LINES = "lines"  # the screen is cleared first, a newline goes to the next row, and COM1 gets every byte as well
+
+COLUMNS, ROWS = 80, 25
+CELL_COUNT = 0x8000 // 2  # of text memory, B8000h to BFFFFh; the first 2000 are on the screen
+BLANK = b"\0 "
+NEWLINE = 10
+
+
+def style(engine: Engine) -> str:
+    """The engine's `screen` in golf/engines.json; CELLS when it has none."""
+    return getattr(engine, "screen", None) or CELLS
+
+
+def seen(engine: Engine) -> int | None:
+    """How many bytes of the engine's text can be read back; None: all. Behind text memory there is nothing to write to,
+    so an engine of style CELLS goes on without leaving a trace; COM1 gets everything."""
+    return CELL_COUNT if style(engine) == CELLS else None
+
+
+def rows(memory: bytes) -> bytes:
+    """The text that stands in the rows of a cleared screen: no blanks at their ends, and no empty rows at the end."""
+    lines = [memory[i:i + COLUMNS].rstrip(BLANK).replace(b"\0", b" ") for i in range(0, len(memory), COLUMNS)]
+    return b"\n".join(lines).rstrip(b"\n")
+
+
+def expected(text: bytes, how: str, before: bytes) -> bytes:
+    """All of text memory, as it should be when the text has been shown. A blank cell is a space."""
+    if how == CELLS:
+        return (text + before[len(text):])[:len(before)]
+    cells = bytearray()
+    for byte in text:
+        if byte == NEWLINE:
+            cells += b" " * (COLUMNS - len(cells) % COLUMNS)
+        else:
+            cells.append(byte)
+    return bytes(cells.ljust(len(before), b" ")[:len(before)])
+
+
+def problem(memory: bytes, text: bytes, how: str, before: bytes) -> str:
+    """What is wrong with text memory, "" when it is exactly as it should be."""
+    wanted = expected(text, how, before)
+    if how == LINES:
+        memory, wanted = memory.replace(b"\0", b" "), wanted.replace(b"\0", b" ")
+    if memory == wanted:
+        return ""
+    place = next(i for i in range(len(wanted)) if memory[i] != wanted[i])
+    return (f"text memory, row {place // COLUMNS}, column {place % COLUMNS}: {memory[place:place + 40]!r}, "
+            f"expected {wanted[place:place + 40]!r}")

@@ -1,0 +1,1 @@
+"""Does an engine say what the reference says?"""

@@ -1,0 +1,1 @@
+"""A model's files: checkpoint, tokenizer, and where they are found."""

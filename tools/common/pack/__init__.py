@@ -1,0 +1,1 @@
+"""From weights to the bytes that an engine reads."""

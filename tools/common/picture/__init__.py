@@ -1,0 +1,1 @@
+"""SVG pictures, and the page of the anatomy."""

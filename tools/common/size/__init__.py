@@ -1,0 +1,1 @@
+"""What the engines weigh, at any commit."""

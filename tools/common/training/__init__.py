@@ -1,0 +1,1 @@
+"""The programs that make a model, and what judges it."""

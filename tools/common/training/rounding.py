@@ -1,0 +1,52 @@
+"""What an engine's rounding makes of a model: the effective checkpoints of every encoding that engines read, and of int8.
+
+    from common.training.rounding import effective_checkpoints
+    for name, model in effective_checkpoints(checkpoint.load("fables.bin"), pieces): …     # "stream bf16", …, "int8"
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from typing import Iterator, Sequence
+
+from common.model.checkpoint import GAINS, Checkpoint
+from common.pack import layout
+
+
+def effective_checkpoints(model: Checkpoint, pieces: Sequence[bytes]) -> Iterator[tuple[str, Checkpoint]]:
+    """Name and weights, for each layout with each encoding that rounds; and for int8."""
+    for name in layout.LAYOUTS:
+        for encoding in layout.ENCODINGS:
+            if encoding != "f32":
+                spans = layout.plan(name, encoding, model.config, pieces)
+                yield f"{name} {encoding}", layout.decode(spans, model.config, layout.encode(spans, model, pieces))[0]
+    yield "int8", int8(model)
+
+
+def int8(model: Checkpoint) -> Checkpoint:
+    """Each matrix rounded to int8. Weights that lie on such a grid already are kept; gains are kept, too."""
+    config = model.config
+    tensors = dict(model.tensors)
+    for name, shape in config.shapes().items():
+        if name in GAINS:
+            continue
+        parts = config.n_layers if len(shape) == 3 else 1
+        size = len(tensors[name]) // parts
+        rounded = array("f")
+        for part in range(parts):
+            values = tensors[name][part * size:(part + 1) * size]
+            scale = int8_scale(values)
+            rounded.extend(round(value / scale) * scale for value in values)
+        tensors[name] = rounded
+    return Checkpoint(config, tensors)
+
+
+def int8_scale(values: Sequence[float]) -> float:
+    """The scale of a matrix in int8: a power of two when every value then is a whole number, else the largest at 127."""
+    largest = max(map(abs, values))
+    if largest == 0:
+        return 1.0
+    # The smallest power of two that keeps all values within 127 steps.
+    power = 2.0 ** math.ceil(math.log2(largest / 127))
+    return power if all((value / power).is_integer() for value in values) else largest / 127

@@ -14,10 +14,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from common.engine import builds, engines
+from common.engine import builds, engines, prompt
 from common.errors import run_tool
 from common.model.models import find_model
-from common.pack import layout
+from common.pack.encodings import ENCODINGS
 from common.terminal import add_engines_option, add_model_options, argument_parser
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser = argument_parser(__doc__)
     add_engines_option(parser)
     add_model_options(parser)
-    parser.add_argument("--encoding", choices=layout.ENCODINGS, help="of the weights (default: each engine's first)")
+    parser.add_argument("--encoding", choices=ENCODINGS, help="of the weights (default: each engine's first)")
     parser.add_argument("--prompt", metavar="TEXT", help="what the story begins with; without --engine, build those that take one")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR", help="the folder to write to")
     options = parser.parse_args()
@@ -38,7 +38,7 @@ def main() -> None:
         if options.prompt is None:
             built = builds.build(engine, model, options.output, options.encoding)
         else:
-            built = builds.build_with_prompt(engine, model, options.output, options.prompt)
+            built = prompt.build(engine, model, options.output, options.prompt)
         if not built.searched:
             print(f"{engine.name}: no searched flags for {built.compiler}, built with {' '.join(built.flags)}; "
                   f"`llama512 flagsearch {engine.name}` finds smaller ones", file=sys.stderr)

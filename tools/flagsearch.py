@@ -1,6 +1,6 @@
 """Searches the compiler flags that make a golfed C++ engine smallest, and writes the set that builds then use.
 
-A hill-climb over the KNOBS below, from the set in use: it turns each of them alone, then a few at a time, and keeps
+A hill-climb over the knobs below and the target's own, from the set in use: it turns each of them alone, then a few at a time, and keeps
 what is not larger. A set is the new best only when the engine built with it still says, token for token, what the
 reference says (on a random checkpoint of the budgets' shape). Every step follows from the seed alone; time only cuts
 the search short. The state is kept in build/flagsearch/ after every round, so that a search that was interrupted (Ctrl-C)
@@ -31,9 +31,10 @@ from pathlib import Path
 from typing import Sequence
 
 from common import processes
-from common.engine import builds, engines
+from common.engine import builds, engines, gcc, packing
 from common.engine.engines import Engine
 from common.errors import UserError, atomic_write, run_tool
+from common.machine import run
 from common.match import matching
 from common.model import random_model
 from common.model.models import Model
@@ -71,20 +72,10 @@ SWITCHES = """
 
 VALUES: list[list[str]] = [
     ["-Oz", "-Os", "-O1", "-O2"],
-    ["", "-mtune=i386", "-mtune=i486", "-mtune=i586", "-mtune=pentiumpro", "-mtune=pentium4", "-mtune=k6",
-     "-mtune=k8", "-mtune=atom", "-mtune=silvermont", "-mtune=core2", "-mtune=haswell", "-mtune=znver1",
-     "-mtune=geode", "-mtune=nocona", "-mtune=bonnell", "-mtune=lakemont", "-mtune=intel"],
     ["", "-fira-algorithm=priority"],
     ["", "-fira-region=one", "-fira-region=all", "-fira-region=mixed"],
     ["", "-freorder-blocks-algorithm=stc", "-freorder-blocks-algorithm=simple"],
     ["", "-fvect-cost-model=unlimited", "-fvect-cost-model=cheap"],
-    ["", "-mpush-args", "-mno-push-args"],
-    ["", "-maccumulate-outgoing-args", "-mno-accumulate-outgoing-args"],
-    ["", "-mno-red-zone"],
-    ["", "-minline-all-stringops"],
-    ["", "-mstringop-strategy=rep_byte", "-mstringop-strategy=rep_4byte", "-mstringop-strategy=loop"],
-    ["", "-mno-fancy-math-387"],
-    ["", "-mno-ieee-fp", "-mieee-fp"],
     ["", "-fexcess-precision=fast", "-ffloat-store"],
     ["", "-fno-tree-loop-distribute-patterns"],
     ["", "-fno-semantic-interposition"],
@@ -106,7 +97,14 @@ VALUES: list[list[str]] = [
     ["", "--param=tree-reassoc-width=1", "--param=tree-reassoc-width=2"],
 ]
 
-KNOBS: list[list[str]] = VALUES + [["", f"-f{switch}", f"-fno-{switch}"] for switch in SWITCHES]
+Knobs = list[list[str]]
+COMMON: Knobs = VALUES + [["", f"-f{switch}", f"-fno-{switch}"] for switch in SWITCHES]
+
+
+def knobs_of(engine: Engine) -> Knobs:
+    """Those of every target, and the engine's target's own."""
+    return COMMON + [["", *values] for values in engine.target.facts["gcc"]["knobs"]]
+
 
 ROUND = 4  # sets that are tried in one round; fixed, so that the search does not depend on the machine's cores
 PATIENCE = 150  # rounds without a smaller set, after which the search goes back to the best set and kicks it
@@ -144,13 +142,13 @@ class Trial:
     """Builds an engine with a set of flags: to measure it, and to check what it says."""
 
     def __init__(self, engine: Engine, folder: Path) -> None:
-        self.engine, self.folder = engine, folder
+        self.engine, self.folder, self.knobs = engine, folder, knobs_of(engine)
         shape = engines.budget_shape()
         weights = random_model.weights(shape.config, seed=512)
         self.model: Model = random_model.write(folder, shape.name, weights, shape.longest_piece)
         self.packed = folder / "packed"
         self.packed.mkdir()
-        self.spans = builds.pack(engine, self.model, engine.encodings[0], self.packed)
+        self.spans = packing.pack(engine, self.model, engine.encodings[0], self.packed)
         effective = Model(shape.name, self.packed / "effective.bin", self.packed / "tokenizer.bin")
         self.expected = matching.expect(effective)
         if self.expected.gap < matching.SMALLEST_GAP:
@@ -161,11 +159,11 @@ class Trial:
         """Counted bytes with these flags; None when the compiler or the linker refuses."""
         files = self.folder / f"size{worker}"
         files.mkdir(exist_ok=True)
-        for name in ("config.hpp", "model.packed"):
+        for name in ("model.hpp", "model.packed"):
             shutil.copy(self.packed / name, files)
         try:
-            builds.compile_cpp(self.engine, files, flags)
-            builds.link(self.engine, files)
+            gcc.compile(self.engine, files, flags)
+            gcc.link(self.engine, files)
         except UserError:
             return None
         return builds.counted_bytes(files / "engine.bin", files, self.spans)
@@ -174,29 +172,29 @@ class Trial:
         """Whether the engine built with these flags says what the reference says."""
         try:
             built = builds.build(self.engine, self.model, self.folder / "right", flags=flags)
-            output, _ = matching.run_program(matching.native_command(built), timeout=30)
+            story = run.run(built, timeout=30)
         except UserError:
             return False
-        return matching.compare(output, self.expected) is None
+        return matching.compare(story.text, self.expected) is None
 
 
-def flags_of(chosen: dict[int, int]) -> list[str]:
+def flags_of(chosen: dict[int, int], knobs: Knobs) -> list[str]:
     """The flags of a set, in the order of the knobs."""
-    positions = [knob[chosen.get(index, 0)] for index, knob in enumerate(KNOBS)]
+    positions = [knob[chosen.get(index, 0)] for index, knob in enumerate(knobs)]
     return [flag for flag in positions if flag]
 
 
-def set_of(flags: Sequence[str]) -> dict[int, int]:
+def set_of(flags: Sequence[str], knobs: Knobs) -> dict[int, int]:
     """The set that has these flags, as far as they are on knobs."""
-    return {index: knob.index(flag) for index, knob in enumerate(KNOBS) for flag in flags if flag in knob[1:]}
+    return {index: knob.index(flag) for index, knob in enumerate(knobs) for flag in flags if flag in knob[1:]}
 
 
-def turned(chosen: dict[int, int], generator: random.Random, count: int) -> dict[int, int]:
+def turned(chosen: dict[int, int], knobs: Knobs, generator: random.Random, count: int) -> dict[int, int]:
     """The set with `count` knobs turned."""
     result = dict(chosen)
-    for index in generator.sample(range(len(KNOBS)), count):
+    for index in generator.sample(range(len(knobs)), count):
         # Half of the time back to the start, so that sets stay short.
-        positions = [0] if result.get(index) and generator.random() < 0.5 else range(len(KNOBS[index]))
+        positions = [0] if result.get(index) and generator.random() < 0.5 else range(len(knobs[index]))
         result[index] = generator.choice([p for p in positions if p != result.get(index, 0)])
         if not result[index]:
             del result[index]
@@ -205,7 +203,8 @@ def turned(chosen: dict[int, int], generator: random.Random, count: int) -> dict
 
 def search(trial: Trial, state: State, seed: int, deadline: float, path: Path, progress: Progress) -> None:
     """Rounds of the hill-climb until the deadline."""
-    alone = [(index, position) for index, knob in enumerate(KNOBS) for position in range(len(knob))]
+    knobs = trial.knobs
+    alone = [(index, position) for index, knob in enumerate(knobs) for position in range(len(knob))]
     random.Random(seed).shuffle(alone)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         while time.monotonic() < deadline:
@@ -215,15 +214,15 @@ def search(trial: Trial, state: State, seed: int, deadline: float, path: Path, p
             elif turns := alone[ROUND * (state.rounds - 1):][:ROUND]:
                 tries = [{**state.current, index: position} for index, position in turns]
             else:
-                tries = [turned(state.current, generator, generator.choice((1, 1, 1, 2, 2, 3, 5)))
+                tries = [turned(state.current, knobs, generator, generator.choice((1, 1, 1, 2, 2, 3, 5)))
                          for _ in range(ROUND)]
-            sizes = list(pool.map(trial.size, map(flags_of, tries), range(len(tries))))
+            sizes = list(pool.map(trial.size, [flags_of(chosen, knobs) for chosen in tries], range(len(tries))))
             state.rounds += 1
             state.stale += 1
             for size, chosen in sorted(((size, i) for i, size in enumerate(sizes) if size is not None)):
                 if size > state.current_size:
                     break
-                flags = flags_of(tries[chosen])
+                flags = flags_of(tries[chosen], knobs)
                 if size < state.best_size:
                     if " ".join(flags) in state.refused:
                         continue
@@ -234,7 +233,7 @@ def search(trial: Trial, state: State, seed: int, deadline: float, path: Path, p
                 state.current, state.current_size = tries[chosen], size
                 break
             if state.stale >= PATIENCE:
-                state.current = turned(state.best, generator, 8)
+                state.current = turned(state.best, knobs, generator, 8)
                 state.current_size, state.stale = 1 << 30, 0
             state.save(path)
             progress.update(time.monotonic() - progress.start, f"round {state.rounds}  best {state.best_size} bytes")
@@ -245,24 +244,24 @@ def tidied(trial: Trial, state: State) -> list[str]:
     chosen, size = dict(state.best), state.best_size
     for index in sorted(state.best):
         without = {knob: position for knob, position in chosen.items() if knob != index}
-        found = trial.size(flags_of(without), 0)
+        found = trial.size(flags_of(without, trial.knobs), 0)
         if found is not None and found <= size:
             chosen, size = without, found
-    if not trial.right(flags_of(chosen)):
-        return flags_of(state.best)
+    if not trial.right(flags_of(chosen, trial.knobs)):
+        return flags_of(state.best, trial.knobs)
     state.best_size = size
-    return flags_of(chosen)
+    return flags_of(chosen, trial.knobs)
 
 
 def inputs(engine: Engine, compiler: str, seed: int) -> str:
-    knobs = hashlib.sha256(json.dumps(KNOBS).encode()).hexdigest()
+    knobs = hashlib.sha256(json.dumps(knobs_of(engine)).encode()).hexdigest()
     return builds.input_hash(engine, engine.encodings[0], compiler, [str(seed), knobs], [])
 
 
 def write_set(engine: Engine, compiler: str, found: dict[str, object]) -> None:
     """Makes what was found the compiler's set; those of the others stay."""
-    sets = engine.flag_sets() | {compiler: found}
-    with atomic_write(engine.flagset, "w") as file:
+    sets = engine.target.flag_sets() | {compiler: found}
+    with atomic_write(engine.target.flagset, "w") as file:
         json.dump({"about": "Written by `llama512 flagsearch`: do not edit.", "sets": dict(sorted(sets.items()))},
                   file, indent=1)
         file.write("\n")
@@ -278,9 +277,9 @@ def main() -> None:
     options = parser.parse_args()
 
     engine = engines.find(options.engine)
-    if engine.family != "cpp":
-        raise UserError(f"{engine.name}: family {engine.family!r}: only C++ engines have compiler flags to search")
-    compiler = builds.compiler_name(builds.compiler_command())
+    if engine.toolchain != "gcc":
+        raise UserError(f"{engine.name}: toolchain {engine.toolchain!r}: only C++ engines have compiler flags to search")
+    compiler = gcc.name(engine)
     path = ROOT / "build" / "flagsearch" / f"{engine.name}-{compiler.replace(' ', '-')}.json"
     wanted = inputs(engine, compiler, options.seed)
     state = None if options.restart else State.load(path)
@@ -291,10 +290,10 @@ def main() -> None:
 
     with processes.temporary_folder() as temporary:
         trial = Trial(engine, temporary)
-        present, searched = builds.small_flags(engine, compiler)
+        present, searched = gcc.small_flags(engine, compiler)
         present_size = trial.size(present, 0) if trial.right(present) else None
         if present_size is not None and state.rounds == 0:
-            state.current = set_of(present)
+            state.current = set_of(present, trial.knobs)
         try:
             with Progress(engine.name, total=options.seconds, unit="s") as progress:
                 search(trial, state, options.seed, time.monotonic() + options.seconds, path, progress)
@@ -309,10 +308,10 @@ def main() -> None:
     if options.dry_run:
         return
     if searched and present_size is not None and present_size <= state.best_size:
-        print(f"{engine.flagset}: kept, its {present_size} bytes are not more")
+        print(f"{engine.target.flagset}: kept, its {present_size} bytes are not more")
         return
     write_set(engine, compiler, {"seed": options.seed, "rounds": state.rounds, "flags": flags})
-    print(f"{engine.flagset}: written")
+    print(f"{engine.target.flagset}: written")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from typing import Mapping, Sequence
 from common import blocks, processes
 from common.anatomy.explain import OPERATIONS, bytes_by, explain
 from common.engine import engines
-from common.engine.builds import CONSTANTS
+from common.engine.configuration import CONSTANTS
 from common.errors import UserError, atomic_write, run_tool
 from common.model.models import PROJECT_MODEL
 from common.picture.bars import bars_svg

@@ -3,7 +3,7 @@
 Writes into the folder of -o:
 
   model.packed              the packed model
-  config.hpp, config.inc    the model's dimensions, for C++ and for NASM
+  model.hpp, model.inc      the model's dimensions, for C++ and for NASM
   effective.bin             the packed weights as an ordinary llama2.c checkpoint: what the engine's weights really are
   tokenizer.bin             the tokenizer, beside it
   manifest.json             every byte range of the packed file: tensor, shape, encoding, scale; sha256 of all
@@ -27,16 +27,17 @@ import sys
 from pathlib import Path
 
 from common import processes
-from common.engine import builds, engines
+from common.engine import engines, packing
 from common.errors import UserError, run_tool, tool_name
 from common.files import protect
 from common.match import domain, matching
 from common.model.models import Model, ModelNotFound, find_model
-from common.pack import layout
+from common.pack.encodings import ENCODINGS
+from common.pack.packer import packed_bytes
 from common.terminal import add_model_options, argument_parser
 
 ABSENT = 3  # exit status of --check where there is no default model: CMake then goes on without engines
-FILES = ("manifest.json", "model.packed", "config.hpp", "config.inc", "effective.bin", "tokenizer.bin")
+FILES = ("manifest.json", "model.packed", "model.hpp", "model.inc", "effective.bin", "tokenizer.bin")
 SOME_WORK = 4_000_000_000  # bytes of weights that the reference reads in a second or two
 
 
@@ -44,7 +45,7 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--engine", metavar="NAME", help="the engine to pack for")
     add_model_options(parser)
-    parser.add_argument("--encoding", choices=layout.ENCODINGS, help="of the weights (default: the engine's first)")
+    parser.add_argument("--encoding", choices=ENCODINGS, help="of the weights (default: the engine's first)")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="the folder to write to")
     parser.add_argument("--check", action="store_true", help="write nothing; without --engine, check for all engines")
     options = parser.parse_args()
@@ -59,7 +60,7 @@ def main() -> None:
         raise
     if options.check:
         for engine in engines.select([options.engine] if options.engine else None):
-            builds.check(engine, model, options.encoding or engine.encodings[0])
+            packing.check(engine, model, options.encoding or engine.encodings[0])
         paths = (os.fsencode(path.absolute()) for path in (model.checkpoint, model.tokenizer))
         sys.stdout.buffer.write(b"\n".join([model.name.encode(), *paths, b""]))  # of whatever bytes
         return
@@ -68,11 +69,11 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     # Packed aside, so that what goes wrong changes nothing; the manifest, which says whose the files are, goes first.
     with processes.temporary_folder(options.output) as aside:
-        spans = builds.pack(engine, model, options.encoding or engine.encodings[0], aside)
+        spans = packing.pack(engine, model, options.encoding or engine.encodings[0], aside)
         with processes.uninterrupted():
             for name in FILES:
                 os.replace(aside / name, options.output / name)
-    print(f"{options.output / 'model.packed'}: {layout.packed_bytes(spans):,} bytes in {len(spans)} spans")
+    print(f"{options.output / 'model.packed'}: {packed_bytes(spans):,} bytes in {len(spans)} spans")
     for warning in domain_warnings(Model(model.name, options.output / "effective.bin", options.output / "tokenizer.bin")):
         print(f"{tool_name()}: warning: {warning}", file=sys.stderr)
 

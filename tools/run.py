@@ -1,7 +1,8 @@
 """Tells a story: runs an engine, or the reference, and streams its text.
 
 ENGINE is a name of golf/engines.json (`llama512 run --list` shows them) or `reference`, the default. A golfed engine
-is built for the model first (it takes a second); it has no options at run time. What follows `--` goes to the reference.
+is built for the model first (it takes a second), and runs on its machine: here, or emulated. It has no options at run time.
+What follows `--` goes to the reference.
 
 examples:
   tools/llama512 run
@@ -12,13 +13,12 @@ examples:
 
 from __future__ import annotations
 
-import os
 import sys
 
-import boot
 from common.engine import builds, engines
 from common.errors import UserError, run_tool
-from common.match.matching import native_command, reference_program
+from common.machine import program, run
+from common.match.matching import reference_program
 from common.model.models import find_model
 from common.terminal import add_model_options, argument_parser
 
@@ -30,7 +30,7 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("engine", nargs="?", default="reference", metavar="ENGINE")
     add_model_options(parser)
-    parser.add_argument("--emulate", action="store_true", help="run a golfed engine under its emulator")
+    parser.add_argument("--emulate", action="store_true", help="run a golfed engine under its target's emulator")
     parser.add_argument("--list", action="store_true", help="list the engines")
     options = parser.parse_args(own)
     if options.list:
@@ -38,20 +38,12 @@ def main() -> None:
         return
     model = find_model(options.model, options.tokenizer)
     if options.engine == "reference":
-        command = [str(reference_program()), "-m", str(model.checkpoint), "--tokenizer", str(model.tokenizer), *rest]
+        program.replace_process([str(reference_program()), "-m", str(model.checkpoint), "--tokenizer",
+                                 str(model.tokenizer), *rest])
     else:
         if rest:
             raise UserError(f"{options.engine}: {rest[0]}: a golfed engine takes no options, only the reference does")
-        engine = engines.find(options.engine)
-        if engine.target == boot.TARGET:
-            raise UserError(f"{engine.name}: a disk image, not a program; `llama512 boot --engine {engine.name}` boots it")
-        built = builds.build(engine, model)
-        command = [*engine.runner(), str(built.program)] if options.emulate else native_command(built)
-    sys.stdout.flush()
-    try:
-        os.execvp(command[0], command)
-    except OSError as error:
-        raise UserError(f"{command[0]}: cannot run: {error.strerror}; emulators are in the package qemu-user") from error
+        run.tell(builds.build(engines.find(options.engine), model), options.emulate)
 
 
 if __name__ == "__main__":

@@ -16,27 +16,19 @@ from __future__ import annotations
 
 import datetime
 import json
-import math
-import os
 import platform
 import re
-import select
-import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Sequence
 
-import boot
 from common import blocks
 from common.engine import builds, engines
 from common.engine.builds import Built
 from common.errors import UserError, atomic_write, run_tool
-from common.machine import screen
-from common.machine.pc import Machine
+from common.machine import program, run
 from common.match import matching
-from common.model import checkpoint
 from common.model.models import Model, find_model
-from common.pack import layout
 from common.project import ROOT
 from common.terminal import (Progress, add_engines_option, add_model_options, argument_parser, markdown_table, size_text,
                              table)
@@ -119,70 +111,18 @@ def reference_speed(model: Model, runs: int) -> Speed:
     command = [str(matching.reference_program()), "-m", str(model.checkpoint), "--tokenizer", str(model.tokenizer),
                "--quiet"]
     tokens = len(matching.expect(model).tokens)
-    results = [run(command) for _ in range(runs)]
+    results = [program.measure_command(command) for _ in range(runs)]
     return Speed("reference", None, tokens, min(result[1] for result in results), max(result[2] for result in results))
 
 
 def engine_speed(built: Built, runs: int) -> Speed:
     """Of an engine, which must be right as well."""
     expected = matching.expect(built.effective)
-    memory: int | None
-    seen = None
-    if built.engine.target == boot.TARGET:
-        seen = screen.seen(built.engine)
-        output, seconds = run_on_a_pc(built)
-        config = checkpoint.read_config(built.effective.checkpoint)
-        memory = built.packed + layout.WORKSPACES[built.engine.layout](config)
-    else:
-        command = matching.native_command(built)
-        results = [run(command) for _ in range(runs)]
-        output, seconds = results[0][0], min(result[1] for result in results)
-        memory = max(result[2] for result in results) if len(command) == 1 else None
-    difference = matching.compare(output, expected, seen)
+    text, seconds, memory = run.measure(built, runs)
+    difference = matching.compare(text, expected, run.seen(built.engine))
     if difference:
         raise UserError(f"{built.engine.name}: {difference}; `llama512 verify` says more")
     return Speed(built.engine.name, built.counted, len(expected.tokens), seconds, memory)
-
-
-def run_on_a_pc(built: Built) -> tuple[bytes, float]:
-    """A boot engine's text, and the seconds of the processor that the emulated PC took for it."""
-    with Machine(built.program, boot.CPU, boot.memory_for(built), boot.DISK) as pc:
-        stream = boot.open_stream(built.engine, pc, False)
-        pc.wait_until_stopped(math.inf, stream.look_patiently)
-        # Behind the name, which is in parentheses, are the fields 3 and on; 14 and 15 are times.
-        fields = Path(f"/proc/{pc.process.pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-        return bytes(stream.text), sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
-
-
-def run(command: Sequence[str]) -> tuple[bytes, float, int]:
-    """A program's output, its seconds of the processor, and the most memory that it had resident.
-
-    The kernel's own figure of memory, ru_maxrss, is no use: a new process inherits it from this one, which is larger.
-    So the process is asked while it runs, again and again; what it had is known to the row of its last positions."""
-    output, peak = bytearray(), 0
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        while True:
-            peak = max(peak, resident(process.pid))
-            if select.select([process.stdout], [], [], 0.0005)[0]:
-                data = os.read(process.stdout.fileno(), 1 << 16)
-                if not data:
-                    break
-                output += data
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise UserError(f"{command[-1]}: ended with status {process.returncode} after {len(output)} bytes of output")
-    return bytes(output), usage.ru_utime + usage.ru_stime, peak
-
-
-def resident(process: int) -> int:
-    """The most bytes that a process had resident so far; 0 when it has ended."""
-    try:
-        found = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{process}/status").read_text("utf-8"), re.MULTILINE)
-    except OSError:
-        return 0
-    return int(found[1]) * 1024 if found else 0
 
 
 if __name__ == "__main__":

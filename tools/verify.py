@@ -30,15 +30,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import boot
 from common.engine import builds, engines
 from common.engine.builds import Built
 from common.errors import run_tool
-from common.machine import screen
+from common.machine import program, run
 from common.match import domain, lookalikes, matching
 from common.match.matching import Difference, Expected
 from common.model.models import NAMED_MODELS, find_model
-from common.pack import layout
+from common.pack.encodings import ENCODINGS
 from common.terminal import add_engines_option, add_model_options, argument_parser, paint, table
 
 
@@ -57,14 +56,14 @@ class Result:
     @property
     def unseen(self) -> int:
         """Bytes of the text that cannot be compared."""
-        return len(self.expected.text) - len(self.expected.text[:_seen(self.built)])
+        return len(self.expected.text) - len(self.expected.text[:run.seen(self.built.engine)])
 
 
 def main() -> int:
     parser = argument_parser(__doc__)
     add_engines_option(parser)
     add_model_options(parser)
-    parser.add_argument("--encoding", choices=layout.ENCODINGS, help="of the weights, where an engine has it (default: each engine's first)")
+    parser.add_argument("--encoding", choices=ENCODINGS, help="of the weights, where an engine has it (default: each engine's first)")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where engines are built (default: build/…)")
     parser.add_argument("--emulate", action="store_true", help="run programs under their emulators")
     parser.add_argument("--tokens", action="store_true", help="tell tokens with the same text apart, by a second run")
@@ -77,7 +76,7 @@ def main() -> int:
     if options.stream:
         _title(f"reference: {model.name}, float32")
         command = [matching.reference_program(), "-m", model.checkpoint, "--tokenizer", model.tokenizer, "--quiet"]
-        _, original_seconds = matching.run_program(command, show=True)
+        _, original_seconds = program.run_command(command, show=True)
     else:
         original_seconds = original.seconds
 
@@ -85,21 +84,21 @@ def main() -> int:
     for engine in engines.select(options.engine):
         built = builds.build(engine, model, options.output,
                              options.encoding if options.encoding in engine.encodings else None)
-        expected = matching.expect(built.effective)
+        expected, seen = matching.expect(built.effective), run.seen(engine)
         if options.stream:
             _title(f"{engine.name}: {built.counted} counted bytes")
-        output, seconds = _run(built, expected, options.emulate, options.stream)
+        story = run.run(built, options.stream, options.emulate, expected=expected)
         builds.check_unchanged(built)
         if options.stream:
             print()
-        difference = matching.compare(output, expected, _seen(built))
+        difference = matching.compare(story.text, expected, seen)
         told, same_text, equal = expected, expected.lookalikes, not difference
         if options.tokens and equal:
             copy, told = lookalikes.told_apart(built, expected)
-            output_of_copy, _ = _run(copy, told, options.emulate, False)
-            difference = matching.compare(output_of_copy, told, _seen(built))
+            story_of_copy = run.run(copy, False, options.emulate, expected=told)
+            difference = matching.compare(story_of_copy.text, told, seen)
             same_text = lookalikes.left(expected)
-        results.append(Result(built, told, difference, matching.compare(output, original, _seen(built)), seconds,
+        results.append(Result(built, told, difference, matching.compare(story.text, original, seen), story.seconds,
                               same_text, equal and bool(difference)))
     if options.stream:
         _title("token for token")
@@ -117,19 +116,6 @@ def main() -> int:
         how = "with other texts (--tokens): " if result.copy_differs else ""
         print(f"{result.built.engine.name}: {how}{difference}; {_gap(difference, told)}", file=sys.stderr)
     return 1 if failed else 0
-
-
-def _seen(built: Built) -> int | None:
-    """How many bytes of an engine's text can be seen; None: all."""
-    return screen.seen(built.engine) if built.engine.target == boot.TARGET else None
-
-
-def _run(built: Built, expected: Expected, emulate: bool, show: bool) -> tuple[bytes, float]:
-    """What an engine prints, and how long it takes: a program as it is or emulated, a disk image on an emulated PC."""
-    if built.engine.target == boot.TARGET:
-        return boot.capture(built, show)
-    command = [*built.engine.runner(), built.program] if emulate else matching.native_command(built)
-    return matching.run_program(command, show=show, expected=expected)
 
 
 def _title(text: str) -> None:
@@ -156,7 +142,7 @@ def _print_table(original: Expected, seconds: float, results: list[Result], must
               + (": --tokens tells them apart." if piece else ": nobody can tell which of them was generated."))
     for result in results:
         if result.unseen:
-            print(f"{result.built.engine.name}: text memory ends after {_seen(result.built):,} characters: "
+            print(f"{result.built.engine.name}: text memory ends after {run.seen(result.built.engine):,} characters: "
                   f"the last {result.unseen:,} are not compared.")
     shape = engines.budget_shape()
     if any(result.built.model != shape.name for result in results):

@@ -9,8 +9,8 @@
 ;     B8000h           screen: a byte of text goes to each cell as it is (a line feed is shown as the glyph 0Ah)
 ;     DS_BASE          1 MB and a little: the walk (see transformer.inc), WALK_BYTES and two slots more, the last not zero
 ;
-; SEGMENTS. CS and SS have base 0 (SS is what real mode left: 64 KB). DS and ES have base DS_BASE, so that the walk begins at
-; address 0; the model, the screen and this sector are at addresses below 4 GB, which wrap around.
+; SEGMENTS (see boot.inc). CS and SS have base 0 (SS is what real mode left: 64 KB). DS and ES have base DS_BASE, so that
+; the walk begins at address 0; the model, the screen and this sector are at addresses below 4 GB, which wrap around.
 ;
 ; A record is: the length of the text, three zero bytes, the text padded with zeros to a multiple of 4, the bf16
 ; embedding. The length of BOS is 0.
@@ -27,13 +27,14 @@
 ; Needs a 486 with FPU, and a BIOS with INT 13h extensions. `llama512 build` assembles it.
 
 [map symbols engine.map]                ; the build reads `padding` from it
-%include "config.inc"
-%define ADVANCE lodsw
+%include "model.inc"
+%include WEIGHTS
 %define EPS     [ebp + eps - rows]      ; ebp means SS
 %ifndef NO_FAST                         ; for the price list
   %define FAST
 %endif
 %include "transformer.inc"
+%include "boot.inc"
 %if WALK_BYTES + 8 != WORKSPACE_BYTES
   %error "tools/common/pack counts another walk"
 %endif
@@ -73,79 +74,12 @@
                 add     esi, edx                ; @embedding
 %endmacro
 
-SECTORS         equ     (PACKED_BYTES + 511) / 512
-LOAD            equ     0x9000
-%if 0x9200 + (PACKED_BYTES + 511) / 512 * 512 > 0x9fc00
-  %error "the packed model is larger than the memory from 9200h to 9FC00h"
-%endif
 %if RECORD_BYTES % 4
   %error "a record must be whole words"
 %endif
-%if ROPE_RATIO_WHOLE
-DS_BASE         equ     0x100000 + ROPE_RATIO_WHOLE
-%else
-DS_BASE         equ     0x100000
-%endif
-loaded          equ     LOAD + 0x200 - DS_BASE
 
-; @header and boot: an honest machine state
-                org     0x7c00
-                bits    16
-                xor     bx, bx
-                mov     ds, bx                  ; ds = ss = 0: a zero to push
-                inc     bx                      ; bx = 1: another constant to push, and for lmsw
-                cld
-%ifdef READ_ERROR
-                mov     ax, 0x2401
-                int     0x15                    ; A20 on
-%endif
-; model @loading
-                mov     cx, SECTORS             ; from the last to the first: cx is the sector's number too (saves 5)
-                push    ds
-                pop     ss                      ; no interrupt comes before the next instruction is done
-.read:
-                mov     sp, LOAD + 10
-                imul    di, cx, byte 0x20       ; sector n goes to address LOAD + 200h * n             (saves 1)
-                push    ds                      ; the disk packet, from its end: sector number, 8 bytes
-                push    ds
-                push    ds
-                push    cx
-                push    di                      ; segment
-                push    sp                      ; offset: LOAD                                         (saves 2)
-                push    bx                      ; sectors: one at a time, which every BIOS can         (saves 1)
-                push    byte 16                 ; size of the packet
-                mov     si, sp
-                mov     ah, 0x42
-                int     0x13                    ; dl is still the boot drive
-%ifdef READ_ERROR
-                jc      .read_all               ; the story is then a message
-%endif
-                dec     cx                      ; sector 0 is the last one; it overwrites the packet's end, which was read
-                jns     .read
-
-%ifdef READ_ERROR
-.read_all:                                      ; nothing from here to jc .record changes the carry
-%else
-                mov     ax, 0x2401              ; @header
-                int     0x15                    ; A20 on @header
-%endif
-%ifdef CLEAR
-; the screen; not before the disk is read, as some video BIOSes destroy dl. Their iret brings the carry back @output
-                mov     ax, 3                   ; 80 x 25 cells of text, blank
-                int     0x10
-%endif
-; protected mode @header
-                cli
-                lgdt    [gdt - 2]
-                lmsw    bx                      ; protected mode; EM, TS = 0: the FPU is on     (saves 4)
-                jmp     8:protected
-
-                bits    32
-protected:
-                pop     ds                      ; 16, the packet's size: descriptor 2           (saves 2)
-                push    ds
-                pop     es
-                fninit                          ; the FPU's state at reset is another one
+; The start @header
+                FLAT_MODE_CODE                  ; see boot.inc
                 fld1                            ; the 1.0 for ever @swiglu
 %ifdef READ_ERROR
                 sbb     eax, eax                ; 0, or -1 when a sector could not be read @loading
@@ -188,11 +122,7 @@ token:
                 mov     OTHER, SLOT
                 push    DIM + 1            ; one more, from before: the embedding lands at ebx + 4
                 pop     ecx
-.copy:
-                movsd                           ; 32 bits, of which the upper 16 are this weight
-                dec     esi
-                dec     esi
-                loop    .copy
+                COPY_EMBEDDING
                 mov     esi, loaded - 2         ; @loading
 ; the layers @loop
                 SETC    N_LAYERS
@@ -328,17 +258,7 @@ token:
                 RATIO_DATA
 %endif
 eps:            dd      EPSILON_BITS            ; dim * 1e-5; its last two bytes are the GDT's limit (saves 2) @rmsnorm
-; GDT @header
-gdt:            dw      gdt - 8                 ; GDT's address, 24 bits; also descriptor 1, code: limit (saves 4)
-                db      0, 0, 0, 0x9b, 0xcf, 0  ;     base 0, accessed (so it is never written to), 32 bits
-                dw      0xffff                  ; descriptor 2, data: limit 4 GB
-%if ROPE_RATIO_WHOLE
-                RATIO_DATA                      ;     low half of the base                      (saves 2)
-%else
-                dw      0
-%endif
-; @header
-                db      DS_BASE >> 16, 0x93, 0xcf, 0 ; high half of the base, accessed
+                GDT_DATA
 %ifdef PROMPT
 ; @argmax
 prompt:

@@ -17,8 +17,8 @@
 ; `llama512 build` assembles it.
 
                 bits    32
-%include "config.inc"
-%define ADVANCE lodsd
+%include "model.inc"
+%include WEIGHTS
 %define EPS     [ebp + eps - rows]
 %define BEGIN   [ebp + walk - rows]
 %define SMALLEST_STRIDE 256             ; see MEMSZ
@@ -90,7 +90,7 @@ token:
                 mov     ebx, edi
                 push    DIM + 1                 ; one more, from the four bytes before it: the embedding lands at
                 pop     ecx                     ; ebx + 4                                      (saves 1)
-                rep movsd
+                COPY_EMBEDDING
                 lea     esi, [ebp + model - rows] ; the model begins just behind rows          (saves 2) @loading
 ; the layers @loop
                 SETC    N_LAYERS

@@ -23,7 +23,7 @@ NAMES = [os.fsdecode(name) for name in (
     "é☃".encode(), b"$HOME$(id)`id`", b"-I", b"#x//*", b"[a]{b}?", b"@file", b"a:b|c", b"tab\t\x1b[31m", b"<a&b>")]
 ALL_AT_ONCE = os.fsdecode(b"-@ \"\\'\n%s,;\xff$(id)[a]")
 ENGINES = engines.names()
-PROGRAMS = [engine.name for engine in engines.table() if "emulator" in engine.target_facts()]
+PROGRAMS = [engine.name for engine in engines.table() if engine.target.machine == "program"]
 
 
 def chosen(names: list[str]) -> list[str]:

@@ -27,7 +27,7 @@ from support.tools import TOOLS
 
 from common import processes
 from common.errors import atomic_write
-from common.machine.pc import HALT, QEMU
+from common.machine.qemu import HALT, QEMU
 from common.processes import PREFIX
 
 LOOP = b"\xF4\xEB\xFD".ljust(510, b"\0") + b"\x55\xAA"  # hlt with interrupts on, for ever
@@ -100,8 +100,8 @@ class Killed(ProcessesTest):
         self.assertEqual(self.left(), [])
 
     def test_program_ends_with_the_tool(self) -> None:
-        script = ("import sys; sys.path.insert(0, sys.argv[1])\nfrom common.match import matching\n"
-                  "matching.run_program(['sleep', '1000'])")
+        script = ("import sys; sys.path.insert(0, sys.argv[1])\nfrom common.machine import program\n"
+                  "program.run_command(['sleep', '1000'])")
         process = self.start(sys.executable, "-c", script, TOOLS)
         wait_until(lambda: self.children(process, "sleep"), "the program runs")
         (program,) = self.children(process, "sleep")

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Callable
 
 from common.errors import UserError
-from common.machine.pc import CYLINDER, TEXT_MEMORY, on_disk
+from common.machine.qemu import CYLINDER, TEXT_MEMORY, on_disk
 
 PROGRAM = "bochs-bin"  # Debian's `bochs` is a script that asks questions before it starts this
 BIOS = Path("/usr/share/bochs/BIOS-bochs-latest")

@@ -20,7 +20,7 @@ from support import images
 from support.images import BootTest
 
 from common.machine import screen
-from common.machine.pc import CYLINDER, SECTOR, Machine
+from common.machine.qemu import CYLINDER, SECTOR, Machine
 
 ENGINE = images.engine_argument()
 MESSAGE = re.compile(rb"disk|read", re.IGNORECASE)

@@ -22,7 +22,7 @@ from support import images
 
 from common.engine import builds
 from common.errors import UserError
-from common.machine.pc import Machine
+from common.machine.qemu import Machine
 from common.model import models
 
 MODEL = "stories260K"

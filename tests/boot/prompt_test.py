@@ -11,12 +11,12 @@ import sys
 import unittest
 from dataclasses import replace
 
-import boot
 from support.folders import FolderTest
 
-from common.engine import builds, engines
+from common.engine import engines, prompt as prompts
 from common.errors import UserError
-from common.machine.pc import Machine
+from common.machine import run
+from common.machine.qemu import Machine
 from common.match import matching
 from common.model import checkpoint, models, tokenizer
 from common.model.checkpoint import Checkpoint
@@ -43,16 +43,16 @@ class Prompt(FolderTest):
 
     def test_story_begins_with_the_prompt(self) -> None:
         for prompt in ("The", "a"):
-            built = builds.build_with_prompt(ENGINE, self.model, self.folder / "images", prompt)
+            built = prompts.build(ENGINE, self.model, self.folder / "images", prompt)
             self.assertLessEqual(built.counted, 512)
-            text, _ = boot.capture(built, show=False)
+            text = run.run(built).text
             print(f"{ENGINE.name}: {built.counted} counted bytes, {', '.join(built.engine.features)}: {text!r}")
             self.assertEqual(text, self.reference(built.effective, "-p", prompt))
             self.assertNotEqual(text, self.reference(built.effective))
 
     def test_bad_sector(self) -> None:
         """The message is read as a record; the prompt's token must not lead to another one."""
-        built = builds.build_with_prompt(ENGINE, self.model, self.folder / "images", "The")
+        built = prompts.build(ENGINE, self.model, self.folder / "images", "The")
         self.assertIn("READ_ERROR", built.engine.features)
         with Machine(built.program, bad_sector=1) as pc:
             pc.wait_until_stopped(60)
@@ -62,9 +62,9 @@ class Prompt(FolderTest):
         for model, prompt, why in ((models.find_model(), "x" * 200, "bytes too full"), (self.model, "", "empty"),
                                    (self.model, "x" * 200, f"at most the model's seq_len of {STEPS}")):
             with self.assertRaisesRegex(UserError, why):
-                builds.build_with_prompt(ENGINE, model, self.folder / "images", prompt)
+                prompts.build(ENGINE, model, self.folder / "images", prompt)
         with self.assertRaisesRegex(UserError, "takes none; asm-boot-full does"):
-            builds.build_with_prompt(engines.find("asm-boot"), self.model, self.folder / "images", "The")
+            prompts.build(engines.find("asm-boot"), self.model, self.folder / "images", "The")
 
 
 if __name__ == "__main__":

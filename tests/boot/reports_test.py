@@ -16,17 +16,17 @@ import unittest
 import unittest.mock
 from dataclasses import replace
 
-import boot
 from support import cases, images
 from support.images import BootTest, Sample
 from support.tools import TOOLS
 
 from common.errors import UserError
-from common.machine import pc as machine, screen
-from common.machine.pc import Machine
+from common.machine import pc, qemu as machine, run, screen
+from common.machine.qemu import Machine
 from common.model import random_model
 from common.model.checkpoint import Config
-from common.pack.layout import BOS
+from common.model.tokenizer import BOS
+from common.pack.layouts import LAYOUTS
 
 ENGINE = images.engine_argument()
 SHORT = Config(32, 48, 2, 4, 2, 40, 12, False)
@@ -49,9 +49,9 @@ class Reports(BootTest):
         seen = sample.expected.text[:screen.seen(ENGINE)]
         if text is not None:
             self.assertEqual(sample.expected.text, text)
-        run = images.boot(sample)
-        self.assertEqual(run.problem, "")
-        self.assertEqual(boot.capture(sample.built, show=False)[0], seen)
+        booted = images.boot(sample)
+        self.assertEqual(booted.problem, "")
+        self.assertEqual(run.run(sample.built).text, seen)
         told = self.tool("boot")
         self.assertEqual((told.returncode, told.stdout), (0, seen + b"\n"), told.stderr)
         result = self.tool("verify", "--json")
@@ -59,8 +59,8 @@ class Reports(BootTest):
         (row,) = json.loads(result.stdout)
         self.assertEqual((row["equal"], row["unseen_bytes"]), (True, len(sample.expected.text) - len(seen)))
         # A story without the last character that can be seen is another one.
-        short = run.shown[:-1], run.serial[:-1]
-        self.assertNotEqual(images.problem(sample, run.cells, *short, run.before), "")
+        short = booted.shown[:-1], booted.serial[:-1]
+        self.assertNotEqual(images.problem(sample, booted.cells, *short, booted.before), "")
         return sample
 
     def test_ends_in_a_space(self) -> None:
@@ -75,8 +75,8 @@ class Reports(BootTest):
         """A story that says what the screen says already."""
         halt = self.folder / "halt.img"
         halt.write_bytes(machine.HALT)
-        with Machine(halt) as pc:
-            before = pc.before
+        with Machine(halt) as machine_:
+            before = machine_.before
         self.assertIn(b"SeaBIOS", before)
         for seed in range(100):
             pieces = [b"x"] * SHORT.vocab_size
@@ -103,7 +103,7 @@ class Reports(BootTest):
         config = replace(case.config, hidden_dim=1200, seq_len=12_000)
         model = random_model.write(self.folder, "m", random_model.weights(config, case.seed, case.spread))
         sample = self.check(model)
-        needed = boot.memory_for(sample.built)
+        needed = pc.memory_for(sample.built)
         self.assertGreater(needed, 200)
         result = self.tool("boot", "--memory", "128")
         self.assertEqual((result.returncode, result.stdout), (1, b""))
@@ -113,15 +113,16 @@ class Reports(BootTest):
         built = self.small_sample(ENGINE).built
         for megabytes, memory in [(1, 128), (126, 128), (127, 129), (1023, 1025), (3582, 3584)]:
             with self.workspace(megabytes):
-                self.assertEqual(boot.memory_for(built), memory)
+                self.assertEqual(pc.memory_for(built), memory)
         with self.workspace(3584), self.assertRaisesRegex(UserError, "needs 3586 MB .*QEMU's PC has at most 3584"):
-            boot.memory_for(built)
+            pc.memory_for(built)
         with self.workspace(8):
-            self.assertEqual(boot.memory_for(built, 10), 10)
-            self.assertRaisesRegex(UserError, "needs 10 MB .*--memory gives it 9", boot.memory_for, built, 9)
+            self.assertEqual(pc.memory_for(built, 10), 10)
+            self.assertRaisesRegex(UserError, "needs 10 MB .*--memory gives it 9", pc.memory_for, built, 9)
 
     def workspace(self, megabytes: int) -> unittest.mock._patch_dict:
-        return unittest.mock.patch.dict(boot.layout.WORKSPACES, {ENGINE.layout: lambda config: megabytes << 20})
+        layout = replace(LAYOUTS[ENGINE.layout], workspace=lambda config: megabytes << 20)
+        return unittest.mock.patch.dict(LAYOUTS, {ENGINE.layout: layout})
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from support.images import BootTest
 
 from common.engine import engines
 from common.machine import screen
-from common.machine.pc import HALT, QEMU
+from common.machine.qemu import HALT, QEMU
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "boot.py"
 
@@ -106,7 +106,7 @@ class Tool(BootTest):
         """An image that never ends, and shows nothing, is given up."""
         image = self.folder / "loop.img"
         image.write_bytes(b"\xEB\xFE".ljust(510, b"\0") + b"\x55\xAA")  # with interrupts on
-        result = subprocess.run([sys.executable, "-B", "-c", "import boot; boot.PATIENCE = 2.0; "
+        result = subprocess.run([sys.executable, "-B", "-c", "import boot; boot.console.PATIENCE = 2.0; "
                                  "from common.errors import run_tool; run_tool(boot.main)", "--image", image],
                                 capture_output=True, timeout=60, cwd=TOOL.parent)
         self.assertEqual((result.returncode, result.stdout), (1, b""))
@@ -125,7 +125,7 @@ class Tool(BootTest):
         self.assertEqual((process.returncode, errors), (130, b"\nllama512 boot: interrupted\n"))
 
     def test_errors(self) -> None:
-        other = next(engine.name for engine in engines.table() if engine.target != "boot")
+        other = next(engine.name for engine in engines.table() if engine.target.machine != "pc")
         bootable = ", ".join(engine.name for engine in images.ENGINES)
         self.assertIn(f"boot engines are {bootable}", self.fails("--engine", other))
         self.assertIn("not in golf/engines.json", self.fails("--engine", "nope"))

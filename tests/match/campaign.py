@@ -33,6 +33,7 @@ from support.cases import Case
 
 from common.engine import engines
 from common.engine.engines import Engine
+from common.machine import run
 from common.match import domain, matching
 from common.match.matching import Expected
 from common.model import random_model
@@ -42,9 +43,9 @@ TRIES = 8  # weights that are drawn for a shape, engine and encoding
 TIMEOUT = 300.0  # seconds
 GOOD = ("equal", "refused")
 
-# What a shape may cost. WEIGHTS: for the packer. WORK: about the multiplications of a run; emulated PCs are slower.
+# What a shape may cost. WEIGHTS: for the packer. WORK: about the multiplications of a run; what is emulated is slower.
 WEIGHTS, QUICK_WEIGHTS = 5_000_000, 100_000
-WORK, BOOT_WORK = 200_000_000, 10_000_000
+WORK, SLOW_WORK = 200_000_000, 10_000_000
 
 SPECIAL = [value + offset for value in (4, 8, 16, 32, 64, 128, 256, 512, 1024, 8192, 16384) for offset in (-1, 0, 1)]
 
@@ -169,12 +170,12 @@ def try_draw(drawn: Draw, engine: Engine, encoding: str, folder: Path) -> tuple[
 
 
 def jobs(seed: int, indices: Sequence[int], chosen: Sequence[Engine], quick: bool) -> Iterator[tuple[Draw, Engine, str]]:
-    """All that is to be tried: every shape by every engine in every encoding. Of the quick ones, 4 by boot sectors."""
+    """All that is to be tried: every shape by every engine in every encoding. Of the quick ones, 4 by what is emulated."""
     for index in indices:
         for engine in chosen:
-            boots = engine.target == "boot"
-            if not (quick and boots and index >= 4):
-                drawn = draw(seed, index, BOOT_WORK if boots or quick else WORK, QUICK_WEIGHTS if quick else WEIGHTS)
+            slow = run.emulated(engine)
+            if not (quick and slow and index >= 4):
+                drawn = draw(seed, index, SLOW_WORK if slow or quick else WORK, QUICK_WEIGHTS if quick else WEIGHTS)
                 yield from ((drawn, engine, encoding) for encoding in engine.encodings)
 
 
@@ -211,7 +212,7 @@ def main() -> int:
     parser.add_argument("--shard", default="1/1", metavar="I/N", help="part I of N of the shapes")
     parser.add_argument("--engines", nargs="+", choices=engines.names(), help="(default: all)")
     parser.add_argument("--log", type=Path, help="JSON lines; what it has already is not tried again")
-    parser.add_argument("--quick", action="store_true", help="small shapes, and 4 alone for boot sectors")
+    parser.add_argument("--quick", action="store_true", help="small shapes, and 4 alone for engines that are emulated")
     options = parser.parse_args()
     part, parts = map(int, options.shard.split("/"))
     indices = [options.only] if options.only is not None else range(part - 1, options.count, parts)

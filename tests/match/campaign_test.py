@@ -19,9 +19,11 @@ from unittest import mock
 
 import campaign
 from support import attempt, cases
+from support.folders import FolderTest
 
-from common.engine import engines, limits
+from common.engine import engines, limits, toolchains
 from common.engine.limits import Limit
+from common.machine import run
 from common.match import matching
 from common.match.matching import Expected
 
@@ -64,17 +66,16 @@ class Draws(unittest.TestCase):
             self.assertAlmostEqual(scaled.tensors[name][-1], plain.tensors[name][-1] * factor, delta=abs(factor) * 1e-5)
 
 
-class Campaign(unittest.TestCase):
+class Campaign(FolderTest):
     """A few small shapes by one engine."""
 
     def setUp(self) -> None:
-        temporary = tempfile.TemporaryDirectory(prefix="llama512-match-")
-        self.addCleanup(temporary.cleanup)
-        self.log = Path(temporary.name) / "log"
+        super().setUp()
+        self.log = self.folder / "log"
 
     def run_campaign(self, *arguments: str) -> tuple[int, str]:
         command = ["campaign.py", "--quick", "--engines", ENGINE.name, "--log", str(self.log), *arguments]
-        with mock.patch.object(sys, "argv", command), mock.patch.object(campaign, "BOOT_WORK", 1_000_000), \
+        with mock.patch.object(sys, "argv", command), mock.patch.object(campaign, "SLOW_WORK", 1_000_000), \
                 mock.patch.object(campaign, "QUICK_WEIGHTS", 20_000), contextlib.redirect_stdout(io.StringIO()) as out:
             return campaign.main(), out.getvalue()
 
@@ -108,10 +109,10 @@ class Campaign(unittest.TestCase):
 
     def test_what_is_bad(self) -> None:
         """A wrong text, a crash, a build that fails after the check let it pass: found, and the status says so."""
-        original = matching.run_program
-        wrong = mock.patch.object(matching, "run_program", lambda *a, **b: (original(*a, **b)[0][:-1], 1.0))
-        crash = mock.patch.object(matching, "native_command", lambda built: ["sh", "-c", "kill -11 $$"])
-        broken = mock.patch.object(attempt.builds, "compile_cpp", side_effect=campaign_error)
+        original = run.run
+        wrong = mock.patch.object(run, "run", lambda *a, **b: run.Story(original(*a, **b).text[:-1], 1.0))
+        crash = mock.patch.object(run, "run", side_effect=cases.UserError("ended with signal 11"))
+        broken = mock.patch.object(toolchains.of(ENGINE), "make", side_effect=campaign_error)
         near_tie = mock.patch.object(matching, "SMALLEST_GAP", 1e9)
         for patch, verdict, detail in [(wrong, "different", "token "), (crash, "crashed", "signal 11"),
                                        (broken, "crashed", "it does not build: no"), (near_tie, "unsuitable", "near-tie")]:

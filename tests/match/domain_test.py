@@ -15,25 +15,26 @@ from support.attempt import Outcome, attempt
 from support.cases import Case
 
 from common.engine import engines
+from common.machine import run
 from common.match import domain, matching
 from common.model import random_model
 from common.model.checkpoint import Config
 
 CONFIG = Config(32, 64, 2, 4, 2, 64, 32, False)
-PROGRAMS = [engine for engine in engines.table() if engine.target != "boot"]
+ENGINES = [engine for engine in engines.table() if not run.emulated(engine)]
 SEEDS = (1, 2, 3)
 
 
 class Domain(unittest.TestCase):
     def attempts(self, seed: int, **factors: float) -> list[Outcome]:
-        """Every program on the case's weights, with some tensors scaled."""
+        """Every engine that is quick on the case's weights, with some tensors scaled."""
         weights = Case("domain", CONFIG, seed).checkpoint(seed)
         for name, factor in factors.items():
             weights.tensors[name] = array("f", [value * factor for value in weights.tensors[name]])
         with tempfile.TemporaryDirectory(prefix="llama512-match-") as temporary:
             folder = Path(temporary)
             model = random_model.write(folder, "m", weights)
-            return [attempt(engine, "f32", model, folder / engine.name, 60) for engine in PROGRAMS
+            return [attempt(engine, "f32", model, folder / engine.name, 60) for engine in ENGINES
                     if "f32" in engine.encodings]
 
     def check(self, kind: str, low: float, inside: dict[str, float], outside: dict[str, float]) -> None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One engine for a model that the project ships or names: the exact program, on the kernel or under its emulator.
+"""One engine for a model that the project ships or names: exactly what is shipped, on its machine or emulated.
 
     tests/run match/named_test.py stories260K cpp-linux-i386
 
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from common.engine import builds, engines
 from common.errors import UserError
+from common.machine import run
 from common.match import matching
 from common.model import models
 
@@ -37,18 +38,17 @@ def check(engine: engines.Engine, model: models.Model, encoding: str, emulate: b
     for name, expected in standards.items():
         print(f"{engine.name} {encoding}: {name} weights: {len(expected.tokens)} tokens, smallest gap "
               f"{expected.gap:.4f} at position {expected.gap_position}", flush=True)
-    command = [*engine.runner(), str(built.program)] if emulate else matching.native_command(built)
     try:
-        output, seconds = matching.run_program(command)
+        story = run.run(built, emulate=emulate, expected=standards["effective"])
     except UserError as error:
         return [f"{encoding}: {error}"]
-    print(f"{engine.name} {encoding}: {' '.join(command)}: {seconds:.2f} s, {built.counted} counted bytes", flush=True)
+    print(f"{engine.name} {encoding}: {story.seconds:.2f} s, {built.counted} counted bytes", flush=True)
     problems = []
     for name, expected in standards.items():
-        difference = matching.compare(output, expected)
+        difference = matching.compare(story.text, expected, run.seen(engine))
         if difference:
             problems.append(f"{encoding}, {name} weights: {difference}")
-    if golden and output.removeprefix(b" ") != golden_text(golden):
+    if golden and story.text.removeprefix(b" ") != golden_text(golden):
         problems.append(f"{encoding}: the text is not that of {golden}")
     return problems
 

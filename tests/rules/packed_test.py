@@ -20,14 +20,14 @@ from unittest import mock
 from support import rules
 from support.folders import FolderTest
 
-from common.engine import builds, engines
+from common.engine import engines, packing
 from common.engine.engines import Engine
 from common.errors import UserError
 from common.model import checkpoint, random_model, tokenizer
 from common.model.checkpoint import Checkpoint, Config
 from common.model.models import Model
-from common.pack import layout
-from common.pack.layout import Matrix, Records, Text
+from common.pack import layouts, packer
+from common.pack.layouts import Layout, Matrix, Records, Text
 
 ENGINES = engines.table()
 CONFIGS = {
@@ -39,7 +39,7 @@ CONFIGS = {
 
 def problems(engine: Engine, model: Model, encoding: str, folder: Path) -> list[str]:
     """Packs a model, and holds all that was written against the rules."""
-    builds.pack(engine, model, encoding, folder)
+    packing.pack(engine, model, encoding, folder)
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     packed = (folder / "model.packed").read_bytes()
     original = checkpoint.load(model.checkpoint)
@@ -49,17 +49,17 @@ def problems(engine: Engine, model: Model, encoding: str, folder: Path) -> list[
     if len(packed) != manifest["bytes"]:
         found.append(f"the file has {len(packed)} bytes, the manifest says {manifest['bytes']}")
     for name, path in (("checkpoint", model.checkpoint), ("tokenizer", model.tokenizer), *(
-            (name, folder / name) for name in ("model.packed", "effective.bin", "config.hpp", "config.inc"))):
+            (name, folder / name) for name in ("model.packed", "effective.bin", "model.hpp", "model.inc"))):
         if manifest["sha256"][name] != hashlib.sha256(path.read_bytes()).hexdigest():
             found.append(f"sha256 of {name} is wrong")
-    factors = {name: factor(config) for name, factor in layout.FACTORS.items()}
+    factors = {name: factor(config) for name, factor in layouts.FACTORS.items()}
     found += rules.factor_problems(factors, config)
     found += rules.folding_problems(manifest, factors)
     found += rules.decoding_problems(original, checkpoint.load(folder / "effective.bin"), encoding)
     found += rules.vocabulary_problems(manifest, packed, pieces)
     found += rules.size_problems(len(packed), config, pieces)
     # The effective checkpoint comes from the packed file itself.
-    again, texts = layout.decode(layout.plan(engine.layout, encoding, config, pieces), config, packed)
+    again, texts = packer.decode(packer.plan(engine.layout, encoding, config, pieces), config, packed)
     if again != checkpoint.load(folder / "effective.bin"):
         found.append("the packed file decodes to something else than effective.bin")
     if texts != [tokenizer.printed(piece) for piece in pieces]:
@@ -98,7 +98,7 @@ class Engines(PackTest):
         pieces = [b"<unk>", b"\n<s>\n", b"\n</s>\n", b"", b"<0x00>", b"<0x0A>", "\u00e9".encode(), b"x" * 20]
         pieces += [f"<0x{i:02X}>".encode() for i in range(32)]
         for engine in ENGINES:
-            if engine.layout in layout.NO_EMPTY_PIECES:
+            if not layouts.LAYOUTS[engine.layout].empty_pieces:
                 model = self.model(CONFIGS["grouped, tied"], vocabulary=pieces)
                 with self.assertRaisesRegex(UserError, "m.tokenizer.bin: token 3: an empty piece"):
                     problems(engine, model, engine.encodings[0], self.folder / "packed")
@@ -117,14 +117,14 @@ class Engines(PackTest):
                 self.assertEqual(problems(engine_layout, model, encoding, self.folder / "packed"), [])
 
 
-def planted(change: Callable[[int, Matrix | Records, Config], Iterator[Matrix | Records]]) -> Callable:
+def planted(change: Callable[[int, Matrix | Records, Config], Iterator[Matrix | Records]]) -> Layout:
     """A layout like the first engine's, but for what `change` makes of each block."""
-    original = layout.LAYOUTS[ENGINES[0].layout]
+    original = layouts.LAYOUTS[ENGINES[0].layout]
 
     def changed(config: Config) -> Iterator[Matrix | Records]:
-        for i, block in enumerate(original(config)):
+        for i, block in enumerate(original.blocks(config)):
             yield from change(i, block, config)
-    return changed
+    return Layout(changed, lambda config: 0)
 
 
 class PlantedLayouts(PackTest):
@@ -135,8 +135,8 @@ class PlantedLayouts(PackTest):
     def found(self, change: Callable, factors: dict[str, Callable[[Config], float]] | None = None) -> str:
         engine = replace(ENGINES[0], layout="planted")
         self.model(self.CONFIG)
-        with (mock.patch.dict(layout.LAYOUTS, planted=planted(change)), mock.patch.dict(layout.FACTORS, factors or {}),
-              mock.patch.dict(layout.WORKSPACES, planted=lambda config: 0)):
+        with (mock.patch.dict(layouts.LAYOUTS, planted=planted(change)),
+              mock.patch.dict(layouts.FACTORS, factors or {})):
             try:
                 return "\n".join(problems(engine, Model("m", self.folder / "m.bin", self.folder / "m.tokenizer.bin"),
                                           "f32", self.folder / "packed"))
@@ -216,7 +216,7 @@ class PlantedManifests(PackTest):
         super().setUp()
         self.config = CONFIGS["grouped, tied"]
         model = self.model(self.config)
-        builds.pack(ENGINES[0], model, "f32", self.folder / "p")
+        packing.pack(ENGINES[0], model, "f32", self.folder / "p")
         self.manifest = json.loads((self.folder / "p" / "manifest.json").read_text("utf-8"))
         self.packed = (self.folder / "p" / "model.packed").read_bytes()
         self.pieces = tokenizer.load(model.tokenizer, self.config.vocab_size).pieces

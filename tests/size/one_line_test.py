@@ -18,6 +18,7 @@ from support.tools import ROOT
 from common import blocks
 from common.engine import engines
 from common.errors import UserError
+from common.machine import run
 from common.match import matching
 from common.model import models
 from common.size import one_line
@@ -47,15 +48,15 @@ class OneLine(FolderTest):
 
     def test_its_commands_tell_the_story(self) -> None:
         (self.folder / "tools").symlink_to(ROOT / "tools")
-        *make, run = re.split(r" && |\n", self.readme().rstrip("\n"))
-        self.assertEqual(run, one_line.PROGRAM)
+        *make, command = re.split(r" && |\n", self.readme().rstrip("\n"))
+        self.assertEqual(command, one_line.PROGRAM)
         result = subprocess.run(["sh", "-ec", "\n".join(make)], cwd=self.folder, capture_output=True, encoding="utf-8")
         self.assertEqual(result.returncode, 0, result.stderr)
         # It is the program that is built, byte for byte; and it runs here, on the kernel or else emulated.
-        program = self.folder / run
+        program = self.folder / command
         built = one_line.build(self.folder / "again")
         self.assertEqual(program.read_bytes(), built.program.read_bytes())
-        output, _ = matching.run_program(matching.native_command(replace(built, program=program)))
+        output = run.run(replace(built, program=program)).text
         self.assertIsNone(matching.compare(output, matching.expect(models.find_model(models.PROJECT_MODEL))))
 
     def test_code_behind_the_model(self) -> None:

@@ -15,9 +15,9 @@ import unittest
 
 from support.tools import ROOT
 
-from common.engine import builds, engines
+from common.engine import engines, toolchains
 
-BINDING = all(engine.headline_compiler == builds.toolchain(engine) for engine in engines.table())
+BINDING = all(engine.headline_compiler == toolchains.name(engine) for engine in engines.table())
 
 
 class Report(unittest.TestCase):

@@ -20,7 +20,7 @@ from support import rules
 from support.folders import FolderTest
 from support.tools import ROOT
 
-from common.engine import builds, engines
+from common.engine import builds, engines, toolchains
 from common.model import random_model
 from common.size import sizes
 
@@ -48,12 +48,12 @@ class Budget(unittest.TestCase):
                 for name, kind in FIELDS.items():
                     self.assertIs(type(row[name]), kind, name)
                 engine = engines.find(row["engine"])
-                name = engines.nearest(engine.budgets, builds.toolchain(engine))
+                name = engines.nearest(engine.budgets, toolchains.name(engine))
                 self.assertEqual(row["budget"], engine.budgets[name][row["model"]])
                 said = f"{row['bytes']} counted bytes, budget {row['budget']} with {name}"
                 print(f"{row['engine']}, {row['model']}: {said}")
-                if not engines.is_named(name, builds.toolchain(engine)):
-                    self.skipTest(f"no budget for {builds.toolchain(engine)}: {said}")
+                if not engines.is_named(name, toolchains.name(engine)):
+                    self.skipTest(f"no budget for {toolchains.name(engine)}: {said}")
                 self.assertLessEqual(row["bytes"], row["budget"])
         self.assertEqual(status, 0)
 
@@ -100,15 +100,9 @@ class Counting(FolderTest):
                 self.assertEqual(self.own(first), self.own(second))
 
     def own(self, built: builds.Built) -> bytes:
-        """The counted bytes; of a disk image the whole first sector."""
-        if built.engine.target == "boot":
-            return built.program.read_bytes()[:512]
-        image = self.image(built)
+        """The counted bytes."""
+        image = rules.image_of(built)
         return bytes(byte for byte, counted in zip(image.program, image.counted) if counted)
-
-    def image(self, built: builds.Built) -> rules.Image:
-        return rules.Image(built.program.read_bytes(), (built.files / "model.packed").read_bytes(),
-                           json.loads((built.files / "manifest.json").read_text("utf-8")))
 
     def test_counted_again(self) -> None:
         """From the program file and the manifest alone: the file's size less the tensors' and the vocabulary's."""
@@ -126,11 +120,11 @@ class Counting(FolderTest):
                     weights = weight_bytes * (matrices + 2 * config.vocab_size * config.dim)
                     record = (model_bytes - weights) / config.vocab_size  # a length, the text, alignment
                     self.assertIn(record, range(1 + self.shape.longest_piece, 4 + self.shape.longest_piece + 4))
-                    if engine.target == "boot":
+                    if engine.target.image == "disk":
                         self.check_image(built, model_bytes)
                         continue
                     self.assertEqual(built.counted, built.program.stat().st_size - model_bytes)
-                    self.assertEqual(built.counted, self.image(built).counted_bytes)
+                    self.assertEqual(built.counted, rules.image_of(built).counted_bytes)
                     self.assertGreater(built.counted, 52)  # an ELF header at the least
 
     def check_image(self, built: builds.Built, model_bytes: int) -> None:

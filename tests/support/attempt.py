@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-import boot as boot_tool
-from support import images
-
-from common.engine import builds
+from common.engine import builds, nasm, packing
 from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.errors import UserError
+from common.machine import run
 from common.match import matching
 from common.match.matching import Expected
 from common.model.models import Model
@@ -44,7 +42,7 @@ def attempt(engine: Engine, encoding: str, model: Model, folder: Path, timeout: 
         return Outcome("refused", reason)
     try:
         built = builds.build(engine, model, folder, encoding)
-    except builds.SectorFull as error:  # what a shape costs, only the assembler knows
+    except nasm.SectorFull as error:  # what a shape costs, only the assembler knows
         return Outcome("refused", str(error))
     except UserError as error:
         return Outcome("crashed", f"it does not build: {error}")
@@ -53,7 +51,7 @@ def attempt(engine: Engine, encoding: str, model: Model, folder: Path, timeout: 
     if unsuitable:
         return Outcome("unsuitable", unsuitable, built, expected)
     try:
-        difference = run(built, expected, timeout)
+        difference = difference_of(built, expected, timeout)
     except UserError as error:
         return Outcome("crashed", str(error), built, expected)
     return Outcome("different" if difference else "equal", difference, built, expected)
@@ -62,16 +60,13 @@ def attempt(engine: Engine, encoding: str, model: Model, folder: Path, timeout: 
 def refusal(engine: Engine, encoding: str, model: Model) -> str:
     """Why the engine does not take the model's shape, "" when it does."""
     try:
-        builds.check_shape(engine, model, encoding)
+        packing.check_shape(engine, model, encoding)
     except UserError as error:
         return str(error).removeprefix(f"{model.checkpoint}: ")
     return ""
 
 
-def run(built: Built, expected: Expected, timeout: float) -> str:
+def difference_of(built: Built, expected: Expected, timeout: float) -> str:
     """What is wrong with what the engine says, "" when nothing is."""
-    if built.engine.target == boot_tool.TARGET:
-        sample = images.Sample(built.engine, built.program, expected, built.counted, built)
-        return images.boot(sample, timeout=timeout).problem
-    output, _ = matching.run_program(matching.native_command(built), timeout=timeout)
-    return str(matching.compare(output, expected) or "")
+    text = run.run(built, timeout=timeout).text
+    return str(matching.compare(text, expected, run.seen(built.engine)) or "")

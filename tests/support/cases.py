@@ -24,7 +24,7 @@ from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Callable, Sequence
 
-from common.engine import builds
+from common.engine import packing
 from common.engine.engines import Engine
 from common.errors import UserError
 from common.match import matching
@@ -32,8 +32,8 @@ from common.match.matching import Expected
 from common.model import checkpoint, random_model, tokenizer
 from common.model.checkpoint import Checkpoint, Config
 from common.model.models import Model
-from common.pack import layout
-from common.pack.layout import BOS
+from common.model.tokenizer import BOS
+from common.pack.layouts import LAYOUTS
 
 DISTINCT_TOKENS = 8
 SEEDS = 50  # that are tried before a case is given up
@@ -81,7 +81,7 @@ class Case:
         if self.passes:
             end_early(weights, self.passes, folder)
         vocabulary = self.vocabulary
-        if vocabulary and engine.layout in layout.NO_EMPTY_PIECES:
+        if vocabulary and not LAYOUTS[engine.layout].empty_pieces:
             vocabulary = [piece or b"?" for piece in vocabulary]
         return random_model.write(folder, self.name, weights, self.piece_length, vocabulary)
 
@@ -98,7 +98,7 @@ class Case:
             for encoding in engine.encodings:
                 packed = folder / f"packed-{encoding}"
                 packed.mkdir(parents=True, exist_ok=True)
-                builds.pack(engine, model, encoding, packed)
+                packing.pack(engine, model, encoding, packed)
                 effective = Model(self.name, packed / "effective.bin", packed / "tokenizer.bin")
                 logits = packed / "logits"
                 expected[encoding] = matching.expect(effective, logits, steps=self.passes and self.passes + 1)
@@ -307,7 +307,7 @@ def without_refused(case: Case, engine: Engine, folder: Path) -> Engine:
     good = []
     for encoding in engine.encodings:
         try:
-            builds.check_shape(engine, model, encoding)
+            packing.check_shape(engine, model, encoding)
         except UserError as error:
             print(f"{engine.name} {encoding}: refused: {error}")
         else:

@@ -17,22 +17,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import boot as tool
 from support.folders import FolderTest
 
 from common.engine import builds, engines
 from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.errors import UserError
-from common.machine import pc as machine, screen
-from common.machine.pc import ENTRY, SECTOR, Machine
+from common.machine import pc as pc_machine, qemu as machine, screen
+from common.machine.qemu import SECTOR, Machine
 from common.match import matching
 from common.match.matching import Expected
 from common.model import checkpoint, models, random_model
 from common.model.checkpoint import Checkpoint, Config
 from common.model.models import Model
 
-ENGINES = [engine for engine in engines.table() if engine.target == "boot"]
+ENGINES = [engine for engine in engines.table() if engine.target.machine == "pc"]
 SHORT = 32  # tokens
 TIMEOUT = 120.0  # seconds for a story
 MODEL = 0x9200  # where the engines load the packed model
@@ -95,33 +94,6 @@ def sample(engine: Engine, model: Model, folder: Path) -> Sample:
     return Sample(engine, built.program, matching.expect(built.effective), built.counted, built)
 
 
-class Layout:
-    """What is where in an image: the sector's counted bytes, its padding, and the packed model from sector 1 on."""
-
-    def __init__(self, image: bytes, counted: int) -> None:
-        self.image = image
-        self.code_end = counted - 2  # the signature is counted, too
-        self.padding = range(self.code_end, SECTOR - 2)
-        if any(image[i] for i in self.padding):
-            raise AssertionError(f"{counted} bytes are counted, but the sector's padding is not zero")
-
-    def place(self, address: int) -> str:
-        """What is at an address once the sector runs; "counted" and "firmware" may be executed.
-
-        The firmware's own is C0000h to FFFFFh, where its ROMs are, and its handler of system management interrupts
-        (INT 13h uses them on some disks): nothing can be written to either. (SeaBIOS also runs code in other places
-        before it starts the sector, but not after.)"""
-        if ENTRY <= address < ENTRY + SECTOR:
-            return "the sector's padding" if address - ENTRY in self.padding else "counted"
-        if 0xC0000 <= address < 0x100000 or 0xA8000 <= address < 0xA8010:
-            return "firmware"
-        if MODEL - SECTOR <= address < MODEL:
-            return "the copy of the sector, in front of the model"
-        if MODEL <= address < MODEL + len(self.image) - SECTOR:
-            return f"the model, byte {address - MODEL} of it"
-        return "memory that is neither the sector nor the firmware"
-
-
 # --- Machines ----------------------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
@@ -143,7 +115,7 @@ def boot(sample: Sample, cpu: str = "qemu32", memory: int | None = None, disk: s
          **options: Any) -> Run:
     """Boots a sample's image, and waits for the end of its story."""
     start = time.monotonic()
-    with Machine(sample.image, cpu, memory or tool.memory_for(sample.built), disk, **options) as pc:
+    with Machine(sample.image, cpu, memory or pc_machine.memory_for(sample.built), disk, **options) as pc:
         pc.wait_until_stopped(timeout)
         seconds = time.monotonic() - start
         cells = pc.memory(*machine.TEXT_MEMORY)

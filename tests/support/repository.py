@@ -29,7 +29,7 @@ from common.size import revisions
 from common.size.report import Today
 from common.size.sizes import Size
 
-TOOLCHAINS = {"cpp": "g++ 1.0", "asm": "nasm 2.0"}
+TOOLCHAINS = {"gcc": "g++ 1.0", "nasm": "nasm 2.0"}
 
 FRONT_DOOR = '''import json, os, pathlib, sys
 root = pathlib.Path(__file__).resolve().parents[1]
@@ -99,9 +99,9 @@ class RepositoryTest(FolderTest):
             path.unlink()
         for name, size in sizes.items():
             (folder / f"{name}.asm").write_text(f"{size}\n", "utf-8")
-        rows = [{"name": name, "family": "asm", "budget": budget} for name in sizes]
+        rows = [{"name": name, "toolchain": "nasm", "budget": budget} for name in sizes]
         (self.root / "golf" / "engines.json").write_text(json.dumps(
-            {"headline_compilers": {"asm": "nasm 2.0"}, "engines": rows,
+            {"headline_compilers": {"nasm": "nasm 2.0"}, "engines": rows,
              "shapes": [shape.name for shape in engines.shapes()]}), "utf-8")
 
     def commit(self, message: str, *options: str) -> str:

@@ -3,7 +3,7 @@
     from support import rules
     rules.manifest_problems(manifest, config)              # every byte named once, every weight there once
     rules.decoding_problems(original, effective, "f32")     # the weights are the checkpoint's, times the norms' gains
-    image = rules.Image(program, packed, manifest)
+    image = rules.image_of(built)                           # an ELF program, a disk image, …
     rules.execution_problems(image, rules.executed(log))    # no code outside the counted bytes
 
 They work on what a build leaves behind (program, packed model, manifest, effective checkpoint), and use nothing of the
@@ -12,15 +12,16 @@ code that made it.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import struct
 from dataclasses import dataclass
 from typing import Sequence
 
+from common.engine.builds import Built
 from common.model.checkpoint import Checkpoint, Config
-from common.model.tokenizer import printed
-from common.pack.layout import BOS
+from common.model.tokenizer import BOS, printed
 
 # --- Rule 3: the packed file holds weights and text ---------------------------------------------------------------
 
@@ -179,37 +180,16 @@ def folding_problems(manifest: dict, factors: dict[str, float]) -> list[str]:
 
 # --- Rules 1 and 2: what is counted, and no code outside of it ------------------------------------------------------
 
-@dataclass(frozen=True)
-class Segment:
-    offset: int
-    address: int
-    file_size: int
-    memory_size: int
+Instructions = Sequence[tuple[int, int]]  # (address, size)
 
 
 class Image:
-    """An ELF program (little-endian, 32 or 64 bits) with a packed model in it."""
+    """What is built, with a packed model in it: which of its bytes are the engine's, and where they are in memory."""
+
+    allowed = ("counted",)  # places whose code may run
+    entry: int  # address of the first instruction
 
     def __init__(self, program: bytes, packed: bytes, manifest: dict) -> None:
-        if program[:4] != b"\x7fELF":
-            raise ValueError("no ELF program")
-        wide = program[4] == 2
-        (self.machine,) = struct.unpack_from("<H", program, 18)
-        if wide:
-            self.entry, table = struct.unpack_from("<QQ", program, 24)
-            size, count = struct.unpack_from("<HH", program, 54)
-        else:
-            self.entry, table = struct.unpack_from("<II", program, 24)
-            size, count = struct.unpack_from("<HH", program, 42)
-        self.headers_end = table + size * count
-        self.segments = []
-        for header in range(table, table + size * count, size):
-            if wide:
-                kind, _, offset, address, _, in_file, in_memory, _ = struct.unpack_from("<IIQQQQQQ", program, header)
-            else:
-                kind, offset, address, _, in_file, in_memory, _, _ = struct.unpack_from("<8I", program, header)
-            if kind == 1:  # PT_LOAD
-                self.segments.append(Segment(offset, address, in_file, in_memory))
         if program.count(packed) != 1:
             raise ValueError(f"the packed model is {program.count(packed)} times in the program, not once")
         self.program = program
@@ -228,7 +208,74 @@ class Image:
         return sum(self.counted)
 
     def offset(self, address: int) -> int | None:
-        """Where the byte at an address is in the file; None: it is not from the file (heap, stack, kernel)."""
+        """Where the byte at an address is in the file; None: it is not from the file (heap, stack, kernel, firmware)."""
+        raise NotImplementedError
+
+    def address(self, offset: int) -> int:
+        """The reverse of offset()."""
+        raise NotImplementedError
+
+    def place(self, address: int) -> str:
+        """What is at an address, in words: `counted` or something that must not be executed."""
+        offset = self.offset(address)
+        if offset is None:
+            return self.outside(address)
+        if self.counted[offset]:
+            return "counted"
+        if 0 <= offset - self.model_offset:
+            return f"the model, byte {offset - self.model_offset} of it"
+        return "padding"
+
+    def outside(self, address: int) -> str:
+        """What is at an address that is not from the file."""
+        return "memory outside the program's file"
+
+    def since_entry(self, instructions: Instructions) -> Instructions:
+        """Of a trace what the engine is responsible for."""
+        return instructions
+
+    def soon(self, instructions: Instructions) -> int:
+        """An instruction that runs soon and once, with room behind it: for planted engines."""
+        raise NotImplementedError
+
+    def elsewhere(self) -> int:
+        """An address that no code may run at, and that is not the model's: for planted engines."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Segment:
+    offset: int
+    address: int
+    file_size: int
+    memory_size: int
+
+
+class ElfImage(Image):
+    """An ELF program, little-endian, of 32 or 64 bits."""
+
+    def __init__(self, program: bytes, packed: bytes, manifest: dict, counted: int = 0) -> None:
+        super().__init__(program, packed, manifest)
+        if program[:4] != b"\x7fELF":
+            raise ValueError("no ELF program")
+        wide = program[4] == 2
+        if wide:
+            self.entry, table = struct.unpack_from("<QQ", program, 24)
+            size, count = struct.unpack_from("<HH", program, 54)
+        else:
+            self.entry, table = struct.unpack_from("<II", program, 24)
+            size, count = struct.unpack_from("<HH", program, 42)
+        self.headers_end = table + size * count
+        self.segments = []
+        for header in range(table, table + size * count, size):
+            if wide:
+                kind, _, offset, address, _, in_file, in_memory, _ = struct.unpack_from("<IIQQQQQQ", program, header)
+            else:
+                kind, offset, address, _, in_file, in_memory, _, _ = struct.unpack_from("<8I", program, header)
+            if kind == 1:  # PT_LOAD
+                self.segments.append(Segment(offset, address, in_file, in_memory))
+
+    def offset(self, address: int) -> int | None:
         for segment in self.segments:
             # The kernel maps whole pages, so the header before the segment's first byte is in memory, too.
             before = segment.offset % 4096
@@ -237,16 +284,82 @@ class Image:
         return None
 
     def address(self, offset: int) -> int:
-        """The reverse of offset()."""
         segment = self.segments[0]
         return offset - segment.offset + segment.address
 
-    def place(self, address: int) -> str:
-        """What is at an address, in words: `counted` or something that must not be executed."""
-        offset = self.offset(address)
-        if offset is None:
-            return "memory outside the program's file"
-        return "counted" if self.counted[offset] else f"the model, byte {offset - self.model_offset} of it"
+    def soon(self, instructions: Instructions) -> int:
+        """Behind the headers: an engine may begin in them, and what it executes be its size as well."""
+        return next(address for address, _ in instructions if self.offset(address) >= self.headers_end)
+
+    def elsewhere(self) -> int:
+        """Near the end of the memory that the program has, where the file has no bytes: what runs there soon runs out of
+        it."""
+        return self.segments[0].address + self.segments[0].memory_size - 64
+
+
+class DiskImage(Image):
+    """A PC's disk: the boot sector, and the packed model from sector 1 on. `counted`: how many bytes are said to be counted;
+    what of the sector is not, is its padding, and zero."""
+
+    allowed = ("counted", "firmware")
+    entry = 0x7C00  # where the BIOS loads the sector
+    SECTOR = 512
+    MODEL = 0x9200  # where the engines load the model; in front of it a copy of the sector
+
+    def __init__(self, program: bytes, packed: bytes, manifest: dict, counted: int) -> None:
+        super().__init__(program, packed, manifest)
+        if self.model_offset != self.SECTOR:
+            raise ValueError(f"the model is at {self.model_offset}, not in sector 1")
+        self.code_end = counted - 2  # the signature is counted, too
+        end = self.model_offset + len(packed)
+        for free in (range(self.code_end, self.SECTOR - 2), range(end, len(program))):
+            if any(program[i] for i in free):
+                raise ValueError(f"{counted} bytes are counted, but the padding at {free.start} is not zero")
+            self.counted[free.start:free.stop] = bytes(len(free))
+
+    def offset(self, address: int) -> int | None:
+        if self.entry <= address < self.entry + self.SECTOR:
+            return address - self.entry
+        if self.MODEL <= address < self.MODEL + len(self.program) - self.SECTOR:
+            return address - self.MODEL + self.SECTOR
+        return None
+
+    def address(self, offset: int) -> int:
+        return offset + self.entry if offset < self.SECTOR else offset - self.SECTOR + self.MODEL
+
+    def outside(self, address: int) -> str:
+        """The firmware's own is C0000h to FFFFFh, where its ROMs are, and its handler of system management interrupts
+        (INT 13h uses them on some disks): nothing can be written to either. (SeaBIOS also runs code in other places
+        before it starts the sector, but not after.)"""
+        if 0xC0000 <= address < 0x100000 or 0xA8000 <= address < 0xA8010:
+            return "firmware"
+        if self.MODEL - self.SECTOR <= address < self.MODEL:
+            return "the copy of the sector, in front of the model"
+        return "memory that is neither the sector nor the firmware"
+
+    def since_entry(self, instructions: Instructions) -> Instructions:
+        """From the sector's first instruction on; empty when it never started."""
+        start = next((i for i, (address, _) in enumerate(instructions) if address == self.entry), len(instructions))
+        return instructions[start:]
+
+    def soon(self, instructions: Instructions) -> int:
+        """The first instruction in protected mode: where the far jump to segment 8 leads."""
+        jump = re.search(rb"\xEA(..)\x08\x00", self.program[:self.SECTOR], re.DOTALL)
+        assert jump
+        return int.from_bytes(jump[1], "little")
+
+    def elsewhere(self) -> int:
+        return self.entry + self.code_end
+
+
+IMAGES = {"elf": ElfImage, "disk": DiskImage}  # readers of the image formats, besides those of the tools
+
+
+def image_of(built: Built) -> Image:
+    """What was built."""
+    return IMAGES[built.engine.target.image](
+        built.program.read_bytes(), (built.files / "model.packed").read_bytes(),
+        json.loads((built.files / "manifest.json").read_text("utf-8")), built.counted)
 
 
 # `0x002000a6:  83 ec 18    subl …`, or without a disassembler `0x002000a6:  OBJD-T: 83ec18…`
@@ -262,8 +375,9 @@ def executed(log: str) -> list[tuple[int, int]]:
     return found
 
 
-def execution_problems(image: Image, instructions: Sequence[tuple[int, int]]) -> list[str]:
+def execution_problems(image: Image, instructions: Instructions) -> list[str]:
     """Every executed byte is counted."""
+    instructions = image.since_entry(instructions)
     if not instructions:
         return ["the trace is empty, so it shows nothing"]
     problems = []
@@ -272,16 +386,16 @@ def execution_problems(image: Image, instructions: Sequence[tuple[int, int]]) ->
     for address, size in sorted(set(instructions)):
         for byte in range(address, address + size):
             place = image.place(byte)
-            if place != "counted":
+            if place not in image.allowed:
                 problems.append(f"{byte:#x} was executed: {place}")
                 break
     return problems
 
 
-def never_executed(image: Image, instructions: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def never_executed(image: Image, instructions: Instructions) -> list[tuple[int, int]]:
     """Ranges of counted bytes, as offsets in the file, that no instruction was fetched from: header and constants."""
     idle = bytearray(image.counted)
-    for address, size in instructions:
+    for address, size in image.since_entry(instructions):
         for byte in range(address, address + size):
             offset = image.offset(byte)
             if offset is not None:

@@ -17,12 +17,12 @@ from support.models import small_checkpoint
 from support.skip import main
 from support.tools import TOOLS, run_tool
 
-from common.engine import builds, engines, inputs
+from common.engine import builds, configuration, engines, gcc, inputs, nasm, packing, targets, toolchains
 from common.engine.builds import Built
 from common.errors import UserError
 from common.model import random_model
 from common.model.checkpoint import Config
-from common.pack import layout
+from common.pack import packer
 
 ENGINE = engines.table()[0]
 CXX = shutil.which("g++")
@@ -45,8 +45,8 @@ class BuildTest(FolderTest):
         path.write_text(f'#!/bin/sh\ncase "$1" in -dumpfullversion) echo {version}; exit;; esac\n{before}\n'
                         f'exec {CXX} "$@"\n', "utf-8")
         path.chmod(0o755)
-        builds.compiler_name.cache_clear()
-        self.addCleanup(builds.compiler_name.cache_clear)
+        gcc.compiler_name.cache_clear()
+        self.addCleanup(gcc.compiler_name.cache_clear)
         return mock.patch.dict(os.environ, LLAMA512_CXX=str(path))
 
     def stamp(self) -> tuple[int, int]:
@@ -59,7 +59,7 @@ class Build(BuildTest):
         self.assertEqual((built.program, built.files), (self.program, self.files))
         self.assertTrue(os.access(self.program, os.X_OK))
         self.assertEqual(self.program.read_bytes()[:4], b"\x7fELF")
-        self.assertLessEqual({"model.packed", "manifest.json", "config.hpp", "config.inc", "effective.bin", "tokenizer.bin",
+        self.assertLessEqual({"model.packed", "manifest.json", "model.hpp", "model.inc", "effective.bin", "tokenizer.bin",
                               "engine.elf", "build.json"}, {path.name for path in self.files.iterdir()})
         self.assertEqual(built.packed, (self.files / "model.packed").stat().st_size)
         self.assertEqual(built.counted, self.program.stat().st_size - built.packed)
@@ -70,7 +70,7 @@ class Build(BuildTest):
     def test_nothing_is_done_twice(self) -> None:
         first = self.build()
         stamp = self.stamp()
-        with mock.patch.object(builds, "pack", side_effect=AssertionError("packed again")):
+        with mock.patch.object(packing, "pack", side_effect=AssertionError("packed again")):
             self.assertEqual(self.build(), first)
         self.assertEqual(self.stamp(), stamp)
 
@@ -130,16 +130,16 @@ class Shapes(BuildTest):
               Config(582, 54, 1, 1, 1, 309, 257, True), Config(512, 300, 200, 8, 1, 70000, 9, True)]
 
     def test_builds(self) -> None:
-        for engine in (engine for engine in engines.table() if engine.family == "cpp"):
-            flags, _ = builds.small_flags(engine, builds.toolchain(engine))
+        for engine in (engine for engine in engines.table() if engine.toolchain == "gcc"):
+            flags, _ = toolchains.of(engine).small_flags(engine, toolchains.name(engine))
             for config in self.SHAPES:
                 for encoding in engine.encodings:
                     with self.subTest(engine=engine.name, config=config, encoding=encoding):
-                        spans = layout.plan(engine.layout, encoding, config, [b"longest"] * config.vocab_size)
-                        builds.write_configuration(engine, config, encoding, spans, self.folder)
-                        builds.compile_cpp(engine, self.folder, flags)
+                        spans = packer.plan(engine.layout, encoding, config, [b"longest"] * config.vocab_size)
+                        configuration.write(engine, config, encoding, spans, self.folder)
+                        gcc.compile(engine, self.folder, flags)
                         (self.folder / "model.packed").write_bytes(b"")
-                        builds.link(engine, self.folder)
+                        gcc.link(engine, self.folder)
 
 
 class Together(BuildTest):
@@ -195,13 +195,13 @@ for i in range(first, first + rounds):
 class Nasm(FolderTest):
     def test_a_number_that_does_not_fit(self) -> None:
         """Without more ado NASM only warns, and takes the number's low byte."""
-        engine = replace(next(engine for engine in engines.table() if engine.family == "asm"),
+        engine = replace(next(engine for engine in engines.table() if engine.toolchain == "nasm"),
                          source=str(self.folder / "x.asm"))
         (self.folder / "x.asm").write_text("bits 32\nmov cl, COUNT\n", "utf-8")
-        builds.assemble(engine, self.folder, ["-DCOUNT=255"])
+        nasm.make(engine, self.folder, ["-DCOUNT=255"])
         self.assertEqual((self.folder / "engine.bin").read_bytes(), b"\xB1\xFF")
         with self.assertRaisesRegex(UserError, "x.asm:2: error: byte (data )?exceeds bounds"):
-            builds.assemble(engine, self.folder, ["-DCOUNT=256"])
+            nasm.make(engine, self.folder, ["-DCOUNT=256"])
 
 
 class Failure(BuildTest):
@@ -210,7 +210,7 @@ class Failure(BuildTest):
         if step == "compile":
             patch = self.compiler('case "$*" in *engine.o) echo "engine.cpp:1: error: planted" >&2; exit 1;; esac')
         else:
-            patch = mock.patch.object(builds, "link", side_effect=UserError("ld: error: planted"))
+            patch = mock.patch.object(gcc, "link", side_effect=UserError("ld: error: planted"))
         with patch, self.assertRaises(UserError) as caught:
             self.build()
         self.assertNotIn("\n", str(caught.exception))
@@ -262,26 +262,26 @@ class Flags(BuildTest):
         path = self.folder / "flagset.json"
         path.write_text(json.dumps({"sets": {name: {"flags": flags.split()} for name, flags in sets.items()}}),
                         "utf-8")
-        return mock.patch.object(engines.Engine, "flagset", path)
+        return mock.patch.object(targets.Target, "flagset", path)
 
     def test_which_flags(self) -> None:
-        facts = ENGINE.target_facts()
+        facts = ENGINE.target.facts["gcc"]
         with self.flagset({"g++ 12.2.0": "-Os -fno-inline", "g++ 12.7.0": "-O1"}):
             for compiler, flags, searched in (("12.2.0", "-Os -fno-inline", True), ("12.7.0", "-O1", True),
                                               ("12.3.0", "-Os -fno-inline", False), ("13.1.0", "-O1", False)):
-                self.assertEqual(builds.small_flags(ENGINE, f"g++ {compiler}"), (tuple(flags.split()), searched))
+                self.assertEqual(gcc.small_flags(ENGINE, f"g++ {compiler}"), (tuple(flags.split()), searched))
         with self.flagset({"g++ 12.2.0": "-Os -fno-such-thing"}):
-            self.assertEqual(builds.small_flags(ENGINE, "g++ 12.2.0"), (("-Os", "-fno-such-thing"), True))
-            self.assertEqual(builds.small_flags(ENGINE, "g++ 13.2.0"), (tuple(facts["fallback"]), False))
+            self.assertEqual(gcc.small_flags(ENGINE, "g++ 12.2.0"), (("-Os", "-fno-such-thing"), True))
+            self.assertEqual(gcc.small_flags(ENGINE, "g++ 13.2.0"), (tuple(facts["fallback"]), False))
             # -Oz came with GCC 12.
-            old, searched = builds.small_flags(ENGINE, "g++ 11.4.0")
+            old, searched = gcc.small_flags(ENGINE, "g++ 11.4.0")
             self.assertEqual((old, searched), (tuple(facts["fallback_before_gcc_12"]), False))
             self.assertNotIn("-Oz", old)
-        with mock.patch.object(engines.Engine, "flagset", self.folder / "none.json"):
-            self.assertEqual(builds.small_flags(ENGINE, "g++ 12.2.0"), (tuple(facts["fallback"]), False))
+        with mock.patch.object(targets.Target, "flagset", self.folder / "none.json"):
+            self.assertEqual(gcc.small_flags(ENGINE, "g++ 12.2.0"), (tuple(facts["fallback"]), False))
 
     def test_build_uses_them(self) -> None:
-        compiler = builds.compiler_name(builds.compiler_command())
+        compiler = gcc.compiler_name(gcc.command(ENGINE.target))
         with self.flagset({compiler: "-Os -fno-inline"}):
             built = self.build()
             self.assertEqual((built.flags, built.searched), (("-Os", "-fno-inline"), True))
@@ -294,11 +294,11 @@ class Flags(BuildTest):
         with self.flagset({"g++ 13.1.0": "-Os", "g++ 12.2.0": "-O1"}):
             flagsearch.write_set(ENGINE, "g++ 12.9.0", {"flags": ["-Oz"]})
             flagsearch.write_set(ENGINE, "g++ 12.2.0", {"flags": ["-O2"]})
-            self.assertEqual([(name, found["flags"]) for name, found in ENGINE.flag_sets().items()],
+            self.assertEqual([(name, found["flags"]) for name, found in ENGINE.target.flag_sets().items()],
                              [("g++ 12.2.0", ["-O2"]), ("g++ 12.9.0", ["-Oz"]), ("g++ 13.1.0", ["-Os"])])
 
     def test_another_version_says_so(self) -> None:
-        sets = ENGINE.flag_sets()
+        sets = ENGINE.target.flag_sets()
         flags = sets[engines.nearest(sets, "g++ 99.1.0")]["flags"]
         with self.compiler(version="99.1.0"):
             result = run_tool("build", "--engine", ENGINE.name, "--model", self.model.checkpoint, "-o", self.out)

@@ -26,6 +26,7 @@ class Model(FolderTest):
         (self.folder / "golf").mkdir(exist_ok=True)
         for name in ("CMakeLists.txt", "engines.cmake", "engines.json"):
             shutil.copy(ROOT / "golf" / name, self.folder / "golf")
+        shutil.copytree(ROOT / "golf" / "targets", self.folder / "golf" / "targets", dirs_exist_ok=True)
         (self.folder / "tools").mkdir(exist_ok=True)
         (self.folder / "tools" / "llama512").write_text(f"import os, sys\n{script}\n", "utf-8")
         (self.folder / "CMakeLists.txt").write_text(PROJECT, "utf-8")

@@ -11,13 +11,11 @@ from support.folders import FolderTest
 from support.skip import main
 from support.tools import ROOT, run_tool
 
-from common.engine import engines, inputs
+from common.engine import engines, inputs, targets
 from common.engine.engines import Engine
 from common.model import checkpoint, models, tokenizer
-from common.pack import layout
+from common.pack import encodings, layouts, packer
 
-TARGET_FACTS = {"limits": list}
-CPP_FACTS = TARGET_FACTS | {"machine": list, "flags": list, "fallback": list, "linker": str, "emulator": str}
 
 
 class Table(FolderTest):
@@ -30,12 +28,11 @@ class Table(FolderTest):
                 # The name is a file's name, a CMake target, and part of a test's name.
                 self.assertRegex(engine.name, r"^[a-z0-9][a-z0-9_-]*$")
                 self.assertTrue((ROOT / engine.source).is_file(), engine.source)
-                self.assertTrue(engine.folder.is_dir(), engine.folder)
-                self.assertTrue((ROOT / engine.source).is_relative_to(ROOT / "golf" / engine.family))
-                self.assertIn(engine.layout, layout.LAYOUTS)
+                self.assertTrue(engine.limits)
+                self.assertIn(engine.layout, layouts.LAYOUTS)
                 self.assertTrue(engine.encodings)
                 self.assertEqual(len(set(engine.encodings)), len(engine.encodings))
-                self.assertLessEqual(set(engine.encodings), set(layout.ENCODINGS))
+                self.assertLessEqual(set(engine.encodings), set(encodings.ENCODINGS))
                 self.assertRegex(engine.headline_compiler, r"^\S+ \d+(\.\d+)*$")
                 for name, budgets in engine.budgets.items():
                     self.assertRegex(name, r"^(g\+\+ \d+(\.\d+)*|nasm)$")
@@ -45,18 +42,30 @@ class Table(FolderTest):
                                  (engine.budget, True))
 
     def test_targets(self) -> None:
+        """Every folder says what its engines need to be built and run."""
+        self.assertEqual({engine.target.name for engine in engines.table()}, set(targets.names()))
+        for name in targets.names():
+            facts = targets.find(name).facts
+            for fact in ("about", "isa", "image", "machine"):
+                self.assertIs(type(facts[fact]), str, f"{name}: {fact}")
+            self.assertEqual("emulator" in facts, facts["machine"] == "program", name)
         for engine in engines.table():
-            with self.subTest(engine=engine.name):
-                facts = engine.target_facts()
-                for name, kind in (CPP_FACTS if engine.family == "cpp" else TARGET_FACTS).items():
-                    self.assertIs(type(facts[name]), kind, name)
-                if "emulator" in facts:
-                    self.assertEqual(engine.runner()[0], facts["emulator"])
+            if engine.toolchain == "gcc":
+                kinds = {"prefix": str, "machine": list, "flags": list, "fallback": list, "linker": str, "knobs": list}
+                self.assertEqual({fact: type(engine.target.facts["gcc"][fact]) for fact in kinds}, kinds, engine.target.name)
+                self.assertTrue((engine.target.folder / "port.hpp").is_file() and (engine.target.folder / "link.ld").is_file())
+            for folder, suffix in (("cpp", "hpp"), ("asm", "inc")):
+                if engine.source.startswith(f"golf/{folder}/"):
+                    for encoding in engine.encodings:
+                        self.assertTrue((ROOT / f"golf/{folder}/weights/{encoding}.{suffix}").is_file())
+
+    def test_unknown_target(self) -> None:
+        self.assertUserError("golf/targets/none/target.json: no such file; .* known are", targets.find, "none")
 
     def test_budget_shape(self) -> None:
         shape = engines.budget_shape()
         self.assertEqual(shape.config.dim % shape.config.n_heads, 0)
-        self.assertTrue(1 <= shape.longest_piece <= layout.LONGEST_PIECE)
+        self.assertTrue(1 <= shape.longest_piece <= packer.LONGEST_PIECE)
         # Twice the same: nothing is taken out of the table by reading it.
         self.assertEqual(engines.budget_shape(), shape)
 
@@ -64,7 +73,7 @@ class Table(FolderTest):
         (shape,) = (shape for shape in engines.shapes() if shape.name == models.PROJECT_MODEL)
         model = models.find_model(shape.name)
         self.assertEqual(checkpoint.read_config(model.checkpoint), shape.config)
-        self.assertEqual(layout.longest_piece(tokenizer.load(model.tokenizer, shape.config.vocab_size).pieces),
+        self.assertEqual(packer.longest_piece(tokenizer.load(model.tokenizer, shape.config.vocab_size).pieces),
                          shape.longest_piece)
 
     def test_budgets_by_compiler(self) -> None:
@@ -93,8 +102,8 @@ class Table(FolderTest):
 
 class CMake(FolderTest):
     def test_cmake_reads_the_same(self) -> None:
-        """golf/engines.cmake gives the names, families, sources, targets and features that Python has."""
-        fields = ("family", "source", "target", "features")
+        """golf/engines.cmake gives the names, toolchains, sources, targets and features that Python has."""
+        fields = ("toolchain", "source", "target", "features")
         script = self.folder / "read.cmake"
         script.write_text(f'include("{ROOT}/golf/engines.cmake")\nforeach(name IN LISTS engines)\n'
                           + f'  message("${{name}};{";".join(f"${{${{name}}_{field}}}" for field in fields)}")\n'
@@ -102,7 +111,7 @@ class CMake(FolderTest):
         result = subprocess.run(["cmake", "-P", script], capture_output=True, encoding="utf-8", check=True)
         rows = [line.split(";", 4) for line in result.stderr.splitlines()]
         self.assertEqual([row[:4] for row in rows],
-                         [[engine.name, engine.family, engine.source, engine.target] for engine in engines.table()])
+                         [[engine.name, engine.toolchain, engine.source, engine.target.name] for engine in engines.table()])
         self.assertEqual([json.loads(row[4] or "[]") for row in rows],
                          [list(engine.features) for engine in engines.table()])
 

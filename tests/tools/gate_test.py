@@ -193,7 +193,7 @@ class Gate(RepositoryTest):
         status, out = self.gate("--json")
         answer = json.loads(out)
         self.assertEqual((status, answer["ok"]), (1, False))
-        self.assertEqual(answer["toolchains"], {"cpp": "g++ 1.0", "asm": "nasm 2.0"})
+        self.assertEqual(answer["toolchains"], {"gcc": "g++ 1.0", "nasm": "nasm 2.0"})
         (verdict,) = answer["commits"]
         self.assertEqual((verdict["commit"], verdict["bytes"], verdict["before"], verdict["growth"], verdict["add"]),
                          (commit, {"a": 101, "b": 199}, {"a": 100, "b": 200}, {"a": 1}, ["Size: +1 a, REASON"]))

@@ -399,7 +399,7 @@ class Unmeasured(HistoryTest):
         chains = revisions.toolchains()
         self.assertEqual(story.unmeasured(rows, chains, self.root), [])
         self.assertEqual(len(story.unmeasured(rows[:1], chains, self.root)), 1)
-        self.assertEqual(len(story.unmeasured(rows, {**chains, "asm": "nasm 3"}, self.root)), 1)
+        self.assertEqual(len(story.unmeasured(rows, {**chains, "nasm": "nasm 3"}, self.root)), 1)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ from support.folders import FolderTest
 from support.models import small_checkpoint
 from support.skip import main
 
-from common.engine import builds, engines, limits
+from common.engine import configuration, engines, gcc, limits, packing
 from common.engine.engines import Engine
 from common.engine.limits import Limit
-from common.model import random_model
-from common.pack import layout
+from common.model import checkpoint, random_model
+from common.pack import packer
 
 ENGINES = engines.table()
 FIELDS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len", "longest_piece", "packed_bytes",
@@ -47,8 +47,8 @@ class Refused(FolderTest):
 
     def constants(self, engine: Engine) -> dict[str, int]:
         config, pieces = self.weights.config, random_model.pieces(10, 7)
-        return builds.constants(engine, config, engine.encodings[0],
-                                layout.plan(engine.layout, engine.encodings[0], config, pieces))
+        return configuration.constants(engine, config, engine.encodings[0],
+                                packer.plan(engine.layout, engine.encodings[0], config, pieces))
 
     def test_every_field(self) -> None:
         shape = r"{field}: {value}, {engine} takes at most {most:,} \(reason\); use a model with a smaller {field}, or another engine"
@@ -68,16 +68,16 @@ class Refused(FolderTest):
             for field in FIELDS:
                 found = limits.value(field, known)
                 with self.limited(Limit(field, found, "reason")):
-                    builds.check(engine, self.model, engine.encodings[0])
+                    packing.check(engine, self.model, engine.encodings[0])
                 with self.limited(Limit("dim", 8, "other"), Limit(field, found - 1, "reason")):
-                    message = self.assertUserError("m.bin", builds.check, engine, self.model, engine.encodings[0])
+                    message = self.assertUserError("m.bin", packing.check, engine, self.model, engine.encodings[0])
                 self.assertRegex(message, rf"\A{self.model.checkpoint}: " + messages.get(field, shape).format(
                     field=field, value=found, engine=engine.name, most=found - 1) + r"\Z")
 
     def test_before_the_weights_are_read(self) -> None:
         """A checkpoint of gigabytes is refused at once: its weights are a hole in the file here."""
-        with self.limited(Limit("dim", 7, "reason")), mock.patch.object(builds.checkpoint, "load", None):
-            self.assertUserError("m.bin: dim: 8", builds.check, ENGINES[0], self.model, ENGINES[0].encodings[0])
+        with self.limited(Limit("dim", 7, "reason")), mock.patch.object(checkpoint, "load", None):
+            self.assertUserError("m.bin: dim: 8", packing.check, ENGINES[0], self.model, ENGINES[0].encodings[0])
 
     def test_sources(self) -> None:
         """The configuration asserts each limit: the compiler, and NASM, refuse what lies beyond, with the reason."""
@@ -94,10 +94,10 @@ class Refused(FolderTest):
     def preprocess(self, engine: Engine) -> str:
         """What the engine's compiler says about the configuration alone."""
         encoding = engine.encodings[0]
-        spans = layout.plan(engine.layout, encoding, self.weights.config, random_model.pieces(10, 7))
-        builds.write_configuration(engine, self.weights.config, encoding, spans, self.folder)
-        command = ([builds.compiler_command(), "-std=gnu++20", "-fsyntax-only", "-x", "c++", "config.hpp"]
-                   if engine.family == "cpp" else ["nasm", "-f", "bin", "config.inc", "-o", "out"])
+        spans = packer.plan(engine.layout, encoding, self.weights.config, random_model.pieces(10, 7))
+        configuration.write(engine, self.weights.config, encoding, spans, self.folder)
+        command = ([gcc.command(engine.target), "-std=gnu++20", "-fsyntax-only", "-x", "c++", "model.hpp"]
+                   if engine.toolchain == "gcc" else ["nasm", "-f", "bin", "model.inc", "-o", "out"])
         return subprocess.run(command, capture_output=True, encoding="utf-8", cwd=self.folder).stderr
 
 

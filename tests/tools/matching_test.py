@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import struct
 import time
 import unittest
-from dataclasses import dataclass
-from pathlib import Path
 from unittest import mock
 
 from support.folders import FolderTest
@@ -86,78 +82,6 @@ class Gap(FolderTest):
             self.assertEqual([list(row) for row in matching.read_logits(path, len(rows[0]))], rows)
 
 
-class Run(FolderTest):
-    def test_output(self) -> None:
-        output, seconds = matching.run_program(["sh", "-c", "printf 'a\\0b'; sleep 0.1; printf c"])
-        self.assertEqual(output, b"a\0bc")
-        self.assertGreater(seconds, 0.09)
-
-    def test_failures(self) -> None:
-        for script, message in [("printf ab; exit 7", "ended with exit status 7 after 2 bytes"),
-                                ("kill -11 $$", "ended with signal 11 after 0 bytes")]:
-            self.assertUserError(message, matching.run_program, ["sh", "-c", script])
-
-    def test_stuck(self) -> None:
-        for script in ("sleep 50", "while :; do echo; done"):
-            start = time.monotonic()
-            self.assertUserError("not finished after 0 s, stopped", matching.run_program, ["sh", "-c", f"exec {script}"
-                                 if script.startswith("sleep") else script], False, 0.3)
-            self.assertLess(time.monotonic() - start, 10)
-
-    def test_no_input(self) -> None:
-        self.assertEqual(matching.run_program(["cat"])[0], b"")
-
-
-class Native(FolderTest):
-    """A kernel that cannot run a program is no reason to skip: its emulator runs it."""
-
-    def built(self, content: bytes) -> object:
-        @dataclass
-        class Engine:
-            name: str = "e"
-            target: str = "t"
-
-            def runner(self) -> list[str]:
-                return ["qemu-x"]
-
-        @dataclass
-        class Built:
-            program: Path
-            engine: Engine
-        path = self.folder / "program"
-        path.write_bytes(content)
-        path.chmod(0o755)
-        return Built(path, Engine())
-
-    def command(self, built: object, emulate: str = "") -> tuple[list[str], str]:
-        with contextlib.redirect_stderr(io.StringIO()) as said, mock.patch.dict(matching._refusals, clear=True), \
-                mock.patch.dict(os.environ, LLAMA512_EMULATE=emulate):
-            return matching.native_command(built), said.getvalue()
-
-    def test_kernel_runs_it(self) -> None:
-        built = self.built(b"#!/bin/sh\nexec sleep 100\n")
-        self.assertEqual(self.command(built), ([str(built.program)], ""))
-
-    def test_kernel_does_not(self) -> None:
-        # An ELF header of a machine that no kernel knows.
-        built = self.built(b"\x7fELF\x01\x01\x01".ljust(16, b"\0") + struct.pack("<HHI", 2, 0xFFFE, 1) + bytes(60))
-        command, said = self.command(built)
-        self.assertEqual(command, ["qemu-x", str(built.program)])
-        self.assertRegex(said, r"^e: the kernel cannot run it \(Exec format error\), so it runs under qemu-x\n$")
-
-    def test_asked_for(self) -> None:
-        built = self.built(b"#!/bin/sh\n")
-        self.assertEqual(self.command(built, "0"), ([str(built.program)], ""))
-        self.assertEqual(self.command(built, "1"), (["qemu-x", str(built.program)],
-                                                    "e: LLAMA512_EMULATE is set, so it runs under qemu-x\n"))
-
-    def test_missing_program(self) -> None:
-        built = self.built(b"")
-        built.program.unlink()
-        with self.assertRaises(FileNotFoundError):
-            self.command(built)
-
-
 class Reference(FolderTest):
     """What is made of the reference's output; the program here is a stand-in."""
 
@@ -199,12 +123,6 @@ class Reference(FolderTest):
                 self.assertUserError("m.bin: the reference has no new token after 0 s, stopped", matching.expect,
                                      self.model)
                 self.assertLess(time.monotonic() - start, 10)
-
-    def test_time_follows_the_work(self) -> None:
-        """An engine may take long when the reference took long."""
-        slow, fast = (Expected([], PIECES, [1.0], seconds) for seconds in (0.02, 0.0003))
-        self.assertEqual(matching.run_program(["sh", "-c", "sleep 0.4; echo"], False, 0.1, slow)[0], b"\n")
-        self.assertUserError("not finished after 0 s", matching.run_program, ["sleep", "50"], False, 0.1, fast)
 
     def test_not_built(self) -> None:
         with mock.patch.dict(os.environ, LLAMA512_REFERENCE=str(self.folder / "none")):

@@ -18,13 +18,13 @@ from support.models import small_checkpoint
 from support.skip import main
 from support.tools import run_tool
 
-from common.engine import builds, engines, limits
+from common.engine import configuration, engines, limits, packing
 from common.model import checkpoint, random_model, tokenizer
 from common.model.checkpoint import Checkpoint, Config
-from common.pack import layout
+from common.pack import encodings, layouts, packer
 
 ENGINES = engines.table()
-FILES = {"model.packed", "config.hpp", "config.inc", "effective.bin", "tokenizer.bin", "manifest.json"}
+FILES = {"model.packed", "model.hpp", "model.inc", "effective.bin", "tokenizer.bin", "manifest.json"}
 
 
 class PackTest(FolderTest):
@@ -72,9 +72,9 @@ class Writes(PackTest):
         """Both files say the same."""
         self.pack("--encoding", ENGINES[0].encodings[-1])
         cpp = dict(re.findall(r"constexpr (?:int|long long) (\w+) = (\d+);",
-                              (self.out / "config.hpp").read_text("utf-8")))
-        asm = dict(re.findall(r"%define (\w+) +(\d+)", (self.out / "config.inc").read_text("utf-8")))
-        floats = {name.upper() for name in builds.assembler_constants(self.weights.config)}
+                              (self.out / "model.hpp").read_text("utf-8")))
+        asm = dict(re.findall(r"%define (\w+) +(\d+)", (self.out / "model.inc").read_text("utf-8")))
+        floats = {name.upper() for name in configuration.assembler_constants(self.weights.config)}
         self.assertEqual({name.upper(): value for name, value in cpp.items()},
                          {name: value for name, value in asm.items() if name not in floats})
         self.assertLess(floats, set(asm))
@@ -82,7 +82,7 @@ class Writes(PackTest):
         for name in ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len"):
             self.assertEqual(int(cpp[name]), getattr(config, name))
         self.assertEqual((cpp["longest_piece"], int(cpp["weight_bytes"])),
-                         ("7", layout.ENCODINGS[ENGINES[0].encodings[-1]]))
+                         ("7", encodings.ENCODINGS[ENGINES[0].encodings[-1]].weight_bytes))
 
     def test_same_inputs_same_files(self) -> None:
         self.pack()
@@ -160,7 +160,7 @@ class Refuses(PackTest):
         write_v1(self.model.checkpoint, weights)  # v0 would have cos and sin for each of these positions
         tokenizer.write(self.model.tokenizer, random_model.pieces(1200, 3), [0.0] * 1200)
         for engine in ENGINES:
-            packed = layout.packed_bytes(layout.plan(engine.layout, engine.encodings[0], config,
+            packed = packer.packed_bytes(packer.plan(engine.layout, engine.encodings[0], config,
                                                      random_model.pieces(1200, 3)))
             said = self.pack(status=1, engine=engine.name)
             limit = next(limit for limit in limits.of(engine) if limit.field in ("seq_len", "workspace_bytes", "memory_bytes"))
@@ -175,15 +175,15 @@ class Refuses(PackTest):
 
     def test_model_that_just_fits(self) -> None:
         engine = ENGINES[0]
-        spans = layout.plan(engine.layout, "f32", self.weights.config, random_model.pieces(10, 7))
-        need = layout.packed_bytes(spans) + layout.WORKSPACES[engine.layout](self.weights.config)
+        spans = packer.plan(engine.layout, "f32", self.weights.config, random_model.pieces(10, 7))
+        need = packer.packed_bytes(spans) + layouts.LAYOUTS[engine.layout].workspace(self.weights.config)
         for limit, fits in ((need, True), (need - 1, False)):
-            facts = {**engine.target_facts(), "limits": [{"field": "memory_bytes", "most": limit, "why": "reason"}]}
-            with mock.patch.object(engines.Engine, "target_facts", lambda self: facts):
+            limits = [{"field": "memory_bytes", "most": limit, "why": "reason"}]
+            with mock.patch.object(engines.Engine, "limits", limits):
                 if fits:
-                    builds.check(engine, self.model, "f32")
+                    packing.check(engine, self.model, "f32")
                 else:
-                    self.assertUserError(f"would need {need:,} bytes", builds.check, engine, self.model, "f32")
+                    self.assertUserError(f"would need {need:,} bytes", packing.check, engine, self.model, "f32")
 
     def test_long_pieces(self) -> None:
         tokenizer.write(self.model.tokenizer, [b"a"] * 5 + [b"x" * 256] + [b"b"] * 4, [0.0] * 10)
@@ -193,7 +193,7 @@ class Refuses(PackTest):
         said = self.pack("--encoding", "f16", status=2)
         self.assertIn("invalid choice: 'f16'", said)
         engine = replace(ENGINES[0], encodings=("bf16",))
-        self.assertUserError(f"{engine.name}: encoding 'f32': this engine reads bf16", builds.check, engine, self.model,
+        self.assertUserError(f"{engine.name}: encoding 'f32': this engine reads bf16", packing.check, engine, self.model,
                              "f32")
 
     def test_vocab_size_1(self) -> None:
@@ -232,10 +232,10 @@ class Refuses(PackTest):
             self.assertNoFiles()
 
     def test_layout_with_a_hole(self) -> None:
-        with (mock.patch.dict(layout.LAYOUTS, partial=lambda config: [layout.Matrix("wcls"), layout.Records((layout.Text(),))]),
-              mock.patch.dict(layout.WORKSPACES, partial=lambda config: 0)):
+        blocks = [layouts.Matrix("wcls"), layouts.Records((layouts.Text(),))]
+        with mock.patch.dict(layouts.LAYOUTS, partial=layouts.Layout(lambda config: blocks, lambda config: 0)):
             self.assertUserError("m.bin: token_embedding: element 0 is nan as packed: layout partial does not hold it",
-                                 builds.pack, replace(ENGINES[0], layout="partial"), self.model, "f32", self.folder)
+                                 packing.pack, replace(ENGINES[0], layout="partial"), self.model, "f32", self.folder)
 
     def test_usage(self) -> None:
         self.assertEqual(run_tool("pack").returncode, 2)

@@ -18,15 +18,16 @@ from support.tools import ROOT, run_tool
 
 from common import blocks
 from common.engine import builds, engines
+from common.machine import program, run
 from common.model import random_model
 
-PROGRAM = next(engine for engine in engines.table() if "emulator" in engine.target_facts())
+PROGRAM = next(engine for engine in engines.table() if engine.target.machine == "program")
 SPEEDS = [speed.Speed("reference", None, 200, 0.02, 4_000_000), speed.Speed("a", 350, 200, 0.1, None)]
 
 
 class Run(FolderTest):
-    def run_python(self, program: str) -> tuple[bytes, float, int]:
-        return speed.run([sys.executable, "-S", "-c", program])
+    def run_python(self, script: str) -> tuple[bytes, float, int]:
+        return program.measure_command([sys.executable, "-S", "-c", script])
 
     def test_time_and_memory_are_those_of_the_program(self) -> None:
         _, idle, small = self.run_python("import time; time.sleep(0.3)")
@@ -51,7 +52,7 @@ class Tool(FolderTest):
         built = builds.build(PROGRAM, model, self.folder / "e")
         output = random_model.pieces(model_vocabulary := small_checkpoint().config.vocab_size, 7)
         self.assertEqual(len(output), model_vocabulary)
-        said, *_ = speed.run(speed.matching.native_command(built))
+        said = run.run(built).text
         tokens = random_model.token_ids(said, output)
         expected = speed.matching.Expected(tokens, output, 1.0, 0, 1.0)
         with mock.patch.object(speed.matching, "expect", lambda model: expected):

@@ -189,7 +189,7 @@ class Tool(FolderTest):
     def test_emulated(self) -> None:
         result = self.verify(emulate="1")
         self.assertEqual((result.returncode, result.stderr),
-                         (0, f"{ENGINE.name}: LLAMA512_EMULATE is set, so it runs under {ENGINE.runner()[0]}\n"))
+                         (0, f"{ENGINE.name}: LLAMA512_EMULATE is set, so it runs under {ENGINE.target.facts['emulator']}\n"))
         self.assertIn("equal", result.stdout)
 
     def test_tokens_of_the_same_text(self) -> None:

@@ -78,7 +78,7 @@ class Unit:
 def explain(built: Built) -> list[Unit]:
     """Every counted byte, in the program's order."""
     program = built.program.read_bytes()
-    units = _nasm_units(built, program) if built.engine.family == "asm" else _cpp_units(built, program)
+    units = _nasm_units(built, program) if built.engine.toolchain == "nasm" else _cpp_units(built, program)
     units += _packed_padding(built, program)
     units.sort(key=lambda unit: unit.offset)
     end = 0
@@ -235,7 +235,7 @@ def _squeeze(text: str) -> str:
 
 def _nasm_units(built: Built, program: bytes) -> list[Unit]:
     main = built.engine.source
-    files = [main, *sorted(str(path.relative_to(ROOT)) for path in (ROOT / main).parent.glob("*.inc"))]
+    files = [main, *sorted(str(path.relative_to(ROOT)) for path in (ROOT / main).parent.rglob("*.inc"))]
     units: list[Unit] = []
     fills: list[Unit] = []  # units that only fill
     stack: list[tuple[str, int]] = []  # the lines that the present one stands in, outermost first
@@ -419,7 +419,7 @@ def _disassembly(elf: Path, image: int, end: int, data: set[int]) -> list[tuple[
 
 def _script_units(built: Built, program: bytes, taken: set[int]) -> list[Unit]:
     """What the linker script writes itself: the headers."""
-    file = str((built.engine.folder / "link.ld").relative_to(ROOT))
+    file = str((built.engine.target.folder / "link.ld").relative_to(ROOT))
     fields = header_fields(program)
     units = []
     offset = 0

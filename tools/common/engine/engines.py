@@ -11,9 +11,10 @@ import functools
 import json
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Iterable, Mapping, Sequence
 
+from common.engine import targets
+from common.engine.targets import Target
 from common.errors import UserError
 from common.model.checkpoint import Config
 from common.project import ROOT
@@ -27,25 +28,26 @@ class Engine:
     """A row of the table."""
 
     name: str
-    family: str
+    toolchain: str  # a module of common/engine
     source: str
-    target: str
+    target: Target
     layout: str
+    memory_map: str  # whose limits hold for it
     encodings: tuple[str, ...]
     budgets: Mapping[str, Mapping[str, int]] = field(hash=False)  # counted bytes by compiler and shape
     features: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
-    screen: str = ""  # a boot engine: how text is on the screen, "cells" or "lines"
+    console: str = ""  # of a machine that has several: where its text goes
 
     @property
-    def folder(self) -> Path:
-        """What is particular to the engine's target."""
-        return ROOT / "golf" / self.family / self.target
+    def limits(self) -> list[dict]:
+        """The most that the engine can take: field, most, why."""
+        return _table_file()["memory_maps"][self.memory_map]
 
     @property
     def headline_compiler(self) -> str:
         """The compiler whose sizes are recorded, reported and shown."""
-        return _table_file()["headline_compilers"][self.family]
+        return _table_file()["headline_compilers"][self.toolchain]
 
     @property
     def budget(self) -> int:
@@ -63,23 +65,6 @@ class Engine:
         """Whether a prompt can be built in: a feature like others, for a source that has features."""
         return bool(self.features)
 
-    @property
-    def flagset(self) -> Path:
-        """The file of the flags that `llama512 flagsearch` found."""
-        return self.folder / "flagset.json"
-
-    def flag_sets(self) -> dict[str, dict]:
-        """What flagsearch found, by compiler."""
-        return json.loads(self.flagset.read_text("utf-8"))["sets"] if self.flagset.is_file() else {}
-
-    def target_facts(self) -> dict:
-        """target.json."""
-        return json.loads((self.folder / "target.json").read_text("utf-8"))
-
-    def runner(self) -> list[str]:
-        """The command that runs this engine's programs under emulation."""
-        return [self.target_facts()["emulator"]]
-
 
 @functools.cache
 def _table_file() -> dict:
@@ -92,8 +77,8 @@ def _table_file() -> dict:
 def table() -> list[Engine]:
     """All engines, in the table's order."""
     lists = ("encodings", "features", "choices")
-    return [Engine(**{name: tuple(value) if name in lists else value for name, value in row.items()})
-            for row in _table_file()["engines"]]
+    return [Engine(**{name: tuple(value) if name in lists else value for name, value in row.items()}
+                   | {"target": targets.find(row["target"])}) for row in _table_file()["engines"]]
 
 
 def names() -> list[str]:

@@ -1,11 +1,11 @@
-"""What an engine can take: the limits of golf/FAMILY/TARGET/target.json, for the checks, the sources and the tests.
+"""What an engine can take: the limits of its memory map in golf/engines.json, for the checks, the sources and the tests.
 
     from common.engine import limits
     limits.of(engine)                               # [Limit(field="n_layers", most=127, why="…"), …]
     limits.check(engine, constants, "my.bin")       # UserError: field, value, limit, reason, way out
-    limits.cpp_assertions(engine)                   # the same for config.hpp: the source refuses as well
+    limits.cpp_assertions(engine)                   # the same for model.hpp: the source refuses as well
 
-`constants` are those of the engine's configuration (builds.constants). A limit's field is one of them, or one of DERIVED.
+`constants` are those of the engine's configuration (configuration.constants). A limit's field is one of them, or one of DERIVED.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ BYTES = {
 
 def of(engine: Engine) -> list[Limit]:
     """The engine's limits, in the table's order."""
-    return [Limit(**row) for row in engine.target_facts()["limits"]]
+    return [Limit(**row) for row in engine.limits]
 
 
 def value(field: str, constants: Mapping[str, int]) -> int:
@@ -70,13 +70,13 @@ def check(engine: Engine, constants: Mapping[str, int], source: object) -> None:
 
 
 def cpp_assertions(engine: Engine) -> list[str]:
-    """Lines for config.hpp."""
+    """Lines for model.hpp."""
     return [f"static_assert(0LL + {_expression(limit.field)} <= {limit.most}, {_message(limit)});\n"
             for limit in of(engine)]
 
 
 def nasm_assertions(engine: Engine) -> list[str]:
-    """Lines for config.inc."""
+    """Lines for model.inc."""
     return [f"%if {_expression(limit.field).upper()} > {limit.most}\n  %error {_message(limit)}\n%endif\n"
             for limit in of(engine)]
 

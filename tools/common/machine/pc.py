@@ -1,258 +1,96 @@
-"""A PC to boot an image on: QEMU, driven through its machine protocol (QMP), with nothing but pipes.
+"""A PC: boots an engine's disk image, in QEMU, and takes its text from the screen or from COM1.
 
-    from common.machine.pc import Machine
-    with Machine(image, cpu="486", memory=8, disk="ide") as machine:
-        machine.before                    # the characters of VGA's text memory, B8000h to BFFFFh, for the boot sector
-        machine.wait_until_stopped(timeout=60)
-        machine.text_memory()             # the same, now
-        machine.cells()                   # the bytes that were written to its cells, one after the other
-        machine.serial()                  # what COM1 got
-
-What the memory holds cannot tell what was written: a space may have been there before. So QEMU lists every write, from
-the boot sector's first instruction on, where its debugger's protocol (gdb's) stops the firmware for a moment.
-
-The image is never written to. A file shorter than a cylinder is laid out on a disk of one cylinder, as it would be on
-a real disk, for SeaBIOS takes nothing smaller on AHCI, virtio and USB. Needs the Debian package qemu-system-x86.
+    from common.machine import pc
+    pc.memory_for(built)             # MB of memory that the machine needs
 """
 
 from __future__ import annotations
 
-import json
+import math
 import os
-import re
-import shutil
-import socket
-import subprocess
 import time
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Callable, Sequence
+from typing import Any
 
-from common import processes
-from common.errors import UserError, atomic_write
+from common.engine.builds import Built
+from common.engine.engines import Engine
+from common.errors import UserError
+from common.machine import console, screen
+from common.machine.qemu import MOST_MEMORY, Machine
+from common.machine.run import Story
+from common.model import checkpoint
+from common.pack.layouts import LAYOUTS
 
-QEMU = "qemu-system-i386"
-TEXT_MEMORY = (0xB8000, 0x8000)  # address and bytes: a character and its attribute, in turn
-CYLINDER = 16 * 63 * 512  # bytes
-SECTOR = 512
-ENTRY = 0x7C00  # where the firmware loads the boot sector
-FIRMWARE_TIME = 120.0  # seconds that the firmware may take to start it
-LEAST_MEMORY, MOST_MEMORY = 8, 3584  # MB; QEMU's PC has its devices above that
-
-WRITES = "memory_region_ops_write"  # QEMU's trace event of every write to a device, as which text memory counts
-WRITE = re.compile(WRITES.encode() + rb" .*addr 0x(b[89a-f][0-9a-f]{3}) value 0x([0-9a-f]+) size (\d)")  # to text memory
-
-# How the image is attached. All of them reach the engine through the same BIOS interface, INT 13h.
-DISKS: dict[str, list[str]] = {
-    "ide": ["-device", "ide-hd,drive=disk,bootindex=0"],
-    "ahci": ["-device", "ahci,id=ahci", "-device", "ide-hd,drive=disk,bus=ahci.0,bootindex=0"],
-    "virtio": ["-device", "virtio-blk-pci,drive=disk,bootindex=0"],
-    "usb": ["-device", "qemu-xhci", "-device", "usb-storage,drive=disk,bootindex=0"],
-}
+CPU, MEMORY, DISK = "qemu32", 128, "ide"  # the default machine
+BELOW_WORKSPACE = 2  # MB: the engines work in the memory above 1 MB and a little
 
 
-def processors() -> str:
-    """QEMU's list of what `cpu` may be."""
-    return subprocess.run([_qemu(), "-cpu", "help"], capture_output=True, encoding="utf-8", check=True).stdout
+def run(built: Built, show: bool, emulate: bool, timeout: float) -> Story:
+    """Always emulated. What text memory shows in the end must be what was written to it."""
+    start = time.monotonic()
+    with machine(built) as pc:
+        stream = console.open_stream(built.engine, pc, show)
+        pc.wait_until_stopped(timeout, stream.look_patiently)
+        text, seconds = bytes(stream.text), time.monotonic() - start
+        wrong = screen.problem(pc.text_memory(), text, screen.style(built.engine), pc.before)
+        if wrong:
+            raise UserError(f"{built.program}: {wrong}")
+        return Story(text, seconds)
 
 
-def _qemu() -> str:
-    if shutil.which(QEMU) is None:
-        raise UserError(f"{QEMU}: not found; install the package qemu-system-x86 (tools/quickstart does)")
-    return QEMU
+def tell(built: Built, emulate: bool) -> None:
+    with machine(built) as pc:
+        stream = console.open_stream(built.engine, pc)
+        pc.wait_until_stopped(math.inf, stream.look_patiently)
+        stream.finish()
 
 
-class Machine:
-    """A running QEMU. Ends with the `with` block."""
-
-    def __init__(self, image: Path, cpu: str = "qemu32", memory: int = 128, disk: str = "ide",
-                 garbage: Path | None = None, window: bool = False, exact: bool = False, bad_sector: int | None = None,
-                 log: Path | None = None, begin: int = ENTRY, extra: Sequence[str] = ()) -> None:
-        """`memory` in MB. `garbage`: a file that is laid over the memory above 1 MB before the machine starts.
-        `exact`: the disk ends where the file ends, whatever its size. `bad_sector`: a sector that cannot be read.
-        `log`: where QEMU's log goes. `begin`: the instruction that the machine has come to when this is done; `icount` is
-        then the number of those before it, if QEMU counts them."""
-        qemu = _qemu()
-        with ExitStack() as stack:
-            self.folder = stack.enter_context(processes.temporary_folder())
-            if not exact and image.stat().st_size < CYLINDER:
-                image = on_disk(image, self.folder / "disk")
-            log, serial = log or self.folder / "log", self.folder / "com1"
-            for path in (log, serial):
-                path.touch()
-            debugger, theirs = map(stack.enter_context, socket.socketpair())
-            drive = f"if=none,id=disk,format=raw,snapshot=on,{_file_option(image, bad_sector)}"
-            command = [qemu, "-cpu", cpu, "-m", f"{memory}M", "-nodefaults", "-vga", "std", "-no-reboot",
-                       "-net", "none", "-qmp", "stdio", "-display", "gtk" if window else "none",
-                       "-chardev", f"socket,id=gdb,fd={theirs.fileno()}", "-gdb", "chardev:gdb", "-S",
-                       "-serial", f"file:{serial.name}", "-D", os.path.relpath(log, self.folder),
-                       "-drive", drive, *DISKS[disk], *extra]
-            if garbage is not None:
-                command += ["-device", f"loader,file={garbage.absolute()},addr=0x100000,force-raw=on"]
-            self.process = processes.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                           stderr=subprocess.PIPE, encoding="utf-8", errors="replace",
-                                           cwd=self.folder, env={**os.environ, "TMPDIR": str(self.folder)},
-                                           pass_fds=[theirs.fileno()])
-            stack.callback(self._switch_off)
-            theirs.close()
-            self._read()  # the greeting
-            self.call("qmp_capabilities")
-            self._written = 0  # cells
-            self._log, self._line = stack.enter_context(log.open("rb")), b""
-            self._serial = stack.enter_context(serial.open("rb"))
-            self._start_boot_sector(debugger, begin)
-            self._stack = stack.pop_all()
-
-    def __enter__(self) -> Machine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Switches the machine off."""
-        self._stack.close()
-
-    def _switch_off(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    def _start_boot_sector(self, debugger: socket.socket, begin: int) -> None:
-        """Lets the firmware run up to the boot sector, or further, and lists writes to text memory from then on."""
-        debugger.settimeout(FIRMWARE_TIME)
-        try:
-            _gdb(debugger, f"Z1,{begin:x},1")  # a breakpoint
-            _gdb(debugger, "c")
-            self.before = self.text_memory()
-            self.icount = self.call("query-replay")["icount"]
-            self.call("trace-event-set-state", name=WRITES, enable=True)
-            _gdb(debugger, f"z1,{begin:x},1")
-            _gdb(debugger, "D")  # goes on, without debugger
-        except TimeoutError as error:
-            raise UserError(f"{QEMU}: the firmware did not start the boot sector in {FIRMWARE_TIME:.0f} s") from error
-
-    def call(self, command: str, **arguments: Any) -> Any:
-        """A QMP command's return value."""
-        assert self.process.stdin
-        try:
-            self.process.stdin.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # _read says what happened
-        while True:
-            answer = self._read()
-            if "return" in answer:
-                return answer["return"]
-            if "error" in answer:
-                raise UserError(f"{QEMU}: {command}: {answer['error']['desc']}")
-
-    def monitor(self, line: str) -> str:
-        """What QEMU's human monitor answers."""
-        return self.call("human-monitor-command", **{"command-line": line})
-
-    def memory(self, address: int, size: int) -> bytes:
-        """Physical memory. (QEMU runs in its folder, so names of files are short there, whatever TMPDIR is.)"""
-        self.call("pmemsave", val=address, size=size, filename="memory")
-        return (self.folder / "memory").read_bytes()
-
-    def text_memory(self) -> bytes:
-        """All characters of VGA's text memory, without their attributes."""
-        return self.memory(*TEXT_MEMORY)[::2]
-
-    def cells(self) -> bytes:
-        """What has been written to the characters of text memory since the last call: byte by byte from the first
-        cell on, as the engines do that show every byte of their text."""
-        lines, _, self._line = (self._line + self._log.read()).rpartition(b"\n")
-        text = bytearray()
-        for match in WRITE.finditer(lines):
-            address, size = int(match[1], 16), int(match[3])
-            for place, byte in enumerate(int(match[2], 16).to_bytes(size, "little"), address - TEXT_MEMORY[0]):
-                if place % 2 == 0:  # a character, no attribute
-                    if place != 2 * self._written:
-                        raise UserError(f"cell {place // 2} of text memory was written when {self._written} was next; "
-                                        "is this another engine's image?")
-                    self._written += 1
-                    text.append(byte)
-        return bytes(text)
-
-    def serial(self) -> bytes:
-        """What COM1 got since the last call."""
-        return self._serial.read()
-
-    def stopped(self) -> bool:
-        """Whether the processor will never do anything again: interrupts are off, and it is halted or at a jump to
-        itself. The state itself proves it; looking twice at the same address would not."""
-        registers = self.monitor("info registers")
-        flags = re.search(r"EFL=([0-9a-f]+)", registers)
-        halted = re.search(r"HLT=(\d)", registers)
-        if not flags or not halted:
-            raise UserError(f"{QEMU}: info registers: no EFL or HLT in its answer; is this QEMU 7.2 or later?")
-        if int(flags[1], 16) & 0x200:
-            return False
-        if halted[1] == "1":
-            return True
-        place = re.search(r"EIP=([0-9a-f]+)", registers)
-        base = re.search(r"^CS =\w+ ([0-9a-f]+)", registers, re.MULTILINE)
-        return bool(place and base) and self.memory(int(base[1], 16) + int(place[1], 16), 2) == b"\xEB\xFE"
-
-    def wait_until_stopped(self, timeout: float, look: Callable[[], None] = lambda: None, pause: float = 0.05) -> None:
-        """Waits for `stopped`, and calls `look` now and then on the way and once at the end."""
-        start = time.monotonic()
-        while not self.stopped():
-            look()
-            if time.monotonic() - start > timeout:
-                raise UserError(f"{QEMU}: the machine still runs after {timeout:.0f} s")
-            time.sleep(pause)
-        look()
-
-    def screenshot(self, path: Path) -> None:
-        """Writes what the screen shows, as PNG."""
-        self.call("screendump", filename="screen.png", format="png")
-        with atomic_write(path) as file:
-            file.write((self.folder / "screen.png").read_bytes())
-
-    def _read(self) -> dict[str, Any]:
-        assert self.process.stdout and self.process.stderr
-        line = self.process.stdout.readline()
-        if not line:
-            said = self.process.stderr.read().strip() or f"exit status {self.process.wait()}"
-            raise UserError(f"{QEMU}: ended: {said.splitlines()[-1]}")
-        try:
-            return json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{QEMU}: it says {line.strip()!r} instead of starting") from error
+def trace(built: Built, log: Path, timeout: float) -> bytes | None:
+    log.unlink(missing_ok=True)
+    try:
+        with machine(built, extra=["-d", "in_asm"], log=log) as pc:
+            stream = console.open_stream(built.engine, pc, False)
+            pc.wait_until_stopped(timeout, stream.look)
+            return bytes(stream.text)
+    except UserError:
+        return None  # it reset itself, or went astray
 
 
-def _gdb(debugger: socket.socket, command: str) -> None:
-    """Sends a command of gdb's remote protocol, and waits for the answer (after `c`: the next stop)."""
-    debugger.sendall(f"${command}#{sum(command.encode()) % 256:02x}".encode())
-    answer = b""
-    while not re.search(rb"#..$", answer):
-        data = debugger.recv(4096)
-        if not data:
-            raise UserError(f"{QEMU}: ended before the boot sector")
-        answer += data
-    debugger.sendall(b"+")
-    if not re.match(rb"\+?\$(OK|T05)", answer):
-        raise UserError(f"{QEMU}: its debugger answers {answer.decode('ascii', 'replace')} to {command}")
+def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:
+    """Of one run, from power-on, firmware included; memory is that of the model and what the engine works in."""
+    with machine(built) as pc:
+        stream = console.open_stream(built.engine, pc, False)
+        pc.wait_until_stopped(math.inf, stream.look_patiently)
+        # Behind the name, which is in parentheses, are the fields 3 and on; 14 and 15 are times.
+        fields = Path(f"/proc/{pc.process.pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+        seconds = sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+        return bytes(stream.text), seconds, built.packed + workspace(built)
 
 
-def _file_option(image: Path, bad_sector: int | None) -> str:
-    """The drive option that says where the disk's bytes are."""
-    name = str(image.absolute()).replace(",", ",,")
-    if bad_sector is None:
-        return f"file={name}"
-    return ("file.driver=blkdebug,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,"
-            f"file.inject-error.0.sector={bad_sector},file.image.driver=file,file.image.filename={name}")
+def seen(engine: Engine) -> int | None:
+    return screen.seen(engine)
 
 
-def on_disk(image: Path, path: Path) -> Path:
-    """Writes the image and zeros after it, up to a whole number of cylinders."""
-    data = image.read_bytes()
-    with atomic_write(path) as file:
-        file.write(data.ljust(max(-(-len(data) // CYLINDER), 1) * CYLINDER, b"\0"))
-    return path
+def emulated(engine: Engine) -> bool:
+    return True
 
 
-# cli; hlt
-HALT = b"\xFA\xF4".ljust(510, b"\0") + b"\x55\xAA"
+def machine(built: Built, **options: Any) -> Machine:
+    """The default machine, with enough memory for the engine."""
+    return Machine(built.program, CPU, memory_for(built), DISK, **options)
+
+
+def workspace(built: Built) -> int:
+    """Bytes of memory that the engine works in."""
+    return LAYOUTS[built.engine.layout].workspace(checkpoint.read_config(built.effective.checkpoint))
+
+
+def memory_for(built: Built, wanted: int | None = None) -> int:
+    """MB of memory for a machine that runs the engine: what is wanted, or else enough."""
+    needed = BELOW_WORKSPACE + -(-workspace(built) >> 20)
+    most = wanted or MOST_MEMORY
+    if needed > most:
+        raise UserError(f"{built.program}: memory: {built.engine.name} needs {needed} MB for this model, and "
+                        + (f"--memory gives it {wanted}; leave that out" if wanted else
+                           f"QEMU's PC has at most {most}; use a model with a smaller seq_len or dim"))
+    return wanted or max(MEMORY, needed)

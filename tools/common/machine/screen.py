@@ -15,6 +15,9 @@ from common.engine.engines import Engine
 CELLS = "cells"  # every byte of the text is put into the next cell as it is, over what was there before
 LINES = "lines"  # the screen is cleared first, a newline goes to the next row, and COM1 gets every byte as well
 
+# By an engine's `console` in golf/engines.json: the screen alone, or COM1 as well.
+STYLES = {"cells": CELLS, "serial": LINES}
+
 COLUMNS, ROWS = 80, 25
 CELL_COUNT = 0x8000 // 2  # of text memory, B8000h to BFFFFh; the first 2000 are on the screen
 BLANK = b"\0 "
@@ -22,8 +25,8 @@ NEWLINE = 10
 
 
 def style(engine: Engine) -> str:
-    """The engine's `screen` in golf/engines.json; CELLS when it has none."""
-    return getattr(engine, "screen", None) or CELLS
+    """How the engine's console shows text."""
+    return STYLES[engine.console]
 
 
 def seen(engine: Engine) -> int | None:

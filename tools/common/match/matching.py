@@ -1,29 +1,24 @@
-"""Does an engine say what the reference says? Runs both, and finds the first token that differs.
+"""Does an engine say what the reference says? Runs the reference, and finds the first token that differs.
 
     from common.match import matching
     expected = matching.expect(built.effective)            # the reference's tokens, and their smallest logit gap
-    output, seconds = matching.run_program(matching.native_command(built), expected=expected)
-    matching.compare(output, expected)                      # None: equal; or a Difference
+    story = run.run(built, expected=expected)               # common.machine.run
+    matching.compare(story.text, expected)                  # None: equal; or a Difference
 
 An engine prints text and no numbers of tokens: where two tokens have the same text, `Expected.lookalikes` has them.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import select
-import subprocess
 import sys
 import time
 from array import array
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterator, Sequence
+from typing import Sequence
 
-from common import processes
-from common.engine.builds import Built
+from common import processes, streams
 from common.errors import UserError
 from common.match import domain
 from common.match.domain import Extreme
@@ -96,9 +91,9 @@ def expect(model: Model, logits_file: Path | None = None, steps: int = 0) -> Exp
                    "--logits", str(logits)]
         start = time.monotonic()
         said = bytearray()
-        with errors.open("wb") as file, _running(command, stderr=file) as process:
+        with errors.open("wb") as file, streams.running(command, stderr=file) as process:
             moved = start
-            for data in _output(process, lambda: moved + TIMEOUT - time.monotonic(),
+            for data in streams.output(process, lambda: moved + TIMEOUT - time.monotonic(),
                                 f"{model.checkpoint}: the reference has no new token after {TIMEOUT:.0f} s, stopped"):
                 said, moved = said + data, time.monotonic()
         seconds = time.monotonic() - start
@@ -127,83 +122,6 @@ def smallest_gap(path: Path, vocab_size: int) -> tuple[float, int]:
     """The smallest of the gaps, and its position."""
     found = gaps(path, vocab_size)
     return min(found), found.index(min(found))
-
-
-def native_command(built: Built) -> list[str]:
-    """The command that runs a program on this machine: the program itself. A kernel that cannot (one without 32-bit
-    programs, or another processor's) gets the target's emulator before it, and stderr says so. With LLAMA512_EMULATE=1
-    in the environment, every kernel is taken for such a one."""
-    program = str(built.program)
-    reason = ("LLAMA512_EMULATE is set" if os.environ.get("LLAMA512_EMULATE", "0") not in ("", "0")
-              else _kernel_refuses(program, built.engine.target))
-    if not reason:
-        return [program]
-    emulator = built.engine.runner()
-    print(f"{built.engine.name}: {reason}, so it runs under {emulator[0]}", file=sys.stderr)
-    return [*emulator, program]
-
-
-_refusals: dict[str, str] = {}  # by target
-
-
-def _kernel_refuses(program: str, target: str) -> str:
-    """Why the kernel cannot start programs for this target, "" when it can. Starts one, and ends it at once."""
-    if target not in _refusals:
-        try:
-            with subprocess.Popen([program], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.DEVNULL) as process:
-                process.kill()
-            _refusals[target] = ""
-        except OSError as error:
-            if error.errno != errno.ENOEXEC:
-                raise
-            _refusals[target] = f"the kernel cannot run it ({error.strerror})"
-    return _refusals[target]
-
-
-def run_program(command: Sequence[str | os.PathLike[str]], show: bool = False, timeout: float = TIMEOUT,
-                expected: Expected | None = None) -> tuple[bytes, float]:
-    """Runs an engine to its end: what it printed, and the seconds that it took. `show`: also to stdout, as it comes.
-    What is `expected` says how much work it is: it may take longer then."""
-    timeout = max(timeout, SLOWEST * expected.seconds) if expected else timeout
-    start = time.monotonic()
-    shown = bytearray()
-    with _running(command) as process:
-        for data in _output(process, lambda: start + timeout - time.monotonic(),
-                            f"{command[-1]}: not finished after {timeout:.0f} s, stopped"):
-            shown += data
-            if show:
-                sys.stdout.buffer.write(data)
-                sys.stdout.buffer.flush()
-    seconds = time.monotonic() - start
-    if process.returncode:
-        how = f"signal {-process.returncode}" if process.returncode < 0 else f"exit status {process.returncode}"
-        raise UserError(f"{command[-1]}: ended with {how} after {len(shown)} bytes of output")
-    return bytes(shown), seconds
-
-
-@contextmanager
-def _running(command: Sequence[str | os.PathLike[str]], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A program without input, until it ends; killed when the `with` block does not go well."""
-    with processes.start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, **options) as process:
-        try:
-            yield process
-        except BaseException:
-            process.kill()
-            raise
-
-
-def _output(process: subprocess.Popen[bytes], time_left: Callable[[], float], complaint: str) -> Iterator[bytes]:
-    """What a program prints, as it comes; a UserError with the complaint when no time is left."""
-    assert process.stdout
-    while True:
-        left = time_left()
-        if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
-            raise UserError(complaint)
-        data = os.read(process.stdout.fileno(), 1 << 16)
-        if not data:
-            return
-        yield data
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from common.size.record import Row
 from common.size.revisions import KEY_DIGITS, Commit
 
 THIS_COMMIT = "this commit"
+FAMILIES = {"cpp": "gcc", "asm": "nasm"}  # toolchains by what old tables say instead
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ def is_measured(rows: Sequence[Row], key: str, table: str | None, toolchains: Ma
         shapes -= {row.shape for row in state if not row.engine
                    and set(row.toolchain.split(", ")) == set(toolchains.values())}
     try:
-        wanted = {(row["name"], shape, toolchains[row["family"]]) for row in json.loads(table or "")["engines"]
+        wanted = {(row["name"], shape, toolchains[row.get("toolchain") or FAMILIES[row["family"]]])
+                  for row in json.loads(table or "")["engines"]
                   for shape in shapes}
     except (ValueError, KeyError, TypeError):
         return False  # no table that can be read: only a build can tell

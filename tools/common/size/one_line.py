@@ -23,7 +23,7 @@ PROGRAM = f"{FOLDER}/story"
 
 def smallest() -> Engine:
     """Of the engines that are programs; a disk image needs a machine."""
-    return min((engine for engine in engines.table() if "emulator" in engine.target_facts()),
+    return min((engine for engine in engines.table() if engine.target.machine == "program"),
                key=lambda engine: engine.budget)
 
 

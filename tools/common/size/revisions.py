@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Iterable, Iterator, Sequence
 
 from common import processes
-from common.engine import builds, engines, inputs
+from common.engine import engines, inputs, toolchains as engine_toolchains
 from common.engine.inputs import NOTES
 from common.errors import UserError, atomic_write
 from common.project import ROOT
@@ -204,8 +204,8 @@ def _blob(path: Path) -> str:
 # --- Measuring ---------------------------------------------------------------------------------------------------
 
 def toolchains() -> dict[str, str]:
-    """The present tools that decide sizes, by the engines' family: {"cpp": "g++ 12.2.0", "asm": "nasm 2.16.01"}."""
-    return {"cpp": builds.compiler_name(builds.compiler_command()), "asm": builds.assembler_name()}
+    """The present tools that decide sizes, by what the table calls them: {"gcc": "g++ 12.2.0", "nasm": "nasm 2.16.01"}."""
+    return {engine.toolchain: engine_toolchains.name(engine) for engine in engines.table()}
 
 
 def toolchains_name() -> str:

@@ -27,7 +27,7 @@ from common.errors import UserError
 from common.files import open_file
 from common.model import random_model
 from common.model.models import Model
-from common.pack.layout import BOS
+from common.model.tokenizer import BOS
 
 
 @dataclass(frozen=True)

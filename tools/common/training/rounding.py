@@ -11,16 +11,18 @@ from array import array
 from typing import Iterator, Sequence
 
 from common.model.checkpoint import GAINS, Checkpoint
-from common.pack import layout
+from common.pack import packer
+from common.pack.encodings import ENCODINGS
+from common.pack.layouts import LAYOUTS
 
 
 def effective_checkpoints(model: Checkpoint, pieces: Sequence[bytes]) -> Iterator[tuple[str, Checkpoint]]:
     """Name and weights, for each layout with each encoding that rounds; and for int8."""
-    for name in layout.LAYOUTS:
-        for encoding in layout.ENCODINGS:
+    for name in LAYOUTS:
+        for encoding in ENCODINGS:
             if encoding != "f32":
-                spans = layout.plan(name, encoding, model.config, pieces)
-                yield f"{name} {encoding}", layout.decode(spans, model.config, layout.encode(spans, model, pieces))[0]
+                plan = packer.plan(name, encoding, model.config, pieces)
+                yield f"{name} {encoding}", packer.decode(plan, model.config, packer.encode(plan, model, pieces))[0]
     yield "int8", int8(model)
 
 

@@ -8,13 +8,16 @@
 
 #define WIDE "r"
 #define X "r8"
-#include "../x86.hpp"
+#include "isa/x86.hpp"
 
 // The low half of a register is a number, the whole an address. (gcc notes that they share it: that is the point.)
 // w is also the address of a text, r a file descriptor; a system call destroys j.
-register word key asm("rax");
-register word index asm("rcx");
-register word best asm("rdx");
+register word wide_a asm("rax");
+register word wide_j asm("rcx");
+register word wide_b asm("rdx");
+INLINE word key() { return wide_a; }
+INLINE word index() { return wide_j; }
+INLINE word best() { return wide_b; }
 
 __attribute__((used)) static f32 arena[(seq_len + 2L) * stride];
 

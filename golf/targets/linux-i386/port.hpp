@@ -3,12 +3,12 @@
 
 #define WIDE "e"
 #define X "ebp"
-#include "../x86.hpp"
+#include "isa/x86.hpp"
 
 // n is a file descriptor too, j the address of a text.
-#define key word(a)
-#define index word(j)
-#define best word(b)
+INLINE word key() { return word(a); }
+INLINE word index() { return word(j); }
+INLINE word best() { return word(b); }
 
 INLINE address where(const f32* p) { return (address)p; }
 INLINE f32* cell(address p) { return (f32*)p; }

@@ -1,8 +1,10 @@
 // The whole of Llama 2, greedy, without a library, in as few bytes of machine code as we know how.
 //
-//   config.hpp   the model's shape (constexpr; written by the packer)
-//   target.hpp   the target: where the arena is, system calls; with x86.hpp: registers, one-instruction helpers
-//   link.ld      the ELF header, with code in its free bytes, this code, the packed model, the arena
+//   model.hpp      the model's shape (constexpr; written by the packer), and what encoding its weights have: WEIGHTS
+//   shape.hpp      what follows from it
+//   port.hpp       the target: where the arena is, system calls; with isa/x86.hpp: registers, one-instruction helpers
+//   weights/….hpp  how a weight is read
+//   link.ld        the ELF header, with code in its free bytes, this code, the packed model, the arena
 //
 // What the machine sees
 // ---------------------
@@ -17,10 +19,10 @@
 //            the attention's output overwrites the queries, one head further right: the last head's
 //            output falls into the head_size cells after q, the others onto a query that is done with
 //
-// Registers (named in x86.hpp; each is a variable of the language)
+// Registers (named in isa/x86.hpp; each is a variable of the language)
 //   w  next weight     r  next cell     x  residual stream of this position
-//   n  rows or heads to go, 0 whenever nobody counts      j  inner count, 0 likewise; index = j as an index
-//   b  best cell of a row run (best = its address), then the next token      a  scratch; key = a as an address
+//   n  rows or heads to go, 0 whenever nobody counts      j  inner count, 0 likewise; index() = j as an index
+//   b  best cell of a row run (best() = its address), then the next token      a  scratch; key() = a as an address
 //
 // A token is carried as b = 4 * (1 - token): the distance from the best logit to the end of the
 // logits, shifted so that BOS (token 1) is 0. Linux starts a program with all registers zero, so the
@@ -35,12 +37,28 @@
 // "@rope" in a comment says what the machine code is for: that of its line or, where the comment stands alone, of all
 // lines from there on. A helper's code belongs to the line that calls it. `llama512 anatomy` counts by it.
 
-#include "config.hpp"
-#include "target.hpp"
+#include "shape.hpp"
+
+// Cells of a position's row.
+constexpr int stride = dim + n_layers * (qkv + head_size + 2 * hidden_dim) + vocab_size;
+
+// N, made from a register that is known to hold 0, by replacing its low bytes only: `mov bl, 172` is 2 bytes,
+// `mov ebx, 172` is 5 (-21). -256 is `dec ebx` and `xor bl, bl`.
+template <int N, class T> static inline __attribute__((always_inline)) T count(T zero) {
+  if constexpr (N < -256) return N;
+  else if constexpr (N < 0) return ((zero - 1) & ~T(255)) | (N & 255);
+  else if constexpr (N < 256) return (zero & ~T(255)) | N;
+  else if constexpr (N < 65536 && N % 256 == 0) return (zero & ~T(0xff00)) | N;
+  else if constexpr (N < 65536) return (zero & ~T(0xffff)) | N;
+  else return N;
+}
+
+#include "port.hpp"
+#include WEIGHTS
 
 static_assert(workspace_bytes == 4LL * (seq_len + 2) * stride);  // the packer checks that it fits into memory
 
-// A number in memory; RoPE needs another one (x86.hpp). They sit in the ELF header, in bytes that the kernel ignores
+// A number in memory; RoPE needs another one (isa/x86.hpp). They sit in the ELF header, in bytes that the kernel ignores
 // (-6). Not const, or gcc would make its own copies.
 extern "C" [[gnu::section(".header.epsilon")]] f32 dim_epsilon;
 f32 dim_epsilon = dim * 1e-5f;  // @rmsnorm
@@ -51,19 +69,8 @@ extern "C" char model[];
 constexpr long classifier = long(n_layers) * dim * (qkv + dim + 3L * hidden_dim) * weight_bytes;
 constexpr long records = classifier + long(vocab_size) * dim * weight_bytes;
 
-// N, made from a register that is known to hold 0, by replacing its low bytes only: `mov bl, 172` is 2 bytes,
-// `mov ebx, 172` is 5 (-21). -256 is `dec ebx` and `xor bl, bl`.
-template <int N, class T> INLINE T count(T zero) {
-  if constexpr (N < -256) return N;
-  else if constexpr (N < 0) return ((zero - 1) & ~T(255)) | (N & 255);
-  else if constexpr (N < 256) return (zero & ~T(255)) | N;
-  else if constexpr (N < 65536 && N % 256 == 0) return (zero & ~T(0xff00)) | N;
-  else if constexpr (N < 65536) return (zero & ~T(0xffff)) | N;
-  else return N;
-}
-
 // The float at base + 4 * j. An address with all its constants in one place becomes one [base+4*j+d] operand.
-INLINE f32& at(word base) { return ((f32*)base)[index]; }
+INLINE f32& at(word base) { return ((f32*)base)[index()]; }
 
 // (1 + z / 2^24) ^ (2^24) = exp(z) to seven digits, by squaring. The caller passes 1 + z / 2^24; the division is
 // folded into Wq and W1 (-20 against the x87's own exponential, used twice). Nothing overflows in an 80-bit real
@@ -95,7 +102,7 @@ INLINE void run_of_head() {
 }
 
 // A pass is in pieces: the ELF header has room for some of them, and the jumps between all of them are short (-12).
-// Where each one lies is said in link.ld, how it comes to the next in target.hpp: to_…() falls into it, or jumps.
+// Where each one lies is said in link.ld, how it comes to the next in port.hpp: to_…() falls into it, or jumps.
 extern "C" void token(), record(), pass(), layers(), leave(), layer(), rows();
 
 // Position by position @loop
@@ -164,12 +171,12 @@ CODE(".layer") layer() {
       real score = 1;  // exp_from's 1 (-4) @softmax
       j = count<head_size>(j);
       do {  // keys and values are stored in reverse within a head: r walks up, j down
-        real t = at(key + 4 * (stride - 2 * kv_dim) + 4 * (kv_dim - head_size - 1)) - *r;
+        real t = at(key() + 4 * (stride - 2 * kv_dim) + 4 * (kv_dim - head_size - 1)) - *r;
         fence();
         t *= p;
         t += *r;
         *r = t;
-        score += r[-head_size] * at(key + 4 * (-head_size - 1));
+        score += r[-head_size] * at(key() + 4 * (-head_size - 1));
         next_cell();
       } while (again());
 
@@ -254,7 +261,7 @@ CODE(".rows") rows() {
     } while (again());
     *r = dot / square_root(squares);  // @rmsnorm
     fence();  // compare what was stored: equal rows must tie
-    if (*r >= *(f32*)best) b = where(r);  // @argmax
+    if (*r >= *(f32*)best()) b = where(r);  // @argmax
     next_cell();
   } while (--n);
   back();

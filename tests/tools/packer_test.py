@@ -1,4 +1,4 @@
-"""common/pack/layout.py: every byte of a packed file by hand, round trips, and the nearest bf16 weights."""
+"""common/pack/packer.py: every byte of a packed file by hand, round trips, and the nearest bf16 weights."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from support.models import small_checkpoint
 from support.skip import main
 
 from common.errors import UserError
+from common.model import tokenizer
 from common.model.checkpoint import Checkpoint, Config
 from common.model.tokenizer import printed
-from common.pack import layout
-from common.pack.layout import Matrix, Records, Text
+from common.pack import encodings, layouts, packer
+from common.pack.layouts import Layout, Matrix, Records, Text
 
 PIECES = [b"<unk>", b"\n<s>\n", b"abc", b"<0x0A>", b"", b"<0x00>", b"d", b"e", b"f", b"g"]
 
@@ -41,9 +42,9 @@ class ByHand(unittest.TestCase):
     def packed(self, *blocks: Matrix | Records, encoding: str = "f32") -> bytes:
         def declared(config: Config) -> Iterator[Matrix | Records]:
             yield from blocks
-        with mock.patch.dict(layout.LAYOUTS, test=declared):
-            spans = layout.plan("test", encoding, self.CONFIG, [b"<0x41>", b"yz"])
-            return layout.encode(spans, self.model, [b"<0x41>", b"yz"])
+        with mock.patch.dict(layouts.LAYOUTS, test=Layout(declared, lambda config: 0)):
+            spans = packer.plan("test", encoding, self.CONFIG, [b"<0x41>", b"yz"])
+            return packer.encode(spans, self.model, [b"<0x41>", b"yz"])
 
     def test_rows(self) -> None:
         w1 = self.model.layer("w1", 1).tolist()  # (3, 2)
@@ -68,7 +69,7 @@ class ByHand(unittest.TestCase):
         self.assertEqual(floats(self.packed(Matrix("w3", 1, gain="rms_ffn", backwards=True)))[:2],
                          array("f", [w3[1] * gains[1], w3[0] * gains[0]]).tolist())
         self.assertEqual(floats(self.packed(Matrix("w2", 0, factors=("2^exp_squarings",))))[5],
-                         self.model.tensors["w2"][5] * 2.0**layout.EXP_SQUARINGS)
+                         self.model.tensors["w2"][5] * 2.0**layouts.EXP_SQUARINGS)
 
     def test_tied_classifier(self) -> None:
         self.assertEqual(floats(self.packed(Matrix("wcls"))), self.embedding)
@@ -95,15 +96,15 @@ class ByHand(unittest.TestCase):
 class Round(unittest.TestCase):
     def test_every_layout(self) -> None:
         """Packed and decoded again: the checkpoint with its gains folded, and the texts."""
-        for name in layout.LAYOUTS:
+        for name in layouts.LAYOUTS:
             for encoding, error in (("f32", 2.0**-22), ("bf16", 1.01 * 2.0**-8)):
                 for tied in (True, False):
                     model = small_checkpoint(tied)
-                    pieces = [piece or b"?" for piece in PIECES] if name in layout.NO_EMPTY_PIECES else PIECES
-                    spans = layout.plan(name, encoding, model.config, pieces)
-                    packed = layout.encode(spans, model, pieces)
-                    self.assertEqual(len(packed), layout.packed_bytes(spans))
-                    effective, texts = layout.decode(spans, model.config, packed)
+                    pieces = [piece or b"?" for piece in PIECES] if not layouts.LAYOUTS[name].empty_pieces else PIECES
+                    spans = packer.plan(name, encoding, model.config, pieces)
+                    packed = packer.encode(spans, model, pieces)
+                    self.assertEqual(len(packed), packer.packed_bytes(spans))
+                    effective, texts = packer.decode(spans, model.config, packed)
                     self.assertEqual(effective.config, replace(model.config, tied=False))
                     self.assertEqual(texts, [printed(piece) for piece in pieces])
                     for tensor, values in effective.tensors.items():
@@ -123,9 +124,9 @@ class Round(unittest.TestCase):
     def test_packing_the_effective_checkpoint_again(self) -> None:
         """What an engine's weights are does not change any more (in f32, up to the last bit)."""
         model = small_checkpoint()
-        spans = layout.plan("stream", "f32", model.config, PIECES)
-        effective, _ = layout.decode(spans, model.config, layout.encode(spans, model, PIECES))
-        again, _ = layout.decode(spans, effective.config, layout.encode(spans, effective, PIECES))
+        spans = packer.plan("stream", "f32", model.config, PIECES)
+        effective, _ = packer.decode(spans, model.config, packer.encode(spans, model, PIECES))
+        again, _ = packer.decode(spans, effective.config, packer.encode(spans, effective, PIECES))
         for name, values in effective.tensors.items():
             for value, same in zip(values, again.tensors[name]):
                 self.assertAlmostEqual(value, same, delta=2.0**-22 * abs(value))
@@ -134,9 +135,9 @@ class Round(unittest.TestCase):
         def partial(config: Config) -> Iterator[Matrix | Records]:
             yield Matrix("wcls")
         model = small_checkpoint()
-        with mock.patch.dict(layout.LAYOUTS, partial=partial):
-            spans = layout.plan("partial", "f32", model.config, PIECES)
-        effective, _ = layout.decode(spans, model.config, layout.encode(spans, model, PIECES))
+        with mock.patch.dict(layouts.LAYOUTS, partial=Layout(partial, lambda config: 0)):
+            spans = packer.plan("partial", "f32", model.config, PIECES)
+        effective, _ = packer.decode(spans, model.config, packer.encode(spans, model, PIECES))
         self.assertTrue(all(map(math.isnan, effective.tensors["wk"])))
         self.assertFalse(any(map(math.isnan, effective.tensors["wcls"])))
 
@@ -145,8 +146,9 @@ class Bf16(unittest.TestCase):
     """The upper half is the best one for the lower half that is there."""
 
     def encoded(self, values: list[float], before: bytes = b"\0\0") -> tuple[bytes, list[float]]:
-        data = before + layout._encode_bf16(array("f", values), before)
-        return data, layout._decode_bf16(data).tolist()
+        bf16 = encodings.ENCODINGS["bf16"]
+        data = before + bf16.encode(array("f", values), before)
+        return data, bf16.decode(data).tolist()
 
     def test_nearest(self) -> None:
         generator = random.Random(1)
@@ -171,35 +173,35 @@ class Bf16(unittest.TestCase):
 
 class Refused(unittest.TestCase):
     def test_long_pieces(self) -> None:
-        self.assertEqual(layout.longest_piece([b"a", b"x" * 255]), 255)
+        self.assertEqual(packer.longest_piece([b"a", b"x" * 255]), 255)
         with self.assertRaisesRegex(UserError, "token 1: length 256, .* at most 255"):
-            layout.longest_piece([b"a", b"x" * 256, b"b"])
+            packer.longest_piece([b"a", b"x" * 256, b"b"])
 
     def test_longest_piece_is_what_is_printed(self) -> None:
-        self.assertEqual(layout.longest_piece([b"<0x0A>", b"ab"]), 2)
-        self.assertEqual(layout.longest_piece([b"", b""]), 1)
+        self.assertEqual(packer.longest_piece([b"<0x0A>", b"ab"]), 2)
+        self.assertEqual(packer.longest_piece([b"", b""]), 1)
 
     def test_overflow(self) -> None:
         model = small_checkpoint()
         model.tensors["w3"][0] = 1e32
-        spans = layout.plan("stream", "f32", model.config, PIECES)
+        spans = packer.plan("stream", "f32", model.config, PIECES)
         with self.assertRaisesRegex(UserError, r"^w3: layer 0, row 0: .* float32 .* 2\^exp_squarings .* largest is"):
-            layout.encode(spans, model, PIECES)
+            packer.encode(spans, model, PIECES)
 
 
     def test_empty_pieces(self) -> None:
         """Engines that know BOS by its length of 0 would end the story at any other empty piece."""
         config = small_checkpoint().config
-        for name in layout.LAYOUTS:
-            for encoding in layout.ENCODINGS:
+        for name in layouts.LAYOUTS:
+            for encoding in encodings.ENCODINGS:
                 if name == "stream":
-                    layout.plan(name, encoding, config, PIECES)
+                    packer.plan(name, encoding, config, PIECES)
                     continue
                 with self.assertRaisesRegex(UserError, f"^token 4: an empty piece, which engines with layout {name} would"):
-                    layout.plan(name, encoding, config, PIECES)
+                    packer.plan(name, encoding, config, PIECES)
                 pieces = [piece or b"?" for piece in PIECES]
-                pieces[layout.BOS] = b""  # BOS itself may be empty
-                layout.plan(name, encoding, config, pieces)
+                pieces[tokenizer.BOS] = b""  # BOS itself may be empty
+                packer.plan(name, encoding, config, pieces)
 
 
 class Workspaces(unittest.TestCase):
@@ -212,36 +214,33 @@ class Workspaces(unittest.TestCase):
     def test_stream(self) -> None:
         """x, the layers' keys, values, queries, a head, w1 x and w3 x, the logits: for every position, one before the
         first, and one behind the last."""
-        self.assertEqual(layout.stream_workspace(self.STORIES260K),
+        self.assertEqual(layouts.stream_workspace(self.STORIES260K),
                          4 * (64 + 5 * (32 + 32 + 64 + 8 + 172 + 172) + 512) * (1 + 512 + 1))
-        self.assertEqual(layout.stream_workspace(self.ODD), 4 * (30 + 4 * (6 + 6 + 30 + 6 + 23 + 23) + 33) * (1 + 17 + 1))
+        self.assertEqual(layouts.stream_workspace(self.ODD), 4 * (30 + 4 * (6 + 6 + 30 + 6 + 23 + 23) + 33) * (1 + 17 + 1))
 
     def test_walk(self) -> None:
         """An unused slot, x, the layers' queries, values, keys, attention's output, w1 x and w3 x, the logits. The NASM
         sources assert that they use as much."""
         for config, slots in ((self.STORIES260K, 1 + 64 + 5 * (64 + 32 + 32 + 64 + 172 + 172) + 512),
                               (self.ODD, 1 + 30 + 4 * (30 + 6 + 6 + 30 + 23 + 23) + 33)):
-            self.assertEqual(layout.boot_workspace(config), 4 * slots * config.seq_len + 8)
-            self.assertEqual(layout.asm_linux_workspace(config), 4 * slots * config.seq_len)
+            self.assertEqual(layouts.boot_workspace(config), 4 * slots * config.seq_len + 8)
+            self.assertEqual(layouts.asm_linux_workspace(config), 4 * slots * config.seq_len)
 
     def test_tiny_position(self) -> None:
         """A position of asm-linux-i386 has at least 256 bytes."""
         tiny = Config(2, 3, 2, 1, 1, 2, 5)
-        self.assertEqual(layout.boot_workspace(tiny), 4 * (1 + 2 + 2 * (2 + 2 + 2 + 2 + 3 + 3) + 2) * 5 + 8)
-        self.assertEqual(layout.asm_linux_workspace(tiny), 256 * 5)
-
-    def test_every_layout_has_one(self) -> None:
-        self.assertEqual(set(layout.WORKSPACES), set(layout.LAYOUTS))
+        self.assertEqual(layouts.boot_workspace(tiny), 4 * (1 + 2 + 2 * (2 + 2 + 2 + 2 + 3 + 3) + 2) * 5 + 8)
+        self.assertEqual(layouts.asm_linux_workspace(tiny), 256 * 5)
 
 
 class Manifest(unittest.TestCase):
     def test_spans(self) -> None:
         model = small_checkpoint()
-        for encoding in layout.ENCODINGS:
-            spans = layout.plan("stream", encoding, model.config, PIECES)
-            entries = layout.manifest(spans)
+        for encoding in encodings.ENCODINGS:
+            spans = packer.plan("stream", encoding, model.config, PIECES)
+            entries = packer.manifest(spans)
             self.assertEqual(len(entries), len(spans))
-            self.assertEqual(sum(entry["rows"] * entry["row_bytes"] for entry in entries), layout.packed_bytes(spans))
+            self.assertEqual(sum(entry["rows"] * entry["row_bytes"] for entry in entries), packer.packed_bytes(spans))
             padding = [entry for entry in entries if entry["counted"]]
             self.assertEqual([entry["tensor"] for entry in padding], ["padding"] * (encoding == "bf16"))
             text = next(entry for entry in entries if entry["tensor"] == "vocabulary")
@@ -249,9 +248,9 @@ class Manifest(unittest.TestCase):
 
     def test_factors_are_known(self) -> None:
         config = Config(64, 172, 5, 8, 4, 512, 512)
-        self.assertEqual(layout.FACTORS["sqrt(dim)"](config), 8.0)
-        self.assertEqual(layout.FACTORS["1/sqrt(head_size)"](config), 1 / math.sqrt(8))
-        self.assertEqual(layout.FACTORS["2^exp_squarings"](config) * layout.FACTORS["2^-exp_squarings"](config), 1.0)
+        self.assertEqual(layouts.FACTORS["sqrt(dim)"](config), 8.0)
+        self.assertEqual(layouts.FACTORS["1/sqrt(head_size)"](config), 1 / math.sqrt(8))
+        self.assertEqual(layouts.FACTORS["2^exp_squarings"](config) * layouts.FACTORS["2^-exp_squarings"](config), 1.0)
 
 
 if __name__ == "__main__":

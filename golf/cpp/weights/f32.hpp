@@ -1,0 +1,7 @@
+// Weights in float32.
+#pragma once
+
+INLINE void next_weight() { w_on_by_4(); }
+
+// j = dim weights from w to r; w is then at the text's length.
+INLINE void copy_embedding() { copy_all(); }

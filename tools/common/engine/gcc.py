@@ -1,0 +1,95 @@
+"""The toolchain of the C++ engines: g++ and binutils, the host's or a target's own (the prefix in its target.json)."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Sequence
+
+from common.engine import steps
+from common.engine.engines import Engine, nearest
+from common.engine.targets import Target
+from common.errors import UserError, atomic_write
+from common.project import ROOT
+
+# What every C++ engine is compiled with: freestanding, and no code or data that the source does not ask for.
+CPP_FLAGS = (
+    "-std=gnu++20", "-ffreestanding", "-fno-exceptions", "-fno-rtti", "-fno-asynchronous-unwind-tables",
+    "-fno-stack-protector", "-fcf-protection=none", "-fno-pic", "-fomit-frame-pointer", "-fno-math-errno",
+    "-Wall", "-Wextra", "-Wno-register", "-g",
+)
+
+
+def command(target: Target) -> str:
+    """The target's C++ compiler. $LLAMA512_CXX is another one for the targets of the host's compiler."""
+    prefix = target.facts["gcc"]["prefix"]
+    return f"{prefix}g++" if prefix else os.environ.get("LLAMA512_CXX", "g++")
+
+
+@functools.cache
+def compiler_name(command: str) -> str:
+    """`g++ 12.2.0`; the golfed engines need g++."""
+    if shutil.which(command) is None:
+        raise UserError(f"{command}: not found; install g++, or set LLAMA512_CXX to it")
+    first = steps.run([command, "--version"]).splitlines()[0]
+    version = steps.run([command, "-dumpfullversion", "-dumpversion"]).strip()
+    if "clang" in first or not re.fullmatch(r"[\d.]+", version):
+        raise UserError(f"{command}: {first}: the golfed engines need g++; install it, or set LLAMA512_CXX to it")
+    return f"g++ {version}"
+
+
+def name(engine: Engine) -> str:
+    """The compiler with its version: sizes depend on it."""
+    return compiler_name(command(engine.target))
+
+
+def small_flags(engine: Engine, compiler: str) -> tuple[tuple[str, ...], bool]:
+    """The flags that make the engine small, and whether they are the searched ones for this very compiler.
+
+    The set of the nearest version is the best guess, if this version knows its flags."""
+    sets, facts = engine.target.flag_sets(), engine.target.facts["gcc"]
+    if sets:
+        found = nearest(sets, compiler)
+        flags = tuple(sets[found]["flags"])
+        if found == compiler or _accepts(command(engine.target), flags):
+            return flags, found == compiler
+    old = int(compiler.split()[1].split(".")[0]) < 12
+    return tuple(facts["fallback_before_gcc_12" if old else "fallback"]), False
+
+
+@functools.cache
+def _accepts(command: str, flags: tuple[str, ...]) -> bool:
+    """Whether the compiler knows these flags."""
+    return subprocess.run([command, *flags, "-fsyntax-only", "-x", "c++", "/dev/null"], capture_output=True,
+                          stdin=subprocess.DEVNULL).returncode == 0
+
+
+def make(engine: Engine, files: Path, flags: Sequence[str]) -> None:
+    """engine.bin from the source, model.hpp, model.packed and the target's folder; engine.elf with debug information."""
+    compile(engine, files, flags)
+    link(engine, files)
+
+
+def compile(engine: Engine, files: Path, flags: Sequence[str]) -> None:
+    """engine.o from the source, model.hpp and the target's folder."""
+    target, source = engine.target, ROOT / engine.source
+    facts = target.facts["gcc"]
+    steps.run([command(target), *CPP_FLAGS, *facts["machine"], *facts["flags"], *flags, "-I", ".", "-I", str(target.folder),
+               "-I", str(source.parent), "-c", str(source), "-o", "engine.o"], files)
+
+
+def link(engine: Engine, files: Path) -> None:
+    """engine.elf and engine.bin from engine.o and model.packed, by the target's linker script."""
+    target = engine.target
+    facts = target.facts["gcc"]
+    with atomic_write(files / "model.S", "w") as file:
+        file.write('.section .note.GNU-stack, "", %progbits\n'
+                   '.section .model, "a"\n.globl model\nmodel: .incbin "model.packed"\n')
+    steps.run([command(target), *facts["machine"], "-c", "model.S", "-o", "model.o"], files)
+    steps.run([f"{facts['prefix']}ld", "-m", facts["linker"], "--no-warn-rwx-segments", "-T", str(target.folder / "link.ld"),
+               "engine.o", "model.o", "-o", "engine.elf"], files)
+    steps.run([f"{facts['prefix']}objcopy", "-O", "binary", "engine.elf", "engine.bin"], files)

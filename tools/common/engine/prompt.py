@@ -1,0 +1,46 @@
+"""A prompt that is built into an engine."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from common.engine import builds
+from common.engine.builds import Built
+from common.engine.engines import Engine, table
+from common.engine.nasm import SectorFull
+from common.errors import UserError
+from common.model import checkpoint, tokenizer
+from common.model.models import Model
+
+SECTOR = 512  # bytes
+
+
+def build(engine: Engine, model: Model, folder: Path | None, prompt: str) -> Built:
+    """Builds a boot engine that has the prompt's tokens in its sector. The message of READ_ERROR makes room for it.
+
+    Only engines with features take a prompt."""
+    if not engine.takes_prompt:
+        able = [other.name for other in table() if other.takes_prompt]
+        raise UserError(f"{engine.name}: prompt: {prompt!r}: this engine takes none; {', '.join(able)} does")
+    config = checkpoint.read_config(model.checkpoint)
+    vocabulary = tokenizer.load(model.tokenizer, config.vocab_size)
+    text = os.fsencode(prompt)  # the bytes that were typed
+    most = min(config.seq_len, SECTOR)  # tokens
+    longest = max(map(len, vocabulary.pieces))
+    if len(text) > most * longest:  # to find its tokens would take minutes
+        raise UserError(f"{engine.name}: prompt: {len(text):,} bytes, which {most} tokens of at most {longest} bytes cannot "
+                        "hold; use a shorter prompt")
+    tokens = tokenizer.encode(vocabulary, text)
+    if not tokens:
+        raise UserError(f"{engine.name}: prompt: it is empty; leave it out instead")
+    if len(tokens) >= config.seq_len:  # as the reference does
+        raise UserError(f"{engine.name}: prompt: {len(tokens) + 1} tokens (BOS included), at most the model's seq_len of "
+                        f"{config.seq_len} are supported; use a shorter prompt")
+    needed = [feature for feature in engine.features if feature != "READ_ERROR"]
+    needed.append(f"PROMPT={','.join(map(str, tokens))}")
+    try:
+        return builds.build(replace(engine, features=(*needed, "READ_ERROR")), model, folder)
+    except SectorFull:
+        return builds.build(replace(engine, features=tuple(needed)), model, folder)

@@ -1,0 +1,39 @@
+"""A step of a build: a program that runs in the build's folder."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Sequence
+
+from common.errors import UserError
+
+# Every step runs in the build's folder and knows its files by fixed names. So whatever a folder is called, a path never
+# stands in a source or a script, and the program is the same everywhere.
+
+
+def run(command: Sequence[str], folder: Path | None = None) -> str:
+    """Runs a build step; what it printed, or a UserError with the command and the first line that says `error`."""
+    # A program that is named from here must be found from the other folder, too.
+    program = shutil.which(command[0])
+    with subprocess.Popen([os.path.abspath(program) if program else command[0], *command[1:]], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace",
+                          cwd=folder, process_group=0) as process:
+        try:
+            output, errors = process.communicate()
+        except BaseException:
+            # All processes of a compiler end, and remove their temporary files, before this one goes on.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            raise
+    if process.returncode:
+        said = (errors.strip() or output.strip() or f"exit status {process.returncode}").splitlines()
+        first = next((line for line in said if "error" in line.lower()), said[0])
+        where = f"cd {shlex.quote(str(folder))} && " if folder else ""
+        raise UserError(f"{first} (from: {where}{shlex.join(command)})")
+    return output

@@ -1,0 +1,77 @@
+"""A target: all that is particular to one kind of machine, in its folder golf/targets/NAME.
+
+    from common.engine import targets
+    target = targets.find("…")
+    target.facts["isa"], target.folder / "link.ld"
+
+target.json says
+
+    about      what the machine is
+    isa        the instruction set, as the headers in golf/cpp/isa are named
+    image      the format of what is built: a module of common/engine/images
+    machine    what runs it: a module of common/machine
+    emulator   of a program: the command that runs it where the kernel cannot
+    gcc        for C++: prefix of the cross tools; flags that make it right (machine: of every step; flags: of the compiler);
+               linker: ld's emulation; fallback: flags that make it small without a searched set; knobs: what flagsearch
+               turns besides the knobs of all targets
+
+Beside it lie, for C++, port.hpp, link.ld and flagset.json (the flags that were searched); and packages.txt, what the
+target needs besides tools/packages.txt.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Mapping
+
+from common.errors import UserError
+from common.project import ROOT
+
+FOLDER = "golf/targets"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A folder of golf/targets."""
+
+    name: str
+    folder: Path
+    facts: Mapping[str, Any] = field(hash=False, compare=False)
+
+    @property
+    def image(self) -> str:
+        return self.facts["image"]
+
+    @property
+    def machine(self) -> str:
+        return self.facts["machine"]
+
+    @property
+    def flagset(self) -> Path:
+        """The file of the flags that `llama512 flagsearch` found."""
+        return self.folder / "flagset.json"
+
+    def flag_sets(self) -> dict[str, dict]:
+        """What flagsearch found, by compiler."""
+        return json.loads(self.flagset.read_text("utf-8"))["sets"] if self.flagset.is_file() else {}
+
+
+@functools.cache
+def find(name: str) -> Target:
+    """The target of that name."""
+    folder = ROOT / FOLDER / name
+    path = folder / "target.json"
+    try:
+        return Target(name, folder, json.loads(path.read_text("utf-8")))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; a target has a folder of its own, known are {', '.join(names())}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}: not JSON; repair it") from error
+
+
+def names() -> list[str]:
+    """All targets."""
+    return sorted(path.parent.name for path in (ROOT / FOLDER).glob("*/target.json"))

@@ -1,0 +1,74 @@
+"""Runs a built engine on its machine, whatever that is, and gives its text.
+
+    from common.machine import run
+    story = run.run(built, expected=expected)            # story.text, story.seconds
+    run.seen(built.engine)                               # how many bytes of a text can be seen; None: all
+
+A kind of machine is one module beside this one, which a target names (`machine` in its target.json). It has
+
+    run(built, show, emulate, timeout)   to the end, as a Story. `show`: text also to stdout, as it comes; `emulate`: never
+                                         on this machine's own kernel; `timeout` in seconds
+    tell(built, emulate)                 in the foreground, for people: text to stdout
+    trace(built, log, timeout)           under an emulator that lists every executed instruction in the file `log`, as
+                                         QEMU's `-d in_asm` does; the text, or None when it did not end well
+    measure(built, runs)                 several times: text, seconds of the processor in the fastest run, bytes of memory
+                                         (None: not known)
+    seen(engine), emulated(engine)       see below
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from common.engine.builds import Built
+from common.engine.engines import Engine
+from common.match.matching import SLOWEST, TIMEOUT, Expected
+
+
+@dataclass(frozen=True)
+class Story:
+    """What an engine said."""
+
+    text: bytes
+    seconds: float  # from its start, or the machine's, to its end
+
+
+def machine(engine: Engine) -> ModuleType:
+    """What the engine runs on."""
+    return importlib.import_module(f"common.machine.{engine.target.machine}")
+
+
+def run(built: Built, show: bool = False, emulate: bool = False, timeout: float = TIMEOUT,
+        expected: Expected | None = None) -> Story:
+    """The engine's whole story; a UserError when it does not end well. What is `expected` says how much work it is: it
+    may take longer then."""
+    timeout = max(timeout, SLOWEST * expected.seconds) if expected else timeout
+    return machine(built.engine).run(built, show, emulate, timeout)
+
+
+def tell(built: Built, emulate: bool = False) -> None:
+    """The story for people. A program takes this process's place."""
+    machine(built.engine).tell(built, emulate)
+
+
+def trace(built: Built, log: Path, timeout: float = TIMEOUT) -> bytes | None:
+    """Lists the executed instructions in a file."""
+    return machine(built.engine).trace(built, log, timeout)
+
+
+def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:
+    """Text, seconds of the processor, bytes of memory."""
+    return machine(built.engine).measure(built, runs)
+
+
+def seen(engine: Engine) -> int | None:
+    """How many bytes of its text can be seen; None: all."""
+    return machine(engine).seen(engine)
+
+
+def emulated(engine: Engine) -> bool:
+    """Whether it is emulated here in any case: then it takes many times as long."""
+    return machine(engine).emulated(engine)

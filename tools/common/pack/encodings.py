@@ -1,0 +1,104 @@
+"""How weights are encoded in a packed model.
+
+    from common.pack.encodings import ENCODINGS
+    data = ENCODINGS["bf16"].encode(values, before)       # `before` are the two bytes in front of the row
+    ENCODINGS["bf16"].decode(before + data)               # what an engine loads
+
+An encoding is one class here, and one include for each language of the engines: golf/cpp/weights/NAME.hpp,
+golf/asm/weights/NAME.inc.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+
+
+class Encoding:
+    """One way to write a row of weights."""
+
+    name: str
+    weight_bytes: int
+    early: int = 0  # so many bytes before a weight its load begins
+
+    def row_bytes(self, columns: int) -> int:
+        return columns * self.weight_bytes
+
+    def encode(self, values: array[float], before: bytes) -> bytes:
+        """A row, whose weights come as near to the values as they can. `before`: the `early` bytes in front of it."""
+        raise NotImplementedError
+
+    def decode(self, data: bytes) -> array[float]:
+        """The weights of a row, which `data` has with the `early` bytes in front of it."""
+        raise NotImplementedError
+
+
+class Float32(Encoding):
+    """Little-endian float32."""
+
+    name, weight_bytes = "f32", 4
+
+    def encode(self, values: array[float], before: bytes) -> bytes:
+        return to_bytes(values)
+
+    def decode(self, data: bytes) -> array[float]:
+        return from_bytes(data)
+
+
+class BFloat16(Encoding):
+    """16 bits a weight, dense: the engine loads 32 bits that begin two bytes early, so a weight's low half is the 16 bits
+    before it (the previous weight, or whatever stands there). The packer knows them, and chooses the upper half that comes
+    nearest."""
+
+    name, weight_bytes, early = "bf16", 2, 2
+
+    def encode(self, values: array[float], before: bytes) -> bytes:
+        bits = array("I")
+        bits.frombytes(values.tobytes())
+        halves = array("H")
+        append = halves.append
+        low = before[0] | before[1] << 8
+        for word in bits:  # plain steps, for there are millions of them
+            magnitude = word & 0x7FFFFFFF
+            # Floats of one sign and exponent are as far apart as their bits: the nearest upper half is a rounded division.
+            half = (magnitude - low + 0x8000) >> 16
+            if half < 0:
+                half = 0
+            found = half << 16 | low
+            if (found ^ magnitude) >> 23:  # another exponent: the half on the other side may be nearer after all
+                other = half - 1 if found > magnitude else half + 1
+                if other >= 0 and abs(_float(other << 16 | low) - _float(magnitude)) < abs(_float(found) - _float(magnitude)):
+                    half = other
+            if half > 0x7F7F:
+                half = 0x7F7F
+            low = half | (word >> 16 & 0x8000)
+            append(low)
+        return to_bytes(halves)
+
+    def decode(self, data: bytes) -> array[float]:
+        halves = from_bytes(data, "H")
+        return from_bytes(to_bytes(array("I", [low | high << 16 for low, high in zip(halves, halves[1:])])))
+
+
+ENCODINGS = {encoding.name: encoding() for encoding in Encoding.__subclasses__()}
+
+
+def _float(bits: int) -> float:
+    """The float32 with these bits."""
+    return struct.unpack("<f", bits.to_bytes(4, "little"))[0]
+
+
+def to_bytes(values: array) -> bytes:
+    if sys.byteorder == "big":
+        values = values[:]
+        values.byteswap()
+    return values.tobytes()
+
+
+def from_bytes(data: bytes, typecode: str = "f") -> array:
+    values = array(typecode)
+    values.frombytes(data)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values

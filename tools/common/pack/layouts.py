@@ -1,0 +1,185 @@
+"""Packed layouts: which weight of the checkpoint stands where in the byte stream that a golfed engine reads.
+
+    from common.pack.layouts import LAYOUTS
+    list(LAYOUTS["stream"].blocks(config))          # Matrix and Records, in the order in which an engine reads them
+    LAYOUTS["stream"].workspace(config)             # bytes of memory that it needs besides
+
+A layout is declared once, here: one record in LAYOUTS. Packing, decoding, the manifest and the tests all follow it. Only
+what the rules call algebra can be said: rows and columns in another order, transposed, and multiplied by a norm's gains
+and by the FACTORS.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Callable, Iterator, Sequence
+
+from common.model.checkpoint import Config
+
+RMSNORM_EPSILON = 1e-5
+
+# exp(x) = (1 + x / 2^n)^(2^n): the engines square n times. The division is folded into the matrix that makes x.
+EXP_SQUARINGS = 24
+
+# All constants that may be multiplied into a matrix, besides a norm's gains (the rules, "folding is algebra").
+FACTORS: dict[str, Callable[[Config], float]] = {
+    "sqrt(dim)": lambda config: math.sqrt(config.dim),
+    "1/sqrt(head_size)": lambda config: 1 / math.sqrt(config.head_size),
+    "-1": lambda config: -1.0,
+    "2^-exp_squarings": lambda config: 2.0**-EXP_SQUARINGS,
+    "2^exp_squarings": lambda config: 2.0**EXP_SQUARINGS,
+}
+
+
+# --- The vocabulary of declarations ------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Matrix:
+    """A matrix of the checkpoint, one packed row after the other."""
+
+    tensor: str
+    layer: int | None = None
+    order: Sequence[int] | None = None  # which row (or column) comes when; None: 0, 1, 2, …
+    transposed: bool = False  # the packed rows are the tensor's columns
+    backwards: bool = False  # the elements within a packed row go from the last to the first
+    gain: str | None = None  # the norm before the matrix, whose gains are folded into it
+    factors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Text:
+    """A token's vocabulary record: one byte for the length, zeros up to the text, the text, zeros to its end.
+
+    The length of BOS is 0: an engine stops at BOS, and never shows it."""
+
+    text_offset: int = 1  # where the text starts in the record
+    multiple: int = 1  # of which the record's size is one
+    length_bias: int = 0  # what is added to the length in its byte, when that fits for every piece
+
+
+@dataclass(frozen=True)
+class Records:
+    """One record per token; a record holds row `token` of every matrix, and texts."""
+
+    fields: tuple[Matrix | Text, ...]
+
+
+Block = Matrix | Records
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All that an engine and the packer agree upon besides the encoding of the weights."""
+
+    blocks: Callable[[Config], Iterator[Block]]
+    workspace: Callable[[Config], int]  # bytes of memory that an engine needs besides the model
+    before: bytes = b""  # what always stands before the packed model; bf16 then needs no padding for its first weight
+    empty_pieces: bool = True  # False: engines know BOS by its length of 0, so no other piece may be empty
+
+
+# --- The layouts -------------------------------------------------------------------------------------------------
+
+def head_order(config: Config, elements: Sequence[int]) -> list[int]:
+    """Rows of wq (columns of wo) such that head h stands where head h % n_kv_heads of the keys serves it, and the
+    elements within a head come in this order."""
+    kv_mul, head_size = config.kv_mul, config.head_size
+    return [(kv * kv_mul + group) * head_size + i
+            for group in range(kv_mul) for kv in range(config.n_kv_heads) for i in elements]
+
+
+def kv_order(config: Config, elements: Sequence[int]) -> list[int]:
+    """Rows of wk or wv with the elements within a head in this order."""
+    return [kv * config.head_size + i for kv in range(config.n_kv_heads) for i in elements]
+
+
+def stream(config: Config) -> Iterator[Block]:
+    """Everything in the order of use, so that one pointer walks through the model: the layout of the C++ engines.
+
+    A vector of the residual stream is read from its last element to its first. A head's pairs (for RoPE) go from the
+    last to the first in the queries; the keys have that order backwards, as the values do, for an engine walks through
+    a head of queries and keys in opposite directions. The classifier's rows go from the last token to the first."""
+    upwards = range(config.head_size)
+    pairs = [element for pair in range(config.head_size - 2, -1, -2) for element in (pair, pair + 1)]
+    for l in range(config.n_layers):
+        attention = {"gain": "rms_att", "backwards": True}
+        yield Matrix("wv", l, order=kv_order(config, upwards[::-1]), factors=("sqrt(dim)",), **attention)
+        yield Matrix("wk", l, order=kv_order(config, pairs[::-1]), factors=("sqrt(dim)",), **attention)
+        yield Matrix("wq", l, order=head_order(config, pairs),
+                     factors=("sqrt(dim)", "1/sqrt(head_size)", "2^-exp_squarings"), **attention)
+        yield Matrix("wo", l, order=head_order(config, upwards), transposed=True, backwards=True)
+        yield from feed_forward(config, l)
+    yield classifier(config)
+    yield Records((Matrix("token_embedding"), Text(text_offset=4, multiple=4)))
+
+
+def asm_layers(config: Config) -> Iterator[Block]:
+    """The layers and the classifier of the NASM engines: as in `stream`, but q, v, k, and heads in natural order."""
+    upwards = range(config.head_size)
+    for l in range(config.n_layers):
+        attention = {"gain": "rms_att", "backwards": True}
+        yield Matrix("wq", l, order=head_order(config, upwards),
+                     factors=("sqrt(dim)", "1/sqrt(head_size)", "2^-exp_squarings"), **attention)
+        yield Matrix("wv", l, factors=("sqrt(dim)",), **attention)
+        yield Matrix("wk", l, factors=("sqrt(dim)",), **attention)
+        yield Matrix("wo", l, order=head_order(config, upwards), transposed=True, backwards=True)
+        yield from feed_forward(config, l)
+    yield classifier(config)
+
+
+def asm_linux(config: Config) -> Iterator[Block]:
+    """The layout of asm-linux-i386. Lengths are one too large, so that one `dec` sets the zero flag for BOS alone."""
+    yield from asm_layers(config)
+    yield Records((Text(text_offset=4, multiple=4, length_bias=1), Matrix("token_embedding")))
+
+
+def boot(config: Config) -> Iterator[Block]:
+    """The layout of the boot sectors."""
+    yield from asm_layers(config)
+    yield Records((Text(text_offset=4, multiple=4), Matrix("token_embedding")))
+
+
+def feed_forward(config: Config, l: int) -> Iterator[Block]:
+    """w1, w3 and w2 of layer l. The signs make silu's exp(-w1 x), and take themselves away again in the product."""
+    ffn = {"gain": "rms_ffn", "backwards": True}
+    yield Matrix("w1", l, factors=("sqrt(dim)", "-1", "2^-exp_squarings"), **ffn)
+    yield Matrix("w3", l, factors=("sqrt(dim)", "-1", "2^exp_squarings"), **ffn)
+    yield Matrix("w2", l, transposed=True, backwards=True)
+
+
+def classifier(config: Config) -> Block:
+    """The classifier, from the last token to the first."""
+    return Matrix("wcls", order=range(config.vocab_size - 1, -1, -1), gain="rms_final", backwards=True)
+
+
+# --- Memory ------------------------------------------------------------------------------------------------------
+
+def stream_workspace(config: Config) -> int:
+    """What golf/cpp/x87.cpp works in; it asserts that it counts the same. Every number has a place of its own."""
+    c = config
+    layer = (c.dim + 2 * c.kv_dim) + c.head_size + 2 * c.hidden_dim
+    return 4 * (c.dim + c.n_layers * layer + c.vocab_size) * (c.seq_len + 2)
+
+
+def asm_stride(config: Config) -> int:
+    """Bytes of one position of what the NASM engines call the walk; see golf/asm/transformer.inc."""
+    c = config
+    layer = (c.dim + 2 * c.kv_dim) + c.dim + 2 * c.hidden_dim
+    return 4 * (1 + c.dim + c.n_layers * layer + c.vocab_size)
+
+
+def boot_workspace(config: Config) -> int:
+    """The walk of the boot sectors, which assert that they count the same, and two slots behind it."""
+    return asm_stride(config) * config.seq_len + 8
+
+
+def asm_linux_workspace(config: Config) -> int:
+    """The walk of asm-linux-i386, which asserts that it counts the same."""
+    return max(asm_stride(config), 256) * config.seq_len
+
+
+LAYOUTS = {
+    "stream": Layout(stream, stream_workspace),
+    "asm-linux": Layout(asm_linux, asm_linux_workspace, empty_pieces=False),
+    "boot": Layout(boot, boot_workspace, before=b"\x55\xaa", empty_pieces=False),  # the boot sector's signature
+}

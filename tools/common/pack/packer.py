@@ -1,0 +1,241 @@
+"""From a layout to the bytes of the packed file, and back.
+
+    from common.pack import spans
+    plan = spans.plan("stream", "f32", config, pieces)      # a list of Spans: every byte of the packed file
+    packed = spans.encode(plan, model, pieces)
+    effective, texts = spans.decode(plan, config, packed)   # what the engine's weights and pieces really are
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from dataclasses import dataclass, replace
+from typing import Iterator, Sequence
+
+from common.errors import UserError
+from common.model.checkpoint import Checkpoint, Config, all_finite
+from common.model.tokenizer import BOS, printed
+from common.pack.encodings import ENCODINGS, Encoding
+from common.pack.layouts import FACTORS, LAYOUTS, Matrix, Text
+
+LONGEST_PIECE = 255  # a vocabulary record has one byte for the length of its text
+
+
+@dataclass
+class Span:
+    """A run of equal rows in the packed file: row i has `row_bytes` bytes at `offset + i * row_stride`."""
+
+    tensor: str
+    rows: int
+    row_bytes: int
+    offset: int = 0
+    row_stride: int = 0
+
+    counted = False  # whether the rules count these bytes as the engine's: all that is neither tensor nor vocabulary
+
+    @property
+    def bytes(self) -> int:
+        return self.rows * self.row_bytes
+
+    def facts(self) -> dict[str, object]:
+        """What only a span of this kind says of itself in the manifest."""
+        return {}
+
+
+@dataclass
+class Padding(Span):
+    """Zeros."""
+
+    counted = True
+
+    def facts(self) -> dict[str, object]:
+        return {"encoding": "zero"}
+
+
+@dataclass(kw_only=True)
+class Texts(Span):
+    """A vocabulary record for each token, or the part of it that is not weights."""
+
+    text: Text
+    longest_piece: int  # bytes of text that a record has space for
+
+    def facts(self) -> dict[str, object]:
+        return {"encoding": "text", "text_offset": self.text.text_offset, "length_bias": self.text.length_bias}
+
+
+@dataclass(kw_only=True)
+class Weights(Span):
+    """Rows of a tensor."""
+
+    encoding: Encoding
+    layer: int | None
+    gain: str | None  # the norm whose gains are folded in
+    factors: tuple[str, ...]
+    scale: float  # the product of the factors
+    cells: list[slice]  # row i's place in the flat tensor
+    gain_cells: slice | None  # the gains of a row, in the norm's flat tensor; the same for all rows
+    columns: int
+    before: bytes = b""  # what stands before the packed file, for a weight that begins it
+
+    def facts(self) -> dict[str, object]:
+        return {"encoding": self.encoding.name, "layer": self.layer, "shape": [self.rows, self.columns], "gain": self.gain,
+                "factors": list(self.factors), "scale": self.scale}
+
+
+def plan(layout: str, encoding: str, config: Config, pieces: Sequence[bytes]) -> list[Span]:
+    """Every byte of the packed file, in spans that follow the layout's declaration."""
+    longest, declared, early = longest_piece(pieces), LAYOUTS[layout], ENCODINGS[encoding].early
+    if not declared.empty_pieces:
+        empty = next((token for token, piece in enumerate(pieces) if not piece and token != BOS), None)
+        if empty is not None:
+            raise UserError(f"token {empty}: an empty piece, which engines with layout {layout} would take for the end; "
+                            "use another engine, or give it a text")
+    spans: list[Span] = []
+    offset = 0
+    if early > len(declared.before):
+        spans.append(Padding("padding", 1, early, 0, early))
+        offset = early
+    for block in declared.blocks(config):
+        fields = (block,) if isinstance(block, Matrix) else block.fields
+        group = [_span(part, ENCODINGS[encoding], config, longest) for part in fields]
+        stride = sum(span.row_bytes for span in group)
+        for span in group:
+            span.offset, span.row_stride = offset, stride
+            offset += span.row_bytes
+        offset += stride * (group[0].rows - 1)
+        spans += group
+    if isinstance(spans[0], Weights) and early:
+        spans[0].before = declared.before[-early:]
+    return spans
+
+
+def packed_bytes(spans: Sequence[Span]) -> int:
+    """The packed file's size."""
+    return sum(span.bytes for span in spans)
+
+
+def texts_of(spans: Sequence[Span]) -> Texts:
+    """The span that has the vocabulary's texts."""
+    return next(span for span in spans if isinstance(span, Texts))
+
+
+def longest_piece(pieces: Sequence[bytes]) -> int:
+    """Bytes of the longest text that an engine prints: the space for text in a vocabulary record."""
+    longest = max(range(len(pieces)), key=lambda token: len(printed(pieces[token])))
+    size = len(printed(pieces[longest]))
+    if size > LONGEST_PIECE:
+        raise UserError(f"token {longest}: length {size}, a vocabulary record holds at most "
+                        f"{LONGEST_PIECE} bytes; use a vocabulary with shorter pieces")
+    return max(size, 1)
+
+
+def _span(part: Matrix | Text, encoding: Encoding, config: Config, longest: int) -> Texts | Weights:
+    """A span whose place in the file is not known yet."""
+    if isinstance(part, Text):
+        if longest + part.length_bias > LONGEST_PIECE:
+            part = replace(part, length_bias=0)
+        record_bytes = -(-(part.text_offset + longest) // part.multiple) * part.multiple
+        return Texts("vocabulary", config.vocab_size, record_bytes, text=part, longest_piece=longest)
+    n_rows, n_columns = (config.vocab_size, config.dim) if part.tensor == "wcls" else config.shapes()[part.tensor][-2:]
+    start = (part.layer or 0) * n_rows * n_columns
+    rows, columns = (n_columns, n_rows) if part.transposed else (n_rows, n_columns)
+    row_step, step = (1, n_columns) if part.transposed else (n_columns, 1)
+    cells = [_cells(start + row * row_step, columns, step, part.backwards) for row in part.order or range(rows)]
+    gain_start = 0 if part.layer is None else part.layer * config.dim
+    return Weights(part.tensor, rows, encoding.row_bytes(columns), encoding=encoding, layer=part.layer, gain=part.gain,
+                   factors=part.factors, scale=math.prod(FACTORS[name](config) for name in part.factors), cells=cells,
+                   gain_cells=_cells(gain_start, config.dim, 1, part.backwards) if part.gain else None, columns=columns)
+
+
+def _cells(start: int, count: int, step: int, backwards: bool) -> slice:
+    """The slice start, start + step, … of `count` elements, or the same from its last element to its first."""
+    if not backwards:
+        return slice(start, start + (count - 1) * step + 1, step)
+    before = start - step
+    return slice(start + (count - 1) * step, before if before >= 0 else None, -step)
+
+
+def encode(spans: Sequence[Span], model: Checkpoint, pieces: Sequence[bytes]) -> bytes:
+    """The packed file."""
+    packed = bytearray(packed_bytes(spans))
+    # In the order of the file, for the low half of a bf16 weight is what stands before it.
+    for span, row, offset in _rows_in_file_order(spans):
+        if isinstance(span, Texts):
+            text = printed(pieces[row])
+            length = bytes([(0 if row == BOS else len(text)) + span.text.length_bias])
+            record = length.ljust(span.text.text_offset, b"\0") + text
+            packed[offset:offset + span.row_bytes] = record.ljust(span.row_bytes, b"\0")
+        elif isinstance(span, Weights):
+            packed[offset:offset + span.row_bytes] = span.encoding.encode(_folded_row(span, row, model),
+                                                                          _before(span, packed, offset))
+    return bytes(packed)
+
+
+def decode(spans: Sequence[Span], config: Config, packed: bytes) -> tuple[Checkpoint, list[bytes]]:
+    """The effective checkpoint (untied, gains of 1, factors divided out again) and the pieces' texts.
+
+    A weight that no span holds is left NaN, so that a layout with a hole cannot go unnoticed."""
+    untied = replace(config, tied=False)
+    tensors = {name: array("f", [1.0 if name.startswith("rms") else math.nan]) * math.prod(shape)
+               for name, shape in untied.shapes().items()}
+    texts = [b""] * config.vocab_size
+    for span in spans:
+        for row in range(span.rows):
+            offset = span.offset + row * span.row_stride
+            data = packed[offset:offset + span.row_bytes]
+            if isinstance(span, Texts):
+                # The length of BOS is 0; its text is there all the same, and ends at the padding.
+                text, length = data[span.text.text_offset:], data[0] - span.text.length_bias
+                texts[row] = text[:length] if row != BOS else text.rstrip(b"\0")
+            elif isinstance(span, Weights):
+                values = span.encoding.decode(_before(span, packed, offset) + data)
+                tensors[span.tensor][span.cells[row]] = _divided(values, span.scale)
+    return Checkpoint(untied, tensors), texts
+
+
+def _before(span: Weights, packed: bytes | bytearray, offset: int) -> bytes:
+    """What an encoding reads before an offset of the packed file."""
+    return bytes(packed[offset - span.encoding.early:offset]) if offset else span.before
+
+
+def _rows_in_file_order(spans: Sequence[Span]) -> Iterator[tuple[Span, int, int]]:
+    """(span, row, offset of the row) by rising offset. Spans that share a stride are the fields of one record."""
+    i = 0
+    while i < len(spans):
+        group = [span for span in spans[i:] if span.offset < spans[i].offset + spans[i].row_stride]
+        for row in range(spans[i].rows):
+            for span in group:
+                yield span, row, span.offset + row * span.row_stride
+        i += len(group)
+
+
+def _folded_row(span: Weights, row: int, model: Checkpoint) -> array[float]:
+    """A packed row's values: the checkpoint's, times the gains of the norm before it, times the factors."""
+    tensor = model.classifier if span.tensor == "wcls" else model.tensors[span.tensor]
+    values = tensor[span.cells[row]]
+    if span.gain is not None:
+        gains = model.tensors[span.gain][span.gain_cells]
+        folded = [value * gain * span.scale for value, gain in zip(values, gains)]
+    elif span.scale != 1:
+        folded = [value * span.scale for value in values]
+    else:
+        return values
+    try:
+        result = array("f", folded)
+    except OverflowError:
+        result = array("f", [math.inf])
+    if not all_finite(result):
+        raise UserError(f"{span.tensor}: layer {span.layer}, row {row}: a weight does not fit into float32 once its gain "
+                        f"and {', '.join(span.factors)} are multiplied in; the largest is {max(map(abs, folded)):g}")
+    return result
+
+
+def _divided(values: array[float], scale: float) -> array[float]:
+    return values if scale == 1 else array("f", [value / scale for value in values])
+
+
+def manifest(spans: Sequence[Span]) -> list[dict[str, object]]:
+    """The spans as plain data for the manifest."""
+    return [{"tensor": span.tensor, "layer": None, "offset": span.offset, "rows": span.rows, "row_bytes": span.row_bytes,
+             "row_stride": span.row_stride, "counted": span.counted} | span.facts() for span in spans]

@@ -13,11 +13,11 @@
 #include <string_view>
 #include <vector>
 
-#include "checkpoint.hpp"
 #include "error.hpp"
+#include "files/checkpoint.hpp"
+#include "files/output_file.hpp"
 #include "generate.hpp"
 #include "options.hpp"
-#include "output_file.hpp"
 #include "sampler.hpp"
 #include "tokenizer.hpp"
 #include "transformer.hpp"

@@ -10,7 +10,7 @@
 #include <limits>
 
 #include "error.hpp"
-#include "mapped_file.hpp"
+#include "files/mapped_file.hpp"
 
 namespace llama512 {
 

@@ -8,8 +8,8 @@
 #include <span>
 #include <vector>
 
-#include "checkpoint.hpp"
 #include "config.hpp"
+#include "weights.hpp"
 
 namespace llama512 {
 

@@ -1,6 +1,6 @@
 // The three file formats, written by the test, and what is refused.
 
-#include "checkpoint.hpp"
+#include "files/checkpoint.hpp"
 
 #include <cmath>
 #include <gtest/gtest.h>
@@ -37,11 +37,7 @@ std::string with(std::string bytes, std::size_t offset, T value) {
 }
 
 void expect_equal(const Weights& a, const Weights& b) {
-    for (const auto view : {&Weights::token_embedding, &Weights::rms_att, &Weights::wq, &Weights::wk, &Weights::wv,
-                            &Weights::wo, &Weights::rms_ffn, &Weights::w1, &Weights::w2, &Weights::w3,
-                            &Weights::rms_final, &Weights::wcls}) {
-        EXPECT_EQ(copy(a.*view), copy(b.*view));
-    }
+    for (const NamedTensor& tensor : kTensors) EXPECT_EQ(copy(a.*tensor.values), copy(b.*tensor.values)) << tensor.name;
 }
 
 TEST_F(CheckpointTest, AllVersionsHoldTheSameModel) {

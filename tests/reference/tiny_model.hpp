@@ -6,7 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint.hpp"
+#include "config.hpp"
+#include "weights.hpp"
 
 namespace llama512::test {
 

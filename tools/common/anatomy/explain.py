@@ -38,7 +38,7 @@ class Operation:
 # In the order in which a token meets them, frame first.
 OPERATIONS = {
     "header": Operation("headers and boot"),
-    "loading": Operation("model loading", ("reference/checkpoint.cpp:Checkpoint::Checkpoint",)),
+    "loading": Operation("model loading", ("reference/files/checkpoint.cpp:Checkpoint::Checkpoint",)),
     "embedding": Operation("embedding", ("reference/transformer.cpp:Transformer::forward",)),
     "rmsnorm": Operation("rmsnorm", ("reference/ops.cpp:rmsnorm",)),
     "matmul": Operation("matmul", ("reference/ops.cpp:matmul", "reference/ops.cpp:add")),

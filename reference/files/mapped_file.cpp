@@ -1,4 +1,4 @@
-#include "mapped_file.hpp"
+#include "files/mapped_file.hpp"
 
 #include <cerrno>
 #include <fcntl.h>

@@ -1,7 +1,6 @@
-#include "checkpoint.hpp"
+#include "files/llama2c.hpp"
 
 #include <array>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -30,7 +29,6 @@ struct Header {
 
 /// One tensor of the file. A layout is the list of them, in the file's order.
 struct Tensor {
-    const char* name;
     std::span<const float> Weights::*view;  // null: in the file, but not used
     size_t n_matrices;                      // one per layer, or 1
     size_t matrix_size;                     // values in each
@@ -94,41 +92,42 @@ Header read_header(const MappedFile& file) {
 
 std::vector<Tensor> layout_v0(const Config& c, bool tied) {
     std::vector<Tensor> layout = {
-        {"token_embedding", &Weights::token_embedding, 1, c.vocab_size * c.dim},
-        {"rms_att", &Weights::rms_att, c.n_layers, c.dim},
-        {"wq", &Weights::wq, c.n_layers, c.dim * c.dim},
-        {"wk", &Weights::wk, c.n_layers, c.kv_dim() * c.dim},
-        {"wv", &Weights::wv, c.n_layers, c.kv_dim() * c.dim},
-        {"wo", &Weights::wo, c.n_layers, c.dim * c.dim},
-        {"rms_ffn", &Weights::rms_ffn, c.n_layers, c.dim},
-        {"w1", &Weights::w1, c.n_layers, c.hidden_dim * c.dim},
-        {"w2", &Weights::w2, c.n_layers, c.dim * c.hidden_dim},
-        {"w3", &Weights::w3, c.n_layers, c.hidden_dim * c.dim},
-        {"rms_final", &Weights::rms_final, 1, c.dim},
-        // Tables of cosines and sines, which early versions of llama2.c read: rope() computes them instead.
-        {"freq_cis_real", nullptr, 1, c.seq_len * c.head_size() / 2},
-        {"freq_cis_imag", nullptr, 1, c.seq_len * c.head_size() / 2},
+        {&Weights::token_embedding, 1, c.vocab_size * c.dim},
+        {&Weights::rms_att, c.n_layers, c.dim},
+        {&Weights::wq, c.n_layers, c.dim * c.dim},
+        {&Weights::wk, c.n_layers, c.kv_dim() * c.dim},
+        {&Weights::wv, c.n_layers, c.kv_dim() * c.dim},
+        {&Weights::wo, c.n_layers, c.dim * c.dim},
+        {&Weights::rms_ffn, c.n_layers, c.dim},
+        {&Weights::w1, c.n_layers, c.hidden_dim * c.dim},
+        {&Weights::w2, c.n_layers, c.dim * c.hidden_dim},
+        {&Weights::w3, c.n_layers, c.hidden_dim * c.dim},
+        {&Weights::rms_final, 1, c.dim},
+        // freq_cis_real and freq_cis_imag: tables of cosines and sines, which early versions of llama2.c read.
+        // rope() computes them instead.
+        {nullptr, 1, c.seq_len * c.head_size() / 2},
+        {nullptr, 1, c.seq_len * c.head_size() / 2},
     };
-    if (!tied) layout.push_back({"wcls", &Weights::wcls, 1, c.vocab_size * c.dim});
+    if (!tied) layout.push_back({&Weights::wcls, 1, c.vocab_size * c.dim});
     return layout;
 }
 
 /// v1, and v2 with quantized = true: norms first, then matrices.
 std::vector<Tensor> layout_v1(const Config& c, bool tied, bool quantized) {
     std::vector<Tensor> layout = {
-        {"rms_att", &Weights::rms_att, c.n_layers, c.dim},
-        {"rms_ffn", &Weights::rms_ffn, c.n_layers, c.dim},
-        {"rms_final", &Weights::rms_final, 1, c.dim},
-        {"token_embedding", &Weights::token_embedding, 1, c.vocab_size * c.dim, quantized},
-        {"wq", &Weights::wq, c.n_layers, c.dim * c.dim, quantized},
-        {"wk", &Weights::wk, c.n_layers, c.kv_dim() * c.dim, quantized},
-        {"wv", &Weights::wv, c.n_layers, c.kv_dim() * c.dim, quantized},
-        {"wo", &Weights::wo, c.n_layers, c.dim * c.dim, quantized},
-        {"w1", &Weights::w1, c.n_layers, c.hidden_dim * c.dim, quantized},
-        {"w2", &Weights::w2, c.n_layers, c.dim * c.hidden_dim, quantized},
-        {"w3", &Weights::w3, c.n_layers, c.hidden_dim * c.dim, quantized},
+        {&Weights::rms_att, c.n_layers, c.dim},
+        {&Weights::rms_ffn, c.n_layers, c.dim},
+        {&Weights::rms_final, 1, c.dim},
+        {&Weights::token_embedding, 1, c.vocab_size * c.dim, quantized},
+        {&Weights::wq, c.n_layers, c.dim * c.dim, quantized},
+        {&Weights::wk, c.n_layers, c.kv_dim() * c.dim, quantized},
+        {&Weights::wv, c.n_layers, c.kv_dim() * c.dim, quantized},
+        {&Weights::wo, c.n_layers, c.dim * c.dim, quantized},
+        {&Weights::w1, c.n_layers, c.hidden_dim * c.dim, quantized},
+        {&Weights::w2, c.n_layers, c.dim * c.hidden_dim, quantized},
+        {&Weights::w3, c.n_layers, c.hidden_dim * c.dim, quantized},
     };
-    if (!tied) layout.push_back({"wcls", &Weights::wcls, 1, c.vocab_size * c.dim, quantized});
+    if (!tied) layout.push_back({&Weights::wcls, 1, c.vocab_size * c.dim, quantized});
     return layout;
 }
 
@@ -159,53 +158,45 @@ void dequantize(std::vector<float>& out, const MappedFile& file, size_t offset, 
     }
 }
 
-void check_finite(const MappedFile& file, const char* name, std::span<const float> values) {
-    for (size_t i = 0; i < values.size(); i++) {
-        if (!std::isfinite(values[i])) {
-            throw Error(file.path(), name,
-                        "element " + to_string(i) + " is " + to_string(values[i]) + ", finite weights are needed");
-        }
-    }
-}
-
 }  // namespace
 
-Checkpoint::Checkpoint(const std::string& path) : file_(path) {
-    const Header header = read_header(file_);
-    config_ = header.config;
-    const bool quantized = header.version == 2;
-    const std::vector<Tensor> layout =
-        header.version == 0 ? layout_v0(config_, header.tied) : layout_v1(config_, header.tied, quantized);
-    check_file_size(file_, header, layout);
+Contents read_llama2c(const MappedFile& file) {
+    const Header header = read_header(file);
+    const Config& config = header.config;
+    const std::vector<Tensor> layout = header.version == 0
+                                           ? layout_v0(config, header.tied)
+                                           : layout_v1(config, header.tied, /*quantized=*/header.version == 2);
+    check_file_size(file, header, layout);
 
+    Contents contents{.config = config, .weights = {}, .converted = {}};
+    Weights& weights = contents.weights;
+    std::vector<float>& dequantized = contents.converted;
     size_t n_dequantized = 0;
     for (const Tensor& tensor : layout) {
         if (tensor.quantized) n_dequantized += tensor.n_matrices * tensor.matrix_size;
     }
-    dequantized_.reserve(n_dequantized);  // so that it never moves, and views into it stay valid
+    dequantized.reserve(n_dequantized);  // so that it never moves, and views into it stay valid
 
     size_t offset = header.size;
     for (const Tensor& tensor : layout) {
         const size_t n_values = tensor.n_matrices * tensor.matrix_size;
         std::span<const float> values;
         if (tensor.quantized) {
-            const size_t start = dequantized_.size();
+            const size_t start = dequantized.size();
             for (size_t m = 0; m < tensor.n_matrices; m++) {
                 const size_t matrix = offset + m * matrix_bytes(tensor, header.group_size);
-                dequantize(dequantized_, file_, matrix, tensor.matrix_size, header.group_size);
+                dequantize(dequantized, file, matrix, tensor.matrix_size, header.group_size);
             }
-            values = std::span(dequantized_).subspan(start, n_values);
+            values = std::span(dequantized).subspan(start, n_values);
         } else {
             // Aligned: mappings start at a page, and everything before is a multiple of 4 bytes.
-            values = {reinterpret_cast<const float*>(file_.bytes().data() + offset), n_values};
+            values = {reinterpret_cast<const float*>(file.bytes().data() + offset), n_values};
         }
-        if (tensor.view != nullptr) {
-            check_finite(file_, tensor.name, values);
-            weights_.*tensor.view = values;
-        }
+        if (tensor.view != nullptr) weights.*tensor.view = values;
         offset += tensor.n_matrices * matrix_bytes(tensor, header.group_size);
     }
-    if (header.tied) weights_.wcls = weights_.token_embedding;
+    if (header.tied) weights.wcls = weights.token_embedding;
+    return contents;
 }
 
 }  // namespace llama512

@@ -16,6 +16,7 @@
 #include "error.hpp"
 #include "files/checkpoint.hpp"
 #include "files/output_file.hpp"
+#include "files/vocabulary.hpp"
 #include "generate.hpp"
 #include "options.hpp"
 #include "sampler.hpp"
@@ -95,7 +96,7 @@ void run(const Options& options) {
     const Config& config = checkpoint.config();
     const std::string tokenizer_file =
         options.tokenizer.empty() ? find_tokenizer(options.model, config.vocab_size) : options.tokenizer;
-    const Tokenizer tokenizer(tokenizer_file, config.vocab_size);
+    const Tokenizer tokenizer(read_vocabulary(tokenizer_file, config.vocab_size));
     for (const std::string& input : {options.model, tokenizer_file, options.prompt_file}) {
         std::error_code ignored;
         if (std::filesystem::equivalent(options.logits_file, input, ignored)) {

@@ -3,14 +3,11 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
-#include <cmath>
-#include <cstdint>
 #include <cstdio>
-#include <filesystem>
 #include <limits>
+#include <utility>
 
 #include "error.hpp"
-#include "files/mapped_file.hpp"
 
 namespace llama512 {
 
@@ -20,7 +17,6 @@ using std::to_string;
 namespace {
 
 constexpr int kNone = -1;
-constexpr std::int32_t kMaxTokenLength = 1 << 16;  // far above any vocabulary's
 
 /// The length in bytes of the UTF-8 character at the start of `text`, or 0 when it is not valid.
 /// The ranges are those of the Unicode Standard, table 3-7: no overlong forms, no surrogates, nothing above U+10FFFF.
@@ -65,51 +61,11 @@ std::string unescape(const std::string& piece) {
 
 }  // namespace
 
-Tokenizer::Tokenizer(const std::string& path, size_t vocab_size) : path_(path) {
-    const MappedFile file(path);
-    size_t offset = 0;
-    const auto require = [&](size_t n_bytes, const std::string& field) {
-        if (file.size() - offset < n_bytes) {
-            throw Error(path, field, "the file ends at byte " + to_string(file.size()) + ", " + to_string(n_bytes) +
-                                         " bytes are needed at byte " + to_string(offset) + " (vocab_size is " +
-                                         to_string(vocab_size) + ")");
-        }
-    };
-
-    require(sizeof(std::int32_t), "max_token_length");
-    const auto max_token_length = file.read<std::int32_t>(offset);
-    offset += sizeof(std::int32_t);
-    if (max_token_length < 1 || max_token_length > kMaxTokenLength) {
-        throw Error(path, "max_token_length", to_string(max_token_length) + ", a value from 1 to " +
-                                                  to_string(kMaxTokenLength) + " is needed");
-    }
-
-    for (size_t token = 0; token < vocab_size; token++) {
-        const std::string record = "record " + to_string(token);
-        require(sizeof(float) + sizeof(std::int32_t), record);
-        const auto score = file.read<float>(offset);
-        const auto length = file.read<std::int32_t>(offset + sizeof(float));
-        offset += sizeof(float) + sizeof(std::int32_t);
-        if (!std::isfinite(score)) {
-            throw Error(path, record, "score " + to_string(score) + ", a finite number is needed");
-        }
-        if (length < 0 || length > max_token_length) {
-            throw Error(path, record, "length " + to_string(length) + ", a value from 0 to max_token_length " +
-                                          to_string(max_token_length) + " is needed");
-        }
-        const auto n_bytes = static_cast<size_t>(length);
-        require(n_bytes, record);
-        pieces_.emplace_back(reinterpret_cast<const char*>(file.bytes().data() + offset), n_bytes);
-        scores_.push_back(score);
-        longest_piece_ = std::max(longest_piece_, n_bytes);
-        if (token != kBos) tokens_.try_emplace(pieces_.back(), static_cast<int>(token));
-        offset += n_bytes;
-    }
-
-    if (offset != file.size()) {
-        throw Error(path, "file size",
-                    to_string(file.size()) + " bytes, the checkpoint's vocab_size of " + to_string(vocab_size) +
-                        " records ends at byte " + to_string(offset) + " (another model's tokenizer?)");
+Tokenizer::Tokenizer(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary)) {
+    for (size_t token = 0; token < vocabulary_.pieces.size(); token++) {
+        const std::string& text = vocabulary_.pieces[token];
+        longest_piece_ = std::max(longest_piece_, text.size());
+        if (token != kBos) tokens_.try_emplace(text, static_cast<int>(token));
     }
 }
 
@@ -148,7 +104,7 @@ void Tokenizer::merge(std::vector<int>& tokens) const {
     // merged[i]: the token that tokens[i] and tokens[i + 1] make together, or kNone
     std::vector<int> merged(tokens.size() - 1, kNone);
     const auto update = [&](size_t i) {
-        merged[i] = lookup(pieces_[static_cast<size_t>(tokens[i])] + pieces_[static_cast<size_t>(tokens[i + 1])]);
+        merged[i] = lookup(piece(tokens[i]) + piece(tokens[i + 1]));
     };
     for (size_t i = 1; i < merged.size(); i++) update(i);
 
@@ -156,8 +112,10 @@ void Tokenizer::merge(std::vector<int>& tokens) const {
         float best_score = -std::numeric_limits<float>::infinity();
         size_t best = merged.size();
         for (size_t i = 0; i < merged.size(); i++) {
-            if (merged[i] != kNone && scores_[static_cast<size_t>(merged[i])] > best_score) {
-                best_score = scores_[static_cast<size_t>(merged[i])];
+            if (merged[i] == kNone) continue;
+            const float score = vocabulary_.scores[static_cast<size_t>(merged[i])];
+            if (score > best_score) {
+                best_score = score;
                 best = i;
             }
         }
@@ -172,10 +130,12 @@ void Tokenizer::merge(std::vector<int>& tokens) const {
 }
 
 std::string Tokenizer::decode(int previous, int token) const {
-    const std::string& piece = pieces_[static_cast<size_t>(token)];
-    if (previous == kBos && piece.starts_with(' ')) return unescape(piece.substr(1));
-    return unescape(piece);
+    const std::string& text = piece(token);
+    if (previous == kBos && text.starts_with(' ')) return unescape(text.substr(1));
+    return unescape(text);
 }
+
+const std::string& Tokenizer::piece(int token) const { return vocabulary_.pieces[static_cast<size_t>(token)]; }
 
 /// The token whose text is `piece`, or kNone.
 int Tokenizer::lookup(const std::string& piece) const {
@@ -184,32 +144,19 @@ int Tokenizer::lookup(const std::string& piece) const {
 }
 
 int Tokenizer::byte_token(unsigned char byte, const std::string& source, size_t offset) const {
-    const size_t token = static_cast<size_t>(kFirstByte) + byte;
-    if (token >= pieces_.size() || unescape(pieces_[token]) != std::string(1, static_cast<char>(byte))) {
+    const int token = kFirstByte + byte;
+    const bool exists = static_cast<size_t>(token) < vocabulary_.pieces.size();
+    if (!exists || unescape(piece(token)) != std::string(1, static_cast<char>(byte))) {
         throw Error(source, "byte " + to_string(offset),
-                    hex(byte) + " has no token in " + path_ + ", text that its vocabulary can spell is needed");
+                    hex(byte) + " has no token in " + vocabulary_.name + ", text that its vocabulary can spell is needed");
     }
-    return static_cast<int>(token);
+    return token;
 }
 
 bool is_printable(std::string_view piece) {
     if (piece.size() != 1) return true;
     const unsigned char byte = static_cast<unsigned char>(piece[0]);
     return std::isprint(byte) || std::isspace(byte);
-}
-
-std::string find_tokenizer(const std::string& checkpoint, size_t vocab_size) {
-    namespace fs = std::filesystem;
-    const fs::path path(checkpoint);
-    const std::string stem = path.extension() == ".bin" ? path.stem().string() : path.filename().string();
-    const std::string names[] = {stem + ".tokenizer.bin", "tokenizer.bin", "tok" + to_string(vocab_size) + ".bin"};
-    for (const std::string& name : names) {
-        const fs::path candidate = path.parent_path() / name;
-        std::error_code ignored;
-        if (fs::exists(candidate, ignored)) return candidate.string();
-    }
-    throw Error(checkpoint, "tokenizer", "none of " + names[0] + ", " + names[1] + ", " + names[2] +
-                                             " is beside the model, give one with --tokenizer FILE");
 }
 
 }  // namespace llama512

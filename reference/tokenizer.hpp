@@ -1,9 +1,5 @@
 // tokenizer.hpp: text to tokens and back, by byte-pair encoding (BPE) as SentencePiece and llama2.c do it.
 //
-// The file (llama2.c, tokenizer.py): int32 max_token_length, then one record per token:
-// float32 score, int32 length, `length` bytes of text. Nothing says how many records there are:
-// that is the checkpoint's vocab_size.
-//
 // Tokens 0, 1, 2 are <unk>, BOS and EOS; token 3 + b is the byte b, written "<0xNN>".
 #pragma once
 
@@ -18,10 +14,16 @@ namespace llama512 {
 constexpr int kBos = 1;        // begins every sequence; a model that generates it has finished
 constexpr int kFirstByte = 3;  // the token of byte 0
 
+/// What a tokenizer knows, wherever it comes from.
+struct Vocabulary {
+    std::string name;                 // for messages
+    std::vector<std::string> pieces;  // (vocab_size) the text of each token
+    std::vector<float> scores;        // (vocab_size) the best one merges first; finite
+};
+
 class Tokenizer {
 public:
-    /// Throws Error, naming the record and the value, unless the file holds exactly `vocab_size` sound records.
-    Tokenizer(const std::string& path, std::size_t vocab_size);
+    explicit Tokenizer(Vocabulary vocabulary);
 
     /// The tokens of `text`, after BOS. A text that is not empty gets a space in front, as in llama2.c.
     ///
@@ -41,23 +43,17 @@ public:
     std::size_t longest_piece() const { return longest_piece_; }
 
 private:
+    const std::string& piece(int token) const;
     int lookup(const std::string& piece) const;
     int byte_token(unsigned char byte, const std::string& source, std::size_t offset) const;
     void merge(std::vector<int>& tokens) const;
 
-    std::string path_;
+    Vocabulary vocabulary_;
     std::size_t longest_piece_ = 0;
-    std::vector<std::string> pieces_;              // (vocab_size)
-    std::vector<float> scores_;                    // (vocab_size)
     std::unordered_map<std::string, int> tokens_;  // piece to token, but BOS; the lowest token when pieces are equal
 };
 
 /// Whether llama2.c prints this piece. It leaves out single bytes that are neither printable ASCII nor white space.
 bool is_printable(std::string_view piece);
-
-/// The tokenizer that belongs to a checkpoint: the first file that exists in its folder of
-/// STEM.tokenizer.bin, tokenizer.bin, tok<vocab_size>.bin, where STEM is the checkpoint's name without ".bin".
-/// Throws Error when there is none.
-std::string find_tokenizer(const std::string& checkpoint, std::size_t vocab_size);
 
 }  // namespace llama512

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace llama512 {
 
@@ -25,6 +26,7 @@ public:
     const std::string& path() const { return path_; }
     std::size_t size() const { return bytes_.size(); }
     std::span<const std::byte> bytes() const { return bytes_; }
+    std::string_view text() const { return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()}; }
 
     /// The value of type T that starts at byte `offset`. Needs offset + sizeof(T) <= size().
     template <typename T>

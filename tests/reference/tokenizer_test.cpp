@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <gtest/gtest.h>
 
+#include "files/vocabulary.hpp"
 #include "tiny_model.hpp"
 
 namespace llama512::test {
@@ -64,7 +65,7 @@ class TokenizerTest : public testing::Test {
 protected:
     Tokenizer load(const std::string& bytes, std::size_t vocab_size) {
         write_file(path_, bytes);
-        return Tokenizer(path_, vocab_size);
+        return Tokenizer(read_vocabulary(path_, vocab_size));
     }
     Tokenizer load(const std::vector<Record>& records) { return load(tokenizer_bytes(records), records.size()); }
 

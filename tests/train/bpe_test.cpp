@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "../../tools/train/error.hpp"
+#include "files/vocabulary.hpp"
 #include "grammar.hpp"
 #include "stories.hpp"
 #include "tokenizer.hpp"
@@ -65,7 +66,7 @@ TEST(Bpe, EncodesAsTheReferenceDoes) {
     const auto path = std::filesystem::temp_directory_path() / ("llama512-bpe-test-" + std::to_string(getpid()));
     Bpe::learn(count(text), 512).save(path);
     const Bpe bpe = Bpe::load(path, 512);
-    const Tokenizer reference(path, 512);
+    const Tokenizer reference(read_vocabulary(path, 512));
     std::filesystem::remove(path);
 
     std::vector<std::string> stories = {"Zoë ate 42 crêpes; \"why?\" -- it's a [secret]!", "x", "don't... (stop)", "日本 \x01"};

@@ -327,11 +327,13 @@ class Output(Case):
             self.assertEqual(result.stderr, b"reference: error: stdout: write: Broken pipe\n")
 
     def test_logits_that_cannot_be_written(self) -> None:
+        os.mkfifo(self.folder / "pipe")
         before = sorted(self.folder.iterdir())
         nowhere = str(self.folder / "missing" / "logits.f32")
         self.refused(f"{nowhere}: write: No such file or directory", arguments=("--logits", nowhere))
         self.refused(f"{self.folder}: file type: ", arguments=("--logits", str(self.folder)))
-        self.refused("/dev/null: file type: ", arguments=("--logits", "/dev/null"))
+        self.refused(f"{self.folder / 'pipe'}: file type: ", arguments=("--logits", str(self.folder / "pipe")))
+        self.works("--logits", "/dev/null")  # written, not replaced
         self.assertTrue(Path("/dev/null").is_char_device())
         self.assertEqual(sorted(self.folder.iterdir()), before)
 

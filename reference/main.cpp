@@ -142,12 +142,6 @@ void run(const Options& options) {
     }
 }
 
-/// One line on stderr: control characters, which a file name may hold, become '?'.
-void report(std::string message) {
-    std::ranges::replace_if(message, [](char c) { return (c >= 0 && c < ' ') || c == '\x7F'; }, '?');
-    std::fprintf(stderr, "reference: error: %s\n", message.c_str());
-}
-
 }  // namespace
 }  // namespace llama512
 
@@ -165,13 +159,13 @@ int main(int argc, char** argv) {
         }
         return 0;
     } catch (const UsageError& error) {
-        report(error.what());
+        report_error("reference", error.what());
         return 2;
     } catch (const std::bad_alloc&) {
-        report("memory: not enough for this model and context");
+        report_error("reference", "memory: not enough for this model and context");
         return 1;
     } catch (const std::exception& error) {
-        report(error.what());
+        report_error("reference", error.what());
         return 1;
     }
 }

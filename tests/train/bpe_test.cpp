@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "../../tools/train/error.hpp"
+#include "error.hpp"
 #include "files/vocabulary.hpp"
 #include "grammar.hpp"
 #include "stories.hpp"

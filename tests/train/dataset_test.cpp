@@ -9,8 +9,9 @@
 #include <set>
 
 #include "adamw.hpp"
+#include "error.hpp"
+#include "files/output_file.hpp"
 #include "int8_grid.hpp"
-#include "output_file.hpp"
 
 namespace llama512::train {
 namespace {

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <exception>
 #include <map>
+#include <new>
 #include <stdexcept>
 #include <string>
 
@@ -67,10 +68,13 @@ int run_program(const char* name, const char* help, int argc, char** argv, Main 
         main();
         return 0;
     } catch (const UsageError& error) {
-        std::fprintf(stderr, "%s: error: %s\n", name, error.what());
+        report_error(name, error.what());
         return 2;
+    } catch (const std::bad_alloc&) {
+        report_error(name, "memory: not enough");
+        return 1;
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "%s: error: %s\n", name, error.what());
+        report_error(name, error.what());
         return 1;
     }
 }

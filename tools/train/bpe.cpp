@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
 
 #include "error.hpp"
-#include "mapped_file.hpp"
-#include "output_file.hpp"
+#include "files/output_file.hpp"
+#include "files/vocabulary.hpp"
 
 namespace llama512::train {
 
@@ -52,7 +51,7 @@ void Bpe::add(string piece, float score) {
 
 Bpe Bpe::learn(const WordCounts& words, int vocab_size) {
     const int n_free = vocab_size - kFirstPiece;
-    if (n_free < 2) throw Error("vocab_size", std::to_string(vocab_size) + ", at least 261 is needed");
+    if (n_free < 2) throw Error("tokenizer", "vocab_size", std::to_string(vocab_size) + ", at least 261 is needed");
 
     // The alphabet: the most frequent characters. Symbols are numbered: characters first, then merges.
     std::map<string, std::uint64_t, std::less<>> character_counts;
@@ -116,9 +115,10 @@ Bpe Bpe::learn(const WordCounts& words, int vocab_size) {
             }
         }
         if (best_count == 0) {
-            throw Error("corpus", "only " + std::to_string(kFirstPiece + static_cast<int>(symbols.size())) +
-                                      " pieces can be made of it, vocab_size " + std::to_string(vocab_size) +
-                                      " needs more text");
+            throw Error("corpus", "vocab_size",
+                        std::to_string(vocab_size) + ", but only " +
+                            std::to_string(kFirstPiece + static_cast<int>(symbols.size())) +
+                            " pieces can be made of it: more text or a smaller vocabulary is needed");
         }
         const int left = static_cast<int>(best >> 32), right = static_cast<int>(best & 0xFFFFFFFF);
         const int merged = static_cast<int>(symbols.size());
@@ -150,25 +150,11 @@ Bpe Bpe::learn(const WordCounts& words, int vocab_size) {
 }
 
 Bpe Bpe::load(const string& path, int vocab_size) {
-    const MappedFile file(path);
-    string_view rest = file.text();
-    const auto take = [&](size_t n_bytes) {
-        if (rest.size() < n_bytes) throw Error(path, "the file ends early; is it another model's tokenizer?");
-        const string_view bytes = rest.substr(0, n_bytes);
-        rest.remove_prefix(n_bytes);
-        return bytes;
-    };
+    Vocabulary vocabulary = read_vocabulary(path, static_cast<size_t>(vocab_size));
     Bpe bpe;
-    take(sizeof(std::int32_t));
-    for (int token = 0; token < vocab_size; token++) {
-        float score;
-        std::int32_t length;
-        std::memcpy(&score, take(sizeof score).data(), sizeof score);
-        std::memcpy(&length, take(sizeof length).data(), sizeof length);
-        if (length < 0) throw Error(path, "token " + std::to_string(token) + ": length " + std::to_string(length));
-        bpe.add(string(take(static_cast<size_t>(length))), score);
+    for (size_t token = 0; token < vocabulary.pieces.size(); token++) {
+        bpe.add(std::move(vocabulary.pieces[token]), vocabulary.scores[token]);
     }
-    if (!rest.empty()) throw Error(path, "more than vocab_size " + std::to_string(vocab_size) + " tokens");
     return bpe;
 }
 
@@ -179,7 +165,7 @@ void Bpe::save(const string& path) const {
     for (size_t token = 0; token < pieces_.size(); token++) {
         file.write_value(scores_[token]);
         file.write_value(static_cast<std::int32_t>(pieces_[token].size()));
-        file.write(pieces_[token].data(), pieces_[token].size());
+        file.write(pieces_[token]);
     }
     file.commit();
 }

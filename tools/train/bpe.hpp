@@ -11,10 +11,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "tokenizer.hpp"
+
 namespace llama512::train {
 
-constexpr int kBos = 1;
-constexpr int kFirstByte = 3;
 constexpr int kFirstPiece = kFirstByte + 256;
 
 /// How often each word occurs; the order is that of the bytes, so that it does not depend on the machine.

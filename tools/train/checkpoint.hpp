@@ -4,13 +4,15 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "mapped_file.hpp"
+#include "error.hpp"
+#include "files/mapped_file.hpp"
+#include "files/output_file.hpp"
 #include "model.hpp"
-#include "output_file.hpp"
 #include "shape.hpp"
 
 namespace llama512::train {
@@ -23,7 +25,7 @@ inline void write_checkpoint(const std::string& path, const Shape& s, const std:
     const Layout layout(s);
     const auto write_tensor = [&](const std::string& name) {  // of all layers
         for (const Tensor& tensor : layout.tensors()) {
-            if (tensor.name == name) file.write(&parameters[tensor.offset], tensor.size() * sizeof(float));
+            if (tensor.name == name) file.write(std::span(parameters).subspan(tensor.offset, tensor.size()));
         }
     };
     const auto write_gains = [&](std::size_t n) {
@@ -53,7 +55,7 @@ inline std::vector<float> read_checkpoint(const std::string& path, const Shape& 
     const MappedFile file(path);
     std::string_view rest = file.text();
     const auto read = [&](void* values, std::size_t n_bytes) {
-        if (rest.size() < n_bytes) throw Error(path, "the file ends early; a checkpoint of this shape is needed");
+        if (rest.size() < n_bytes) throw Error(path, "file size", "the file ends early; a checkpoint of this shape is needed");
         std::memcpy(values, rest.data(), n_bytes);
         rest.remove_prefix(n_bytes);
     };
@@ -61,7 +63,7 @@ inline std::vector<float> read_checkpoint(const std::string& path, const Shape& 
         std::int32_t found;
         read(&found, sizeof found);
         if (found != static_cast<std::int32_t>(value)) {
-            throw Error(path, "header: " + std::to_string(found) + ", this run's shape has " + std::to_string(value));
+            throw Error(path, "header", std::to_string(found) + ", this run's shape has " + std::to_string(value));
         }
     }
     const Layout layout(s);
@@ -75,7 +77,7 @@ inline std::vector<float> read_checkpoint(const std::string& path, const Shape& 
         for (std::size_t i = 0; i < n; i++) {
             float gain;
             read(&gain, sizeof gain);
-            if (gain != 1.0f) throw Error(path, "a norm's gain is not 1; only this program's own checkpoints can be trained on");
+            if (gain != 1.0f) throw Error(path, "norm", "a norm's gain is not 1; only this program's own checkpoints can be trained on");
         }
     };
     read_tensor("token_embedding");

@@ -6,12 +6,11 @@
 #include <vector>
 
 #include "arguments.hpp"
+#include "files/output_file.hpp"
 #include "grammar.hpp"
-#include "output_file.hpp"
 
+namespace llama512::train {
 namespace {
-
-using namespace llama512::train;
 
 constexpr const char* kHelp = R"(Writes stories out of a grammar, one per paragraph.
 
@@ -49,7 +48,7 @@ void write_corpus(const Arguments& arguments) {
         hashes.push_back(hash(std::string_view(text).substr(begin)));
         text += "\n\n";
         if (text.size() > (1 << 20) || i + 1 == n_stories) {
-            out.write(text.data(), text.size());
+            out.write(text);
             n_bytes += text.size();
             text.clear();
         }
@@ -66,8 +65,10 @@ void write_corpus(const Arguments& arguments) {
 }
 
 }  // namespace
+}  // namespace llama512::train
 
 int main(int argc, char** argv) {
+    using namespace llama512::train;
     return run_program("corpus", kHelp, argc, argv, [&] {
         write_corpus(Arguments(argc, argv, {{"--grammar", ""}, {"--out", ""}, {"--stories", "400000"}, {"--seed", "1"}}));
     });

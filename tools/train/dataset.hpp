@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <numeric>
 #include <span>
 #include <string>
@@ -10,8 +9,9 @@
 #include <vector>
 
 #include "error.hpp"
-#include "mapped_file.hpp"
+#include "files/mapped_file.hpp"
 #include "random.hpp"
+#include "tokenizer.hpp"
 
 namespace llama512::train {
 
@@ -22,23 +22,30 @@ public:
 
     Dataset(const std::string& path, std::size_t vocab_size, std::size_t seq_len, std::uint64_t seed)
         : file_(path), seed_(seed) {
-        const std::string_view bytes = file_.text();
-        tokens_ = {reinterpret_cast<const std::uint16_t*>(bytes.data()), bytes.size() / 2};
-        if (bytes.size() % 2 != 0 || tokens_[0] != 1) throw Error(path, "not a file of tokens that begins with BOS");
+        if (file_.size() % 2 != 0) {
+            throw Error(path, "file size", std::to_string(file_.size()) + " bytes, not a file of tokens of two bytes each");
+        }
+        tokens_ = {reinterpret_cast<const std::uint16_t*>(file_.bytes().data()), file_.size() / 2};
+        if (tokens_[0] != kBos) {
+            throw Error(path, "token 0", std::to_string(tokens_[0]) + ", not a file of tokens: BOS (1) is needed");
+        }
         std::size_t begin = 0;
         for (std::size_t i = 1; i < tokens_.size(); i++) {
             if (tokens_[i] >= vocab_size) {
-                throw Error(path, "token " + std::to_string(tokens_[i]) + ": vocab_size is " + std::to_string(vocab_size));
+                throw Error(path, "token " + std::to_string(i),
+                            std::to_string(tokens_[i]) + ", but vocab_size is " + std::to_string(vocab_size));
             }
-            if (tokens_[i] != 1) continue;
-            if (i - begin > seq_len) throw Error(path, "a story of " + std::to_string(i - begin) + " tokens: seq_len is " +
-                                                           std::to_string(seq_len));
+            if (tokens_[i] != kBos) continue;
+            if (i - begin > seq_len) {
+                throw Error(path, "story " + std::to_string(begins_.size()),
+                            std::to_string(i - begin) + " tokens, but seq_len is " + std::to_string(seq_len));
+            }
             begins_.push_back(begin);
             begin = i;
         }
         begins_.push_back(begin);
         const std::size_t n_stories = begins_.size() - 1;
-        if (n_stories < 20) throw Error(path, std::to_string(n_stories) + " stories, at least 20 are needed");
+        if (n_stories < 20) throw Error(path, "stories", std::to_string(n_stories) + ", at least 20 are needed");
         n_held_out_ = std::min<std::size_t>(200, n_stories / 20);
         n_train_ = n_stories - n_held_out_;
     }

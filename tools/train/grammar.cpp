@@ -5,7 +5,7 @@
 #include <sstream>
 
 #include "error.hpp"
-#include "mapped_file.hpp"
+#include "files/mapped_file.hpp"
 
 namespace llama512::train {
 
@@ -65,17 +65,17 @@ Grammar::Grammar(const string& path) {
     string line;
     for (int number = 1; std::getline(file, line); number++) {
         const string where = "line " + std::to_string(number);
-        const auto fail = [&](const string& message) { throw Error(path, where + ": " + message); };
+        const auto fail = [&](const string& message) { throw Error(path, where, message); };
         line = trim(line);
         if (line.empty() || line[0] == '#') continue;
         note_words(line);
         Plot& plot = plots_.empty() ? opening_ : plots_.back();
 
         if (line[0] == '-') {
-            plot.choices.push_back({parse_sentence(trim(line.substr(1)), path + ": " + where)});
+            plot.choices.push_back({parse_sentence(trim(line.substr(1)), path, where)});
         } else if (line[0] == '|') {
             if (plot.choices.empty()) fail("'|' without a '-' above it");
-            plot.choices.back().push_back(parse_sentence(trim(line.substr(1)), path + ": " + where));
+            plot.choices.back().push_back(parse_sentence(trim(line.substr(1)), path, where));
         } else if (line.starts_with("plot ")) {
             plots_.push_back({trim(line.substr(5)), {}, {}});
         } else {
@@ -97,9 +97,9 @@ Grammar::Grammar(const string& path) {
         }
     }
     for (const auto& names : {heroes_[kShe], heroes_[kHe], friends_[kShe], friends_[kHe]}) {
-        if (names.empty()) throw Error(path, "names: hero girl, hero boy, friend she and friend he are all needed");
+        if (names.empty()) throw Error(path, "names", "hero girl, hero boy, friend she and friend he are all needed");
     }
-    if (plots_.empty()) throw Error(path, "plots: none, at least one is needed");
+    if (plots_.empty()) throw Error(path, "plots", "none, at least one is needed");
 
     // Every slot that a plot's sentences use must have a list there.
     for (const Plot& plot : plots_) {
@@ -111,7 +111,7 @@ Grammar::Grammar(const string& path) {
                         const auto has = [&](const List& list) { return slots_.at(list.name) == segment.slot; };
                         if (std::ranges::none_of(opening_.lists, has) && std::ranges::none_of(plot.lists, has)) {
                             const auto named = [&](const auto& entry) { return entry.second == segment.slot; };
-                            throw Error(path, "plot " + plot.name + ": no list for the slot {" +
+                            throw Error(path, "plot " + plot.name, "no list for the slot {" +
                                                   std::ranges::find_if(slots_, named)->first + "}");
                         }
                     }
@@ -142,7 +142,7 @@ void Grammar::note_words(const string& text) {
     }
 }
 
-Grammar::Sentence Grammar::parse_sentence(const string& text, const string& where) {
+Grammar::Sentence Grammar::parse_sentence(const string& text, const string& path, const string& where) {
     Sentence sentence;
     size_t start = 0;
     while (true) {
@@ -154,7 +154,7 @@ Grammar::Sentence Grammar::parse_sentence(const string& text, const string& wher
             return sentence;
         }
         const size_t close = text.find('}', open);
-        if (close == string::npos) throw Error(where, "'{' without '}'");
+        if (close == string::npos) throw Error(path, where, "'{' without '}'");
         string name = text.substr(open + 1, close - open - 1);
         if (name.starts_with("a ")) {
             segment.article = true;
@@ -164,7 +164,7 @@ Grammar::Sentence Grammar::parse_sentence(const string& text, const string& wher
             segment.capital = true;
             name[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(name[0])));
         }
-        if (name.empty()) throw Error(where, "an empty slot {}");
+        if (name.empty()) throw Error(path, where, "an empty slot {}");
         segment.slot = slot(name);
         sentence.push_back(segment);
         start = close + 1;

@@ -47,7 +47,7 @@ private:
 
     int slot(std::string_view name);
     void note_words(const std::string& text);
-    Sentence parse_sentence(const std::string& text, const std::string& where);
+    Sentence parse_sentence(const std::string& text, const std::string& path, const std::string& where);
 
     std::array<std::vector<std::string>, 2> heroes_;   // by gender: she, he
     std::array<std::vector<std::string>, 2> friends_;

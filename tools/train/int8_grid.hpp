@@ -70,6 +70,7 @@ public:
     }
 
     std::vector<int>& exponents() { return exponents_; }
+    const std::vector<int>& exponents() const { return exponents_; }
 
 private:
     template <typename Visit>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -26,11 +27,11 @@ struct Shape {
     bool operator==(const Shape&) const = default;
 
     void check() const {
-        const auto fail = [](const std::string& message) { throw Error("shape", message); };
-        if (dim == 0 || hidden_dim == 0 || n_layers == 0 || n_heads == 0 || n_kv_heads == 0) fail("a dimension is 0");
-        if (dim % n_heads != 0) fail("n_heads: " + std::to_string(n_heads) + ", a divisor of dim is needed");
-        if (n_heads % n_kv_heads != 0) fail("n_kv_heads: " + std::to_string(n_kv_heads) + ", a divisor of n_heads is needed");
-        if (head_size() % 2 != 0) fail("head_size: " + std::to_string(head_size()) + ", an even number is needed");
+        const auto fail = [](const char* field, const std::string& message) { throw Error("shape", field, message); };
+        if (dim == 0 || hidden_dim == 0 || n_layers == 0 || n_heads == 0 || n_kv_heads == 0) fail("size", "a dimension is 0");
+        if (dim % n_heads != 0) fail("n_heads", std::to_string(n_heads) + ", a divisor of dim is needed");
+        if (n_heads % n_kv_heads != 0) fail("n_kv_heads", std::to_string(n_kv_heads) + ", a divisor of n_heads is needed");
+        if (head_size() % 2 != 0) fail("head_size", std::to_string(head_size()) + ", an even number is needed");
     }
 };
 
@@ -70,7 +71,7 @@ public:
         for (const Tensor& tensor : tensors_) {
             if (tensor.name == name && tensor.layer == layer) return tensor.offset;
         }
-        throw Error("tensor", name + " does not exist");
+        throw std::out_of_range("Layout::offset: " + name);
     }
 
 private:

@@ -4,17 +4,17 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <span>
 #include <unordered_map>
 
 #include "arguments.hpp"
 #include "bpe.hpp"
-#include "mapped_file.hpp"
-#include "output_file.hpp"
+#include "files/mapped_file.hpp"
+#include "files/output_file.hpp"
 #include "stories.hpp"
 
+namespace llama512::train {
 namespace {
-
-using namespace llama512::train;
 
 constexpr const char* kHelp = R"(Learns a BPE tokenizer from a corpus, and writes the corpus as tokens.
 
@@ -96,12 +96,15 @@ void tokenize(const Arguments& arguments) {
         n_stories++;
         n_tokens += length + 1;
         if (tokens.size() > (1 << 20)) {
-            out.write(tokens.data(), tokens.size() * sizeof tokens[0]);
+            out.write(std::span(tokens));
             tokens.clear();
         }
     });
-    if (n_stories == 0) throw Error(arguments.text("--corpus"), "no story that fits into seq_len " + std::to_string(seq_len));
-    out.write(tokens.data(), tokens.size() * sizeof tokens[0]);
+    if (n_stories == 0) {
+        throw Error(arguments.text("--corpus"), "stories",
+                    "none fits into seq_len " + std::to_string(seq_len) + ", try a larger --seq-len");
+    }
+    out.write(std::span(tokens));
     out.commit();
 
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
@@ -112,8 +115,10 @@ void tokenize(const Arguments& arguments) {
 }
 
 }  // namespace
+}  // namespace llama512::train
 
 int main(int argc, char** argv) {
+    using namespace llama512::train;
     return run_program("tokenize", kHelp, argc, argv, [&] {
         tokenize(Arguments(argc, argv, {{"--corpus", ""}, {"--tokenizer", ""}, {"--tokens", ""}, {"--vocab-size", "512"},
                                         {"--learn-bytes", "67108864"}, {"--reuse", "0"}, {"--seq-len", "256"}}));

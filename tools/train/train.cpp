@@ -12,9 +12,8 @@
 #include "dataset.hpp"
 #include "trainer.hpp"
 
+namespace llama512::train {
 namespace {
-
-using namespace llama512::train;
 
 constexpr const char* kHelp = R"(Trains a Llama 2 model on stories in tokens, and writes a llama2.c v0 checkpoint.
 
@@ -109,7 +108,8 @@ int train(const Arguments& arguments) {
         const double loss = trainer.train_step();
         progress.add(trainer.step(), trainer.step_tokens(), loss);
         if (!std::isfinite(loss)) {
-            throw Error("train", "the loss is not finite at step " + std::to_string(trainer.step()) + "; try a lower --rate");
+            throw Error("step " + std::to_string(trainer.step()), "loss",
+                        std::to_string(loss) + ", a finite number is needed; try a lower --rate");
         }
         if (!state.empty() && trainer.step() % state_every == 0) trainer.save(state);
     }
@@ -127,8 +127,10 @@ int train(const Arguments& arguments) {
 }
 
 }  // namespace
+}  // namespace llama512::train
 
 int main(int argc, char** argv) {
+    using namespace llama512::train;
     int status = 0;
     const int failed = run_program("train", kHelp, argc, argv, [&] {
         status = train(Arguments(argc, argv, {{"--tokens", ""}, {"--out", ""}, {"--init", ""}, {"--state", ""}, {"--state-every", "500"},

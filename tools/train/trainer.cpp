@@ -5,8 +5,8 @@
 #include <cstring>
 #include <thread>
 
-#include "mapped_file.hpp"
-#include "output_file.hpp"
+#include "files/mapped_file.hpp"
+#include "files/output_file.hpp"
 #include "random.hpp"
 
 namespace llama512::train {
@@ -16,7 +16,7 @@ using std::size_t;
 namespace {
 
 constexpr float kMaxGradientNorm = 1.0f;
-constexpr char kStateMagic[8] = {'l', '5', '1', '2', 's', 't', 'a', '1'};
+constexpr std::string_view kStateMagic = "l512sta1";
 
 }  // namespace
 
@@ -116,17 +116,15 @@ std::vector<float> Trainer::exported() const {
 // The state: magic, options, tokens in the data, step, on_grid, exponents, parameters, mean, variance.
 void Trainer::save(const std::string& path) const {
     OutputFile file(path);
-    file.write(kStateMagic, sizeof kStateMagic);
+    file.write(kStateMagic);
     file.write_value(options_);
     file.write_value(static_cast<std::uint64_t>(data_.size()));
     file.write_value(step_);
     file.write_value(static_cast<std::uint64_t>(on_grid_));
-    const auto write = [&](const auto& values) { file.write(values.data(), values.size() * sizeof values[0]); };
-    Int8Grid grid = grid_;
-    write(grid.exponents());
-    write(parameters_);
-    write(optimizer_.mean);
-    write(optimizer_.variance);
+    file.write(std::span(grid_.exponents()));
+    file.write(std::span(parameters_));
+    file.write(std::span(optimizer_.mean));
+    file.write(std::span(optimizer_.variance));
     file.commit();
 }
 
@@ -134,19 +132,21 @@ void Trainer::load(const std::string& path) {
     const MappedFile file(path);
     std::string_view rest = file.text();
     const auto read = [&](void* values, size_t n_bytes) {
-        if (rest.size() < n_bytes) throw Error(path, "the file ends early; remove it to start again");
+        if (rest.size() < n_bytes) {
+            throw Error(path, "file size",
+                        std::to_string(file.size()) + " bytes, too few for this run's state; remove it to start again");
+        }
         std::memcpy(values, rest.data(), n_bytes);
         rest.remove_prefix(n_bytes);
     };
-    char magic[sizeof kStateMagic];
-    read(magic, sizeof magic);
-    if (std::memcmp(magic, kStateMagic, sizeof magic) != 0) throw Error(path, "not a training state");
+    if (!rest.starts_with(kStateMagic)) throw Error(path, "magic", "not a training state");
+    rest.remove_prefix(kStateMagic.size());
     Options options;
     std::uint64_t n_stories, on_grid;
     read(&options, sizeof options);
     read(&n_stories, sizeof n_stories);
     if (options != options_ || n_stories != data_.size()) {
-        throw Error(path, "the state of a run with other options or another corpus; remove it to start again");
+        throw Error(path, "options", "the state of a run with other options or another corpus; remove it to start again");
     }
     read(&step_, sizeof step_);
     read(&on_grid, sizeof on_grid);
@@ -156,7 +156,14 @@ void Trainer::load(const std::string& path) {
     read_all(parameters_);
     read_all(optimizer_.mean);
     read_all(optimizer_.variance);
-    if (!rest.empty() || step_ > options_.steps) throw Error(path, "a damaged training state; remove it to start again");
+    if (!rest.empty()) {
+        throw Error(path, "file size",
+                    std::to_string(file.size()) + " bytes, too many for this run's state; remove it to start again");
+    }
+    if (step_ > options_.steps) {
+        throw Error(path, "step", std::to_string(step_) + ", but this run has " + std::to_string(options_.steps) +
+                                      "; remove it to start again");
+    }
 }
 
 }  // namespace llama512::train

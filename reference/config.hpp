@@ -24,17 +24,36 @@ struct Config {
     std::size_t kv_dim() const { return n_kv_heads * head_size(); }
     /// How many query heads share one key and value head. 1 is ordinary multi-head attention.
     std::size_t heads_per_kv_head() const { return n_heads / n_kv_heads; }
+
+    bool operator==(const Config&) const = default;
 };
+
+/// A field of Config, its name in messages, and its range.
+struct ConfigField {
+    const char* name;
+    std::size_t Config::*member;
+    std::int64_t min;
+    std::int64_t max;
+};
+
+/// The ranges end far above any model that this engine could run, and are small enough
+/// that no size computed from a Config overflows 64 bits: the largest tensor has
+/// n_layers * dim * hidden_dim <= 2^10 * 2^16 * 2^16 elements.
+constexpr std::array<ConfigField, 7> kConfigFields = {{
+    {"dim", &Config::dim, 1, 1 << 16},
+    {"hidden_dim", &Config::hidden_dim, 1, 1 << 16},
+    {"n_layers", &Config::n_layers, 1, 1 << 10},
+    {"n_heads", &Config::n_heads, 1, 1 << 16},
+    {"n_kv_heads", &Config::n_kv_heads, 1, 1 << 16},
+    {"vocab_size", &Config::vocab_size, 2, 1 << 22},  // 2: token 1 is BOS
+    {"seq_len", &Config::seq_len, 1, 1 << 20},
+}};
 
 /// Makes a Config from header values, in the order of the fields above.
 ///
 /// `file` is the name for messages. `hint` ends the message when a value is out of its range.
 /// Throws Error, naming the field and the value, unless every value lies in its range, n_heads divides dim,
 /// n_kv_heads divides n_heads, and head_size is even (RoPE rotates pairs).
-///
-/// The ranges end far above any model that this engine could run, and are small enough
-/// that no size computed from a Config overflows 64 bits: the largest tensor has
-/// n_layers * dim * hidden_dim <= 2^10 * 2^16 * 2^16 elements.
 Config parse_config(const std::array<std::int64_t, 7>& values, const std::string& file, const std::string& hint = "");
 
 }  // namespace llama512

@@ -47,7 +47,7 @@ void softmax(std::span<float> x) {
 void rope(std::span<float> x, size_t head_size, size_t pos) {
     for (size_t i = 0; i < x.size(); i += 2) {
         const float exponent = static_cast<float>(i % head_size) / static_cast<float>(head_size);
-        const float frequency = 1.0f / std::pow(10000.0f, exponent);  // radians per position
+        const float frequency = 1.0f / std::pow(kRopeTheta, exponent);  // radians per position
         const float angle = static_cast<float>(pos) * frequency;
         const float cos = std::cos(angle);
         const float sin = std::sin(angle);

@@ -48,7 +48,10 @@ void rmsnorm(std::span<float> out,            // (n)
 /// x[i] = exp(x[i]) / sum over j of exp(x[j]). The maximum is subtracted first, so that exp does not overflow.
 void softmax(std::span<float> x);  // (n), n >= 1
 
-/// Rotary position embedding: turns each pair (x[2i], x[2i+1]) of each head by the angle pos * 10000^(-2i/head_size).
+/// The base of rope's frequencies. It is part of the model.
+constexpr float kRopeTheta = 10000.0f;
+
+/// Rotary position embedding: turns each pair (x[2i], x[2i+1]) of each head by the angle pos * theta^(-2i/head_size).
 /// The dot product of a query and a key then depends on how far apart they are, not on where they are.
 /// RoPE: arXiv:2104.09864, section 3.4.
 void rope(std::span<float> x,  // (heads, head_size), head_size even

@@ -72,12 +72,12 @@ TEST(LearningRate, WarmsUpAndFalls) {
 }
 
 TEST(Int8Grid, WeightsAreExactInInt8AndInBfloat16) {
-    const Shape shape{8, 8, 2, 2, 1, 20, 8};
-    const Layout layout(shape);
+    const Config config{8, 8, 2, 2, 1, 20, 8};
+    const Layout layout(config);
     std::vector<float> weights(layout.size());
     Random random(3);
     for (float& weight : weights) weight = static_cast<float>(random.normal());
-    Int8Grid grid(shape);
+    Int8Grid grid(config);
     grid.fit(weights);
     grid.round(weights);
     for (std::size_t i = 0; i < layout.tensors().size(); i++) {

@@ -6,25 +6,25 @@
 #include <string>
 #include <vector>
 
+#include "layout.hpp"
 #include "model.hpp"
 #include "random.hpp"
-#include "shape.hpp"
 
 namespace llama512::train {
 namespace {
 
-std::vector<double> random_parameters(const Shape& shape) {
-    std::vector<double> parameters(Layout(shape).size());
+std::vector<double> random_parameters(const Config& config) {
+    std::vector<double> parameters(Layout(config).size());
     Random random(7);
     for (double& parameter : parameters) parameter = 0.3 * random.normal();
     return parameters;
 }
 
-std::vector<std::uint16_t> random_story(const Shape& shape, std::size_t size) {
+std::vector<std::uint16_t> random_story(const Config& config, std::size_t size) {
     std::vector<std::uint16_t> tokens = {1};
     Random random(8);
     while (tokens.size() < size) {
-        tokens.push_back(static_cast<std::uint16_t>(2 + random.below(static_cast<std::uint32_t>(shape.vocab_size - 2))));
+        tokens.push_back(static_cast<std::uint16_t>(2 + random.below(static_cast<std::uint32_t>(config.vocab_size - 2))));
     }
     tokens.push_back(1);
     return tokens;
@@ -32,22 +32,22 @@ std::vector<std::uint16_t> random_story(const Shape& shape, std::size_t size) {
 
 /// The loss and its gradient.
 template <typename Real>
-double run(const Shape& shape, const std::vector<double>& parameters, const std::vector<std::uint16_t>& tokens,
+double run(const Config& config, const std::vector<double>& parameters, const std::vector<std::uint16_t>& tokens,
            std::vector<Real>& gradient) {
-    Weights<Real> weights(shape);
+    Weights<Real> weights(config);
     weights.set(std::vector<Real>(parameters.begin(), parameters.end()));
     gradient.assign(parameters.size(), Real(0));
-    return Model<Real>(shape).step(weights, tokens, gradient.data());
+    return Model<Real>(config).step(weights, tokens, gradient.data());
 }
 
-class GradientTest : public testing::TestWithParam<Shape> {};
+class GradientTest : public testing::TestWithParam<Config> {};
 
 TEST_P(GradientTest, EqualsDifferencesOnEveryTensor) {
-    const Shape shape = GetParam();
-    const Layout layout(shape);
-    const std::vector<std::uint16_t> tokens = random_story(shape, shape.seq_len);  // the whole context
-    std::vector<double> parameters = random_parameters(shape), analytic, unused;
-    run<double>(shape, parameters, tokens, analytic);
+    const Config config = GetParam();
+    const Layout layout(config);
+    const std::vector<std::uint16_t> tokens = random_story(config, config.seq_len);  // the whole context
+    std::vector<double> parameters = random_parameters(config), analytic, unused;
+    run<double>(config, parameters, tokens, analytic);
 
     Random random(9);
     for (const Tensor& tensor : layout.tensors()) {
@@ -57,9 +57,9 @@ TEST_P(GradientTest, EqualsDifferencesOnEveryTensor) {
             const std::size_t index = tensor.offset + random.below(static_cast<std::uint32_t>(tensor.size()));
             const double kept = parameters[index], step = 1e-4;
             parameters[index] = kept + step;
-            const double above = run<double>(shape, parameters, tokens, unused);
+            const double above = run<double>(config, parameters, tokens, unused);
             parameters[index] = kept - step;
-            const double below = run<double>(shape, parameters, tokens, unused);
+            const double below = run<double>(config, parameters, tokens, unused);
             parameters[index] = kept;
             const double numeric = (above - below) / (2 * step);
             difference += std::pow(numeric - analytic[index], 2);
@@ -71,14 +71,14 @@ TEST_P(GradientTest, EqualsDifferencesOnEveryTensor) {
 }
 
 TEST_P(GradientTest, IsTheSameInFloat) {
-    const Shape shape = GetParam();
-    const std::vector<std::uint16_t> tokens = random_story(shape, shape.seq_len - 3);
-    const std::vector<double> parameters = random_parameters(shape);
+    const Config config = GetParam();
+    const std::vector<std::uint16_t> tokens = random_story(config, config.seq_len - 3);
+    const std::vector<double> parameters = random_parameters(config);
     std::vector<double> exact;
     std::vector<float> single;
-    const double exact_loss = run<double>(shape, parameters, tokens, exact);
-    EXPECT_NEAR(run<float>(shape, parameters, tokens, single), exact_loss, 1e-4 * exact_loss);
-    const Layout layout(shape);
+    const double exact_loss = run<double>(config, parameters, tokens, exact);
+    EXPECT_NEAR(run<float>(config, parameters, tokens, single), exact_loss, 1e-4 * exact_loss);
+    const Layout layout(config);
     for (const Tensor& tensor : layout.tensors()) {
         double difference = 0, size = 0;
         for (std::size_t i = tensor.offset; i < tensor.offset + tensor.size(); i++) {
@@ -91,13 +91,13 @@ TEST_P(GradientTest, IsTheSameInFloat) {
 
 // Grouped attention and whole registers; then full attention, and sizes that fill no register.
 INSTANTIATE_TEST_SUITE_P(Shapes, GradientTest,
-                         testing::Values(Shape{16, 24, 2, 4, 2, 40, 45}, Shape{18, 13, 3, 3, 3, 23, 37}),
+                         testing::Values(Config{16, 24, 2, 4, 2, 40, 45}, Config{18, 13, 3, 3, 3, 23, 37}),
                          [](const auto& instance) { return "dim" + std::to_string(instance.param.dim); });
 
 TEST(Loss, IsThatOfEqualChancesWhenAllWeightsAreZero) {
-    const Shape shape{8, 8, 1, 2, 1, 50, 16};
+    const Config config{8, 8, 1, 2, 1, 50, 16};
     std::vector<double> gradient;
-    const double loss = run<double>(shape, std::vector<double>(Layout(shape).size()), random_story(shape, 10), gradient);
+    const double loss = run<double>(config, std::vector<double>(Layout(config).size()), random_story(config, 10), gradient);
     EXPECT_NEAR(loss, 10 * std::log(50.0), 1e-9);
 }
 

@@ -110,7 +110,7 @@ class TrainTest(FolderTest):
         self.assertNotEqual(first, self.train(tokens, "on.bin", "--init", self.folder / "first.bin"))
         wrong = self.program("train", "--tokens", tokens, "--out", self.folder / "x.bin", "--init", self.folder / "first.bin")
         self.assertEqual(wrong.returncode, 1)
-        self.assertIn("first.bin: header: 16", wrong.stderr)
+        self.assertIn("first.bin: dim: 16, this run's shape has 48", wrong.stderr)
 
     def test_weights_are_whole_numbers_of_a_power_of_two(self) -> None:
         self.train(self.tokens(), "grid.bin")

@@ -12,13 +12,13 @@
 #include <string>
 #include <vector>
 
-#include "shape.hpp"
+#include "layout.hpp"
 
 namespace llama512::train {
 
 class Int8Grid {
 public:
-    explicit Int8Grid(const Shape& shape) : layout_(shape), exponents_(layout_.tensors().size(), 0) {}
+    explicit Int8Grid(const Config& config) : layout_(config), exponents_(layout_.tensors().size(), 0) {}
 
     /// Chooses the steps: the largest power of two that puts the largest weight of a name at 127 steps or beyond it.
     /// What lies beyond is clipped, by less than half.

@@ -10,20 +10,20 @@ using std::size_t;
 // --- Weights ---------------------------------------------------------------------------------------------------
 
 template <typename Real>
-Weights<Real>::Weights(const Shape& s) {
-    const Layout layout(s);
+Weights<Real>::Weights(const Config& c) {
+    const Layout layout(c);
     plain_.resize(layout.size());
     transposed_.resize(layout.size());
     const auto add = [&](size_t offset, size_t rows, size_t columns) {
         blocks_.push_back({offset, rows, columns});
         return offset;
     };
-    add(0, s.vocab_size, s.dim);
-    for (size_t i = 0; i < s.n_layers; i++) {
-        const size_t wqkv = add(layout.offset("wq", i), s.qkv_dim(), s.dim);
-        const size_t wo = add(layout.offset("wo", i), s.dim, s.dim);
-        const size_t w13 = add(layout.offset("w1", i), 2 * s.hidden_dim, s.dim);
-        const size_t w2 = add(layout.offset("w2", i), s.dim, s.hidden_dim);
+    add(0, c.vocab_size, c.dim);
+    for (size_t i = 0; i < c.n_layers; i++) {
+        const size_t wqkv = add(layout.offset("wq", i), qkv_dim(c), c.dim);
+        const size_t wo = add(layout.offset("wo", i), c.dim, c.dim);
+        const size_t w13 = add(layout.offset("w1", i), 2 * c.hidden_dim, c.dim);
+        const size_t w2 = add(layout.offset("w2", i), c.dim, c.hidden_dim);
         const Real *p = plain_.data(), *t = transposed_.data();
         layers_.push_back({p + wqkv, p + wo, p + w13, p + w2, t + wqkv, t + wo, t + w13, t + w2});
     }
@@ -40,15 +40,15 @@ void Weights<Real>::set(std::span<const Real> parameters) {
 // --- Model -----------------------------------------------------------------------------------------------------
 
 template <typename Real>
-Model<Real>::Model(const Shape& s)
-    : shape_(s), layout_(s), row_((s.seq_len + kLanes<Real> - 1) / kLanes<Real> * kLanes<Real>) {
-    const size_t T = s.seq_len, D = s.dim, Q = s.qkv_dim(), H = s.hidden_dim;
-    layers_.resize(s.n_layers);
+Model<Real>::Model(const Config& c)
+    : config_(c), layout_(c), row_((c.seq_len + kLanes<Real> - 1) / kLanes<Real> * kLanes<Real>) {
+    const size_t T = c.seq_len, D = c.dim, Q = qkv_dim(c), H = c.hidden_dim;
+    layers_.resize(c.n_layers);
     for (Activations& a : layers_) {
         a.norm_att.resize(T);
         a.x_att.resize(T * D);
         a.qkv.resize(T * Q);
-        a.scores.resize(s.n_heads * T * row_);
+        a.scores.resize(c.n_heads * T * row_);
         a.heads.resize(T * D);
         a.norm_ffn.resize(T);
         a.x_ffn.resize(T * D);
@@ -56,9 +56,9 @@ Model<Real>::Model(const Shape& s)
         a.hidden.resize(T * H);
     }
     for (size_t pos = 0; pos < T; pos++) {
-        for (size_t i = 0; i < s.head_size(); i += 2) {
-            const double exponent = static_cast<double>(i) / static_cast<double>(s.head_size());
-            const double angle = static_cast<double>(pos) * std::pow(kRopeTheta, -exponent);
+        for (size_t i = 0; i < c.head_size(); i += 2) {
+            const double exponent = static_cast<double>(i) / static_cast<double>(c.head_size());
+            const double angle = static_cast<double>(pos) * std::pow(static_cast<double>(kRopeTheta), -exponent);
             cos_.push_back(static_cast<Real>(std::cos(angle)));
             sin_.push_back(static_cast<Real>(std::sin(angle)));
         }
@@ -66,8 +66,8 @@ Model<Real>::Model(const Shape& s)
     x_.resize(T * D);
     norm_final_.resize(T);
     x_final_.resize(T * D);
-    logits_.resize(kBlock * s.vocab_size);
-    transposed_.resize(s.head_size() * row_);
+    logits_.resize(kBlock * c.vocab_size);
+    transposed_.resize(c.head_size() * row_);
     d_scores_.resize(kBlock * row_);
     dx_.resize(T * D);
     d_norm_.resize(T * D);
@@ -78,14 +78,14 @@ Model<Real>::Model(const Shape& s)
 
 template <typename Real>
 double Model<Real>::step(const Weights<Real>& weights, std::span<const std::uint16_t> tokens, Real* gradient) {
-    const size_t D = shape_.dim, Q = shape_.qkv_dim(), H = shape_.hidden_dim;
+    const size_t D = config_.dim, Q = qkv_dim(config_), H = config_.hidden_dim;
     const size_t T = tokens.size() - 1;
-    if (tokens.size() < 2 || T > shape_.seq_len) throw std::out_of_range("Model::step: tokens");
+    if (tokens.size() < 2 || T > config_.seq_len) throw std::out_of_range("Model::step: tokens");
 
     // x = the tokens' embeddings
     for (size_t t = 0; t < T; t++) std::copy_n(weights.embedding() + tokens[t] * D, D, &x_[t * D]);
 
-    for (size_t i = 0; i < shape_.n_layers; i++) {
+    for (size_t i = 0; i < config_.n_layers; i++) {
         const auto& w = weights.layer(i);
         Activations& a = layers_[i];
         // x += wo attention(rmsnorm(x))
@@ -105,7 +105,7 @@ double Model<Real>::step(const Weights<Real>& weights, std::span<const std::uint
 
     std::fill_n(dx_.begin(), T * D, Real(0));
     rmsnorm_backward(T, d_norm_.data(), x_final_.data(), norm_final_.data(), dx_.data());
-    for (size_t i = shape_.n_layers; i-- > 0;) {
+    for (size_t i = config_.n_layers; i-- > 0;) {
         const auto& w = weights.layer(i);
         const Activations& a = layers_[i];
         const auto grad = [&](const char* name) { return gradient + layout_.offset(name, i); };
@@ -135,7 +135,7 @@ double Model<Real>::step(const Weights<Real>& weights, std::span<const std::uint
 /// out = x * scale, scale = 1 / sqrt(mean(x^2) + epsilon).
 template <typename Real>
 void Model<Real>::rmsnorm(size_t T, const Real* x, Real* scale, Real* out) const {
-    const size_t D = shape_.dim;
+    const size_t D = config_.dim;
     for (size_t t = 0; t < T; t++) {
         const Real* const row = x + t * D;
         const Real mean_square = dot(row, row, D) / static_cast<Real>(D);
@@ -147,7 +147,7 @@ void Model<Real>::rmsnorm(size_t T, const Real* x, Real* scale, Real* out) const
 /// dx += scale * (d_out - out * mean(d_out * out)).
 template <typename Real>
 void Model<Real>::rmsnorm_backward(size_t T, const Real* d_out, const Real* out, const Real* scale, Real* dx) const {
-    const size_t D = shape_.dim;
+    const size_t D = config_.dim;
     for (size_t t = 0; t < T; t++) {
         const Real mean = dot(d_out + t * D, out + t * D, D) / static_cast<Real>(D);
         for (size_t d = t * D; d < (t + 1) * D; d++) dx[d] += scale[t] * (d_out[d] - out[d] * mean);
@@ -157,9 +157,9 @@ void Model<Real>::rmsnorm_backward(size_t T, const Real* d_out, const Real* out,
 /// Turns each pair of each query and key head by its position's angle, times `direction`.
 template <typename Real>
 void Model<Real>::rope(size_t T, Real* qkv, Real direction) const {
-    const size_t pairs = shape_.head_size() / 2, Q = shape_.qkv_dim();
+    const size_t pairs = config_.head_size() / 2, Q = qkv_dim(config_);
     for (size_t t = 0; t < T; t++) {
-        for (size_t i = 0; i < (shape_.dim + shape_.kv_dim()) / 2; i++) {
+        for (size_t i = 0; i < (config_.dim + config_.kv_dim()) / 2; i++) {
             const Real cos = cos_[t * pairs + i % pairs], sin = direction * sin_[t * pairs + i % pairs];
             Real* const pair = qkv + t * Q + 2 * i;
             const Real x0 = pair[0], x1 = pair[1];
@@ -172,14 +172,14 @@ void Model<Real>::rope(size_t T, Real* qkv, Real direction) const {
 /// heads = softmax(q k^T / sqrt(head_size)) v, each position over itself and those before it.
 template <typename Real>
 void Model<Real>::attention(size_t T, Activations& a) {
-    const size_t D = shape_.dim, Q = shape_.qkv_dim(), hs = shape_.head_size();
+    const size_t D = config_.dim, Q = qkv_dim(config_), hs = config_.head_size();
     const Real factor = Real(1) / std::sqrt(static_cast<Real>(hs));
-    for (size_t head = 0; head < shape_.n_heads; head++) {
-        const size_t kv_head = head / (shape_.n_heads / shape_.n_kv_heads);
+    for (size_t head = 0; head < config_.n_heads; head++) {
+        const size_t kv_head = head / config_.heads_per_kv_head();
         const Real* const q = a.qkv.data() + head * hs;                                // (T, hs), rows Q apart
         const Real* const k = a.qkv.data() + D + kv_head * hs;                         // (T, hs)
-        const Real* const v = a.qkv.data() + D + shape_.kv_dim() + kv_head * hs;       // (T, hs)
-        Real* const scores = a.scores.data() + head * shape_.seq_len * row_;           // (T, row_)
+        const Real* const v = a.qkv.data() + D + config_.kv_dim() + kv_head * hs;       // (T, hs)
+        Real* const scores = a.scores.data() + head * config_.seq_len * row_;           // (T, row_)
         transpose(T, hs, k, Q, transposed_.data(), row_);                              // (hs, row_)
         for (size_t begin = 0; begin < T; begin += kBlock) {
             // Whole registers: the columns beyond the last position are computed, and then made 0.
@@ -202,13 +202,13 @@ void Model<Real>::attention(size_t T, Activations& a) {
 
 template <typename Real>
 void Model<Real>::attention_backward(size_t T, const Activations& a, const Real* d_heads, Real* d_qkv) {
-    const size_t D = shape_.dim, Q = shape_.qkv_dim(), hs = shape_.head_size();
+    const size_t D = config_.dim, Q = qkv_dim(config_), hs = config_.head_size();
     const Real factor = Real(1) / std::sqrt(static_cast<Real>(hs));
     std::fill_n(d_qkv, T * Q, Real(0));
-    for (size_t head = 0; head < shape_.n_heads; head++) {
-        const size_t kv_head = head / (shape_.n_heads / shape_.n_kv_heads);
-        const size_t q_at = head * hs, k_at = D + kv_head * hs, v_at = D + shape_.kv_dim() + kv_head * hs;
-        const Real* const scores = a.scores.data() + head * shape_.seq_len * row_;
+    for (size_t head = 0; head < config_.n_heads; head++) {
+        const size_t kv_head = head / config_.heads_per_kv_head();
+        const size_t q_at = head * hs, k_at = D + kv_head * hs, v_at = D + config_.kv_dim() + kv_head * hs;
+        const Real* const scores = a.scores.data() + head * config_.seq_len * row_;
         transpose(T, hs, a.qkv.data() + v_at, Q, transposed_.data(), row_);  // (hs, row_)
         for (size_t begin = 0; begin < T; begin += kBlock) {
             const size_t rows = std::min(kBlock, T - begin), end = begin + rows;
@@ -235,7 +235,7 @@ void Model<Real>::attention_backward(size_t T, const Activations& a, const Real*
 /// hidden = silu(gate) * up, where w13 = gate | up and silu(z) = z / (1 + exp(-z)).
 template <typename Real>
 void Model<Real>::swiglu(size_t T, const Real* w13, Real* hidden) const {
-    const size_t H = shape_.hidden_dim;
+    const size_t H = config_.hidden_dim;
     for (size_t t = 0; t < T; t++) {
         const Real *gate = w13 + t * 2 * H, *up = gate + H;
         size_t h = 0;
@@ -249,7 +249,7 @@ void Model<Real>::swiglu(size_t T, const Real* w13, Real* hidden) const {
 
 template <typename Real>
 void Model<Real>::swiglu_backward(size_t T, const Real* w13, const Real* d_hidden, Real* d_w13) const {
-    const size_t H = shape_.hidden_dim;
+    const size_t H = config_.hidden_dim;
     for (size_t t = 0; t < T; t++) {
         const Real *gate = w13 + t * 2 * H, *up = gate + H, *d = d_hidden + t * H;
         Real *d_gate = d_w13 + t * 2 * H, *d_up = d_gate + H;
@@ -271,7 +271,7 @@ void Model<Real>::swiglu_backward(size_t T, const Real* w13, const Real* d_hidde
 /// Adds the classifier's gradient to that of the embedding, which it is tied to; d x_final goes to d_norm_.
 template <typename Real>
 double Model<Real>::classify(const Weights<Real>& weights, std::span<const std::uint16_t> tokens, Real* gradient) {
-    const size_t D = shape_.dim, V = shape_.vocab_size, T = tokens.size() - 1;
+    const size_t D = config_.dim, V = config_.vocab_size, T = tokens.size() - 1;
     double loss = 0;
     for (size_t begin = 0; begin < T; begin += kBlock) {
         const size_t rows = std::min(kBlock, T - begin);

@@ -9,20 +9,18 @@
 #include <span>
 #include <vector>
 
+#include "layout.hpp"
 #include "matmul.hpp"
-#include "shape.hpp"
+#include "ops.hpp"
 #include "simd.hpp"
 
 namespace llama512::train {
-
-constexpr double kRmsNormEpsilon = 1e-5;
-constexpr double kRopeTheta = 10000.0;
 
 /// The parameters of one step, ready for products: each matrix as it is, and transposed.
 template <typename Real>
 class Weights {
 public:
-    explicit Weights(const Shape& shape);
+    explicit Weights(const Config& config);
 
     /// Takes new parameters, in the order of Layout.
     void set(std::span<const Real> parameters);
@@ -56,7 +54,7 @@ private:
 template <typename Real>
 class Model {
 public:
-    explicit Model(const Shape& shape);
+    explicit Model(const Config& config);
 
     /// The loss (sum over positions of -log p of the next token) of one story, and its gradient added to `gradient`.
     /// `tokens` are the story with BOS at both ends: T + 1 of them, T <= seq_len.
@@ -87,7 +85,7 @@ private:
     /// Positions that attention and the classifier treat at once.
     static constexpr std::size_t kBlock = 32;
 
-    Shape shape_;
+    Config config_;
     Layout layout_;
     std::size_t row_;  // seq_len rounded up to whole registers: the length of a row of scores
     std::vector<Activations> layers_;

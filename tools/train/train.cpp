@@ -21,7 +21,8 @@ Usage: train --tokens FILE --out FILE [options]
 
   --tokens FILE      what `tokenize` wrote
   --out FILE         the checkpoint; its weights lie on an int8 grid, and are exact in bfloat16, too
-  --init FILE        start from this checkpoint, of the same shape, instead of from random weights
+  --init FILE        start from this checkpoint instead of from random weights: llama2.c v0, v1 or v2,
+                     of the same shape, tied, with norm gains of 1
   --state FILE       where to keep the state of the training; when it exists, training goes on from there
   --state-every N    steps between two states (default 500)
   --steps N          default 13000
@@ -73,14 +74,13 @@ int train(const Arguments& arguments) {
     const auto count = [&](const char* name, std::uint64_t min, std::uint64_t max) {
         return arguments.number<std::uint64_t>(name, min, max);
     };
-    o.shape.dim = count("--dim", 2, 4096);
-    o.shape.hidden_dim = count("--hidden-dim", 1, 16384);
-    o.shape.n_layers = count("--layers", 1, 128);
-    o.shape.n_heads = count("--heads", 1, 4096);
-    o.shape.n_kv_heads = count("--kv-heads", 1, 4096);
-    o.shape.vocab_size = count("--vocab-size", 261, 32768);
-    o.shape.seq_len = count("--seq-len", 4, 65536);
-    o.shape.check();
+    const auto size = [&](const char* name, std::int64_t min, std::int64_t max) {
+        return arguments.number<std::int64_t>(name, min, max);
+    };
+    o.config = parse_config({size("--dim", 2, 4096), size("--hidden-dim", 1, 16384), size("--layers", 1, 128),
+                             size("--heads", 1, 4096), size("--kv-heads", 1, 4096), size("--vocab-size", 261, 32768),
+                             size("--seq-len", 4, 65536)},
+                            "shape");
     o.seed = count("--seed", 0, UINT64_MAX);
     o.steps = count("--steps", 1, 1'000'000'000);
     o.batch = count("--batch", 1, 65536);
@@ -92,9 +92,9 @@ int train(const Arguments& arguments) {
     const std::string& out = arguments.file("--out");
     const std::string& state = arguments.text("--state");
 
-    Dataset data(arguments.file("--tokens"), o.shape.vocab_size, o.shape.seq_len, o.seed);
+    Dataset data(arguments.file("--tokens"), o.config.vocab_size, o.config.seq_len, o.seed);
     Trainer trainer(o, data, count("--threads", 1, 256));
-    if (!arguments.text("--init").empty()) trainer.start_from(read_checkpoint(arguments.text("--init"), o.shape));
+    if (!arguments.text("--init").empty()) trainer.start_from(read_checkpoint(arguments.text("--init"), o.config));
     if (!state.empty() && std::filesystem::exists(state)) {
         trainer.load(state);
         std::fprintf(stderr, "train: goes on from step %llu\n", static_cast<unsigned long long>(trainer.step()));
@@ -119,7 +119,7 @@ int train(const Arguments& arguments) {
                      state.empty() ? "" : ", the same command goes on");
         return interrupted != 0 ? 130 : 0;
     }
-    write_checkpoint(out, o.shape, trainer.exported());
+    write_checkpoint(out, o.config, trainer.exported());
     if (!state.empty()) trainer.save(state);
     std::fprintf(stderr, "train: loss %.4f per token on %zu stories that were held out\n", trainer.validate(),
                  data.held_out_size());

@@ -23,12 +23,12 @@ constexpr std::string_view kStateMagic = "l512sta1";
 Trainer::Trainer(const Options& options, Dataset& data, size_t n_threads)
     : options_(options),
       data_(data),
-      layout_(options.shape),
+      layout_(options.config),
       n_threads_(std::min(n_threads, kLaneCount)),
       parameters_(layout_.size()),
       optimizer_(layout_.size()),
-      grid_(options.shape),
-      weights_(options.shape) {
+      grid_(options.config),
+      weights_(options.config) {
     // Normal weights; what adds to the residual stream starts smaller, the more layers there are.
     for (size_t i = 0; i < layout_.tensors().size(); i++) {
         const Tensor& tensor = layout_.tensors()[i];
@@ -36,14 +36,14 @@ Trainer::Trainer(const Options& options, Dataset& data, size_t n_threads)
         double deviation = 1 / std::sqrt(static_cast<double>(tensor.columns));
         if (tensor.name == "token_embedding") deviation = 0.1;
         if (tensor.name == "wo" || tensor.name == "w2") {
-            deviation /= std::sqrt(2 * static_cast<double>(options.shape.n_layers));
+            deviation /= std::sqrt(2 * static_cast<double>(options.config.n_layers));
         }
         for (size_t j = 0; j < tensor.size(); j++) {
             parameters_[tensor.offset + j] = static_cast<float>(deviation * random.normal());
         }
     }
     for (size_t i = 0; i < kLaneCount; i++) {
-        lanes_.push_back(std::make_unique<Lane>(Lane{Model<float>(options.shape), std::vector<float>(layout_.size())}));
+        lanes_.push_back(std::make_unique<Lane>(Lane{Model<float>(options.config), std::vector<float>(layout_.size())}));
     }
 }
 

@@ -9,14 +9,14 @@
 #include "adamw.hpp"
 #include "dataset.hpp"
 #include "int8_grid.hpp"
+#include "layout.hpp"
 #include "model.hpp"
-#include "shape.hpp"
 
 namespace llama512::train {
 
 /// What a run depends on. Two runs with equal options and tokens give equal weights on one machine.
 struct Options {
-    Shape shape;
+    Config config{};
     std::uint64_t seed = 1;
     std::uint64_t steps = 13000;
     std::uint64_t batch = 16;    // stories in a step

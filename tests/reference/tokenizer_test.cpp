@@ -1,13 +1,10 @@
-// Text to tokens and back, on a small vocabulary that the test writes.
+// Text to tokens and back, on a small vocabulary.
 
 #include "tokenizer.hpp"
 
-#include <cmath>
-#include <cstdint>
 #include <cstdio>
 #include <gtest/gtest.h>
 
-#include "files/vocabulary.hpp"
 #include "tiny_model.hpp"
 
 namespace llama512::test {
@@ -49,44 +46,23 @@ std::vector<Record> test_records() {
     return records;
 }
 
-std::string tokenizer_bytes(const std::vector<Record>& records, std::int32_t max_token_length = 8) {
-    std::string bytes;
-    const auto append = [&](const auto& value) { bytes.append(reinterpret_cast<const char*>(&value), sizeof value); };
-    append(max_token_length);
+Tokenizer load(const std::vector<Record>& records) {
+    Vocabulary vocabulary{.name = "tokenizer.bin", .pieces = {}, .scores = {}};
     for (const Record& record : records) {
-        append(record.score);
-        append(static_cast<std::int32_t>(record.piece.size()));
-        bytes += record.piece;
+        vocabulary.pieces.push_back(record.piece);
+        vocabulary.scores.push_back(record.score);
     }
-    return bytes;
+    return Tokenizer(std::move(vocabulary));
 }
 
-class TokenizerTest : public testing::Test {
-protected:
-    Tokenizer load(const std::string& bytes, std::size_t vocab_size) {
-        write_file(path_, bytes);
-        return Tokenizer(read_vocabulary(path_, vocab_size));
-    }
-    Tokenizer load(const std::vector<Record>& records) { return load(tokenizer_bytes(records), records.size()); }
+TEST(Tokenizer, EmptyTextIsBosAlone) { EXPECT_EQ(load(test_records()).encode(""), (Tokens{kBos})); }
 
-    std::string error(const std::string& bytes, std::size_t vocab_size) {
-        std::string message = error_of([&] { load(bytes, vocab_size); });
-        if (message.starts_with(path_ + ": ")) message = message.substr(path_.size() + 2);
-        return message;
-    }
-
-    TemporaryFolder folder_;
-    std::string path_ = folder_.path("tokenizer.bin");
-};
-
-TEST_F(TokenizerTest, EmptyTextIsBosAlone) { EXPECT_EQ(load(test_records()).encode(""), (Tokens{kBos})); }
-
-TEST_F(TokenizerTest, PutsASpaceInFront) {
+TEST(Tokenizer, PutsASpaceInFront) {
     EXPECT_EQ(load(test_records()).encode("c"), (Tokens{kBos, kSpace, kC}));
     EXPECT_EQ(load(test_records()).encode("b"), (Tokens{kBos, kSpace, kB}));
 }
 
-TEST_F(TokenizerTest, MergesTheBestScoreFirst) {
+TEST(Tokenizer, MergesTheBestScoreFirst) {
     // " abc": "bc" (-1) beats "ab" (-2), and then nothing merges " ", "a", "bc".
     EXPECT_EQ(load(test_records()).encode("abc"), (Tokens{kBos, kSpace, kA, kBc}));
     EXPECT_EQ(load(test_records()).encode("cab"), (Tokens{kBos, kSpace, kC, kAb}));
@@ -94,11 +70,11 @@ TEST_F(TokenizerTest, MergesTheBestScoreFirst) {
     EXPECT_EQ(load(test_records()).encode("ab"), (Tokens{kBos, kSpaceAb}));
 }
 
-TEST_F(TokenizerTest, MergesTheLeftmostOnATie) {
+TEST(Tokenizer, MergesTheLeftmostOnATie) {
     EXPECT_EQ(load(test_records()).encode("aaa"), (Tokens{kBos, kSpace, kAa, kA}));
 }
 
-TEST_F(TokenizerTest, BosIsNoText) {
+TEST(Tokenizer, BosIsNoText) {
     std::vector<Record> records = test_records();
     records[kBos].piece = "c";                  // no text becomes it
     records.push_back({"c ", 9});               // it does not merge with what follows
@@ -113,31 +89,31 @@ TEST_F(TokenizerTest, BosIsNoText) {
     EXPECT_EQ(load(records).encode("aa"), (Tokens{kBos, kSpace, kAa}));
 }
 
-TEST_F(TokenizerTest, UsesACharacterOfSeveralBytesWhole) {
+TEST(Tokenizer, UsesACharacterOfSeveralBytesWhole) {
     EXPECT_EQ(load(test_records()).encode("\xE2\x82\xAC"), (Tokens{kBos, kSpace, kEuro}));
 }
 
-TEST_F(TokenizerTest, FallsBackToBytes) {
+TEST(Tokenizer, FallsBackToBytes) {
     // U+00E9 is C3 A9.
     EXPECT_EQ(load(test_records()).encode("\xC3\xA9"), (Tokens{kBos, kSpace, 3 + 0xC3, 3 + 0xA9}));
     EXPECT_EQ(load(byte_records()).encode("!"), (Tokens{kBos, 3 + ' ', 3 + '!'}));
     EXPECT_EQ(load(byte_records()).encode(std::string(1, '\0')), (Tokens{kBos, 3 + ' ', 3}));
 }
 
-TEST_F(TokenizerTest, RefusesBytesThatTheVocabularyLacks) {
+TEST(Tokenizer, RefusesBytesThatTheVocabularyLacks) {
     const Tokenizer tokenizer = load({{"<unk>", 0}, {"<s>", 0}, {"</s>", 0}, {" ", 0}, {"a", 0}});
     EXPECT_EQ(tokenizer.encode("a"), (Tokens{kBos, 3, 4}));
     EXPECT_EQ(error_of([&] { tokenizer.encode("ab", "--prompt"); }),
-              "--prompt: byte 1: 0x62 has no token in " + path_ + ", text that its vocabulary can spell is needed");
+              "--prompt: byte 1: 0x62 has no token in tokenizer.bin, text that its vocabulary can spell is needed");
 }
 
-TEST_F(TokenizerTest, RefusesByteTokensThatAreOtherText) {
+TEST(Tokenizer, RefusesByteTokensThatAreOtherText) {
     std::vector<Record> records = byte_records();
     records[3 + '!'].piece = "x";
     EXPECT_NE(error_of([&] { load(records).encode("!"); }).find("0x21 has no token"), std::string::npos);
 }
 
-TEST_F(TokenizerTest, AcceptsUtf8AndRefusesTheRest) {
+TEST(Tokenizer, AcceptsUtf8AndRefusesTheRest) {
     const Tokenizer tokenizer = load(test_records());
     for (const std::string good : {"\x7F", "\xC2\x80", "\xDF\xBF", "\xE0\xA0\x80", "\xED\x9F\xBF", "\xEE\x80\x80",
                                    "\xEF\xBF\xBF", "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF"}) {
@@ -152,7 +128,7 @@ TEST_F(TokenizerTest, AcceptsUtf8AndRefusesTheRest) {
     }
 }
 
-TEST_F(TokenizerTest, DecodesBytesAndDropsTheSpaceAfterBos) {
+TEST(Tokenizer, DecodesBytesAndDropsTheSpaceAfterBos) {
     const Tokenizer tokenizer = load(test_records());
     EXPECT_EQ(tokenizer.decode(kBos, kSpaceAb), "ab");
     EXPECT_EQ(tokenizer.decode(kA, kSpaceAb), " ab");
@@ -162,7 +138,7 @@ TEST_F(TokenizerTest, DecodesBytesAndDropsTheSpaceAfterBos) {
     EXPECT_EQ(tokenizer.decode(kA, 0), "<unk>");
 }
 
-TEST_F(TokenizerTest, DecodeUndoesEncode) {
+TEST(Tokenizer, DecodeUndoesEncode) {
     const Tokenizer tokenizer = load(test_records());
     for (const std::string text : {"abcabc aab  ba", "caf\xC3\xA9 \xE2\x82\xAC 42\n\t!", " starts with a space",
                                    "\xF0\x9F\xA6\x99", "<0x41>"}) {
@@ -180,54 +156,6 @@ TEST(IsPrintable, LeavesOutSingleOddBytes) {
     EXPECT_FALSE(is_printable("\xC3"));
     EXPECT_FALSE(is_printable("\x07"));
     EXPECT_FALSE(is_printable(std::string(1, '\0')));
-}
-
-TEST_F(TokenizerTest, RefusesAFileThatEndsEarly) {
-    const std::vector<Record> records = test_records();
-    const std::string bytes = tokenizer_bytes(records);
-    for (std::size_t size = 1; size < bytes.size(); size += 7) {
-        EXPECT_NE(error(bytes.substr(0, size), records.size()).find("the file ends at byte " + std::to_string(size)),
-                  std::string::npos);
-    }
-    EXPECT_EQ(error("", 2), "file size: 0 bytes, the file is empty");
-}
-
-TEST_F(TokenizerTest, RefusesTheWrongCount) {
-    const std::vector<Record> records = test_records();
-    const std::string bytes = tokenizer_bytes(records);
-    const std::string size = std::to_string(bytes.size());
-    EXPECT_EQ(error(bytes, records.size()), "");
-    EXPECT_EQ(error(bytes, records.size() + 1), "record 268: the file ends at byte " + size +
-                                                    ", 8 bytes are needed at byte " + size + " (vocab_size is 269)");
-    EXPECT_NE(error(bytes, records.size() - 1).find("file size: " + size + " bytes, "), std::string::npos);
-}
-
-TEST_F(TokenizerTest, RefusesBadLengthsAndScores) {
-    std::string bytes = tokenizer_bytes({{"<unk>", 0}, {"<s>", 0}});
-    const auto with = [&](std::size_t offset, auto value) {
-        std::string changed = bytes;
-        changed.replace(offset, sizeof value, reinterpret_cast<const char*>(&value), sizeof value);
-        return error(changed, 2);
-    };
-    EXPECT_EQ(with(0, std::int32_t{0}), "max_token_length: 0, a value from 1 to 65536 is needed");
-    EXPECT_EQ(with(0, std::int32_t{-5}), "max_token_length: -5, a value from 1 to 65536 is needed");
-    EXPECT_EQ(with(0, INT32_MAX), "max_token_length: 2147483647, a value from 1 to 65536 is needed");
-    EXPECT_EQ(with(8, std::int32_t{-1}), "record 0: length -1, a value from 0 to max_token_length 8 is needed");
-    EXPECT_EQ(with(8, std::int32_t{9}), "record 0: length 9, a value from 0 to max_token_length 8 is needed");
-    EXPECT_EQ(with(21, INT32_MIN), "record 1: length -2147483648, a value from 0 to max_token_length 8 is needed");
-    EXPECT_EQ(with(4, std::nanf("")), "record 0: score nan, a finite number is needed");
-}
-
-TEST(FindTokenizer, TakesTheFirstOfThreeNames) {
-    const TemporaryFolder folder;
-    const std::string model = folder.path("a.v1.bin");
-    EXPECT_EQ(error_of([&] { find_tokenizer(model, 512); }),
-              model + ": tokenizer: none of a.v1.tokenizer.bin, tokenizer.bin, tok512.bin is beside the model, "
-                      "give one with --tokenizer FILE");
-    for (const std::string name : {"tok512.bin", "tokenizer.bin", "a.v1.tokenizer.bin"}) {
-        write_file(folder.path(name), "x");
-        EXPECT_EQ(find_tokenizer(model, 512), folder.path(name));
-    }
 }
 
 }  // namespace

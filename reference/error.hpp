@@ -14,7 +14,7 @@ public:
         : std::runtime_error(where + ": " + field + ": " + message) {}
 };
 
-/// Prints "PROGRAM: error: MESSAGE" on stderr, as one line: control characters, which a file's name may hold, become '?'.
+/// Prints "PROGRAM: error: MESSAGE" on stderr, one line: control characters, which a file name may hold, become '?'.
 void report_error(const char* program, std::string message);
 
 }  // namespace llama512

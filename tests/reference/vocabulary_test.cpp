@@ -70,7 +70,8 @@ TEST_F(VocabularyTest, RefusesTheWrongCount) {
     const std::string bytes = file_bytes(kRecords);
     const std::string size = std::to_string(bytes.size());
     EXPECT_EQ(error(bytes, kRecords.size()), "");
-    EXPECT_EQ(error(bytes, kRecords.size() + 1), "record 6: the file ends at byte " + size + ", 8 bytes are needed at byte " + size + " (vocab_size is 7)");
+    EXPECT_EQ(error(bytes, kRecords.size() + 1), "record 6: the file ends at byte " + size +
+                                                     ", 8 bytes are needed at byte " + size + " (vocab_size is 7)");
     EXPECT_NE(error(bytes, kRecords.size() - 1).find("file size: " + size + " bytes, "), std::string::npos);
 }
 

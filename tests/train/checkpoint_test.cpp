@@ -74,7 +74,7 @@ TEST(Checkpoint, IsRefusedWhenItIsNoStart) {
     Config other = kConfig;
     other.seq_len = 13;
     EXPECT_EQ(error(good, other), "seq_len: 12, this run's shape has 13");
-    EXPECT_EQ(error(plain_model(false).v0()), "wcls: a classifier of its own, a model whose classifier is tied is needed");
+    EXPECT_EQ(error(plain_model(false).v0()), "wcls: a classifier of its own, a tied one is needed");
     TinyModel model = plain_model();
     model.rms_ffn[5] = 0.5f;
     EXPECT_EQ(error(model.v1()), "rms_ffn: 0.500000, gains of 1 are needed: they are not trained");

@@ -142,6 +142,9 @@ class TrainTest(FolderTest):
         self.train(tokens, "s.bin", "--state", state, "--stop-at", 2)
         out = ["--out", self.folder / "x.bin"]
         bad_grammar = self.folder / "bad.grammar"
+        link, pipe = self.folder / "link", self.folder / "pipe"
+        link.symlink_to(empty)
+        os.mkfifo(pipe)
         cases = [
             ("train", ["--tokens", tokens], 2, "--out: a file is needed"),
             ("train", ["--tokens", tokens, *out, "--heads", 5], 1, "n_heads: 5"),
@@ -159,6 +162,10 @@ class TrainTest(FolderTest):
             ("tokenize", ["--corpus", empty, "--tokenizer", broken, "--tokens", broken], 1, "the file is empty"),
             ("tokenize", ["--corpus", GRAMMAR, "--tokenizer", broken, "--tokens", broken, "--vocab-size", 9000], 1, "pieces"),
             ("corpus", ["--grammar", self.folder / "nosuch", "--out", broken], 1, "nosuch: open: No such file or directory"),
+            ("corpus", ["--grammar", "no\nsuch", "--out", broken], 1, "no?such: open: "),
+            ("corpus", ["--grammar", GRAMMAR, "--out", link], 1, "link: file type: not a regular file"),
+            ("train", ["--tokens", tokens, *out, "--init", pipe], 1, "pipe: file type: not a regular file"),
+            ("train", ["--tokens", tokens, *out, "--init", broken], 1, "broken: "),
             ("corpus", ["--grammar", GRAMMAR, "--out", broken, "--stories", 0], 2, "'0' is not a number"),
             ("corpus", ["--grammar", bad_grammar, "--out", broken], 1, "line 1: 'nonsense'"),
         ]

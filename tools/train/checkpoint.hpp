@@ -61,7 +61,7 @@ inline std::vector<float> read_checkpoint(const std::string& path, const Config&
         }
     }
     const llama512::Weights& weights = checkpoint.weights();
-    if (!weights.tied()) throw Error(path, "wcls", "a classifier of its own, a model whose classifier is tied is needed");
+    if (!weights.tied()) throw Error(path, "wcls", "a classifier of its own, a tied one is needed");
     const auto tensor_of = [&](std::string_view name) {
         for (const NamedTensor& tensor : kTensors) {
             if (tensor.name == name) return weights.*tensor.values;

@@ -23,7 +23,8 @@ public:
     Dataset(const std::string& path, std::size_t vocab_size, std::size_t seq_len, std::uint64_t seed)
         : file_(path), seed_(seed) {
         if (file_.size() % 2 != 0) {
-            throw Error(path, "file size", std::to_string(file_.size()) + " bytes, not a file of tokens of two bytes each");
+            throw Error(path, "file size",
+                        std::to_string(file_.size()) + " bytes, not a file of tokens of two bytes each");
         }
         tokens_ = {reinterpret_cast<const std::uint16_t*>(file_.bytes().data()), file_.size() / 2};
         if (tokens_[0] != kBos) {

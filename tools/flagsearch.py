@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Sequence
 
 from common import processes
-from common.engine import builds, engines, gcc, packing
+from common.engine import builds, engines, gcc, images, packing
 from common.engine.engines import Engine
 from common.errors import UserError, atomic_write, run_tool
 from common.machine import run
@@ -166,7 +166,7 @@ class Trial:
             gcc.link(self.engine, files)
         except UserError:
             return None
-        return builds.counted_bytes(files / "engine.bin", files, self.spans)
+        return images.counted_bytes(self.engine, files / "engine.bin", files, self.spans)
 
     def right(self, flags: Sequence[str]) -> bool:
         """Whether the engine built with these flags says what the reference says."""

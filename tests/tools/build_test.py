@@ -186,7 +186,7 @@ for i in range(first, first + rounds):
 
     def test_no_bytes_are_counted(self) -> None:
         """A program smaller than its model is a mistake, and no figure."""
-        with mock.patch.object(builds, "counted_bytes", lambda *_: 0):
+        with mock.patch.object(builds.images, "counted_bytes", lambda *_: 0):
             self.assertUserError("counted bytes: 0, so it does not hold the packed model", self.build)
         self.assertFalse((self.files / "build.json").exists())
         self.assertGreater(self.build().counted, 0)

@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Iterator, Sequence
 
-from common.engine import builds
+from common.engine import images
 from common.engine.builds import Built
 from common.errors import UserError
 from common.project import ROOT
@@ -252,7 +252,7 @@ def _nasm_units(built: Built, program: bytes) -> list[Unit]:
             code = not DATA.match(row.text)
             units.append(_unit(program, row.offset, row.size, code, _instruction(stack), stack[::-1]))
             fills += [units[-1]] * bool(FILL.match(row.text))
-    free = builds.padding(built.files)
+    free = images.of(built.engine).padding(built.files)
     while fills and 0 < len(fills[-1].data) <= free:  # a disk image's last fills: what its `padding` counts
         free -= len(fills[-1].data)
         units.remove(fills.pop())
@@ -285,35 +285,7 @@ def _instruction(stack: Sequence[tuple[str, int]]) -> str:
 
 # --- C++ ---------------------------------------------------------------------------------------------------------
 
-# Fields of the two headers: name and bytes, WORD for those as wide as an address (System V ABI, chapters 4 and 5).
-WORD = 0
-ELF_HEADER = (
-    ("EI_MAG", 4), ("EI_CLASS", 1), ("EI_DATA", 1), ("EI_VERSION", 1), ("EI_OSABI", 1), ("EI_ABIVERSION", 1), ("EI_PAD", 7),
-    ("e_type", 2), ("e_machine", 2), ("e_version", 4), ("e_entry", WORD), ("e_phoff", WORD), ("e_shoff", WORD),
-    ("e_flags", 4), ("e_ehsize", 2), ("e_phentsize", 2), ("e_phnum", 2), ("e_shentsize", 2), ("e_shnum", 2),
-    ("e_shstrndx", 2))
-PROGRAM_HEADER = {
-    32: (("p_type", 4), ("p_offset", 4), ("p_vaddr", 4), ("p_paddr", 4), ("p_filesz", 4), ("p_memsz", 4),
-         ("p_flags", 4), ("p_align", 4)),
-    64: (("p_type", 4), ("p_flags", 4), ("p_offset", 8), ("p_vaddr", 8), ("p_paddr", 8), ("p_filesz", 8),
-         ("p_memsz", 8), ("p_align", 8)),
-}
 STATEMENTS = {"BYTE": 1, "SHORT": 2, "LONG": 4, "QUAD": 8}
-
-
-def header_fields(program: bytes) -> list[str]:
-    """For each byte of an ELF file's two headers, which may overlap, the fields that it belongs to."""
-    bits = 32 * program[4]  # e_ident[EI_CLASS] is 1 or 2
-    place = 24 + bits // 8  # of e_phoff
-    names: dict[int, list[str]] = {}
-    for start, fields in ((0, ELF_HEADER),
-                          (int.from_bytes(program[place:place + bits // 8], "little"), PROGRAM_HEADER[bits])):
-        for name, size in fields:
-            size = size or bits // 8
-            for offset in range(start, start + size):
-                names.setdefault(offset, []).append(name)
-            start += size
-    return [", ".join(names.get(offset, [])) for offset in range(max(names) + 1)]
 
 
 def _cpp_units(built: Built, program: bytes) -> list[Unit]:
@@ -420,7 +392,7 @@ def _disassembly(elf: Path, image: int, end: int, data: set[int]) -> list[tuple[
 def _script_units(built: Built, program: bytes, taken: set[int]) -> list[Unit]:
     """What the linker script writes itself: the headers."""
     file = str((built.engine.target.folder / "link.ld").relative_to(ROOT))
-    fields = header_fields(program)
+    fields = images.of(built.engine).header_fields(program)
     units = []
     offset = 0
     inside = False

@@ -15,18 +15,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Sequence
 
 from common import processes
-from common.engine import inputs, packing, toolchains
+from common.engine import images, inputs, packing, toolchains
 from common.engine.engines import Engine
 from common.errors import UserError, atomic_write
 from common.files import protect
 from common.model.models import Model
-from common.pack.packer import Span, packed_bytes
+from common.pack.packer import packed_bytes
 from common.project import ROOT
 
 FLAGSET = "flagset.json"  # its flags are an input themselves
@@ -91,8 +90,8 @@ def build(engine: Engine, model: Model, folder: Path | None = None, encoding: st
         with atomic_write(built.program) as file:
             file.write((files / "engine.bin").read_bytes())
             os.fchmod(file.fileno(), 0o755)
-        built = replace(built, counted=counted_bytes(built.program, files, spans), packed=packed_bytes(spans),
-                        sha256=digests(built))
+        built = replace(built, counted=images.counted_bytes(engine, built.program, files, spans),
+                        packed=packed_bytes(spans), sha256=digests(built))
         if built.counted <= 0:
             raise UserError(f"{built.program}: counted bytes: {built.counted}, so it does not hold the packed model; "
                             "build into another folder")
@@ -123,21 +122,6 @@ def protect_what_is_there(program: Path, files: Path, model: Model) -> None:
     if os.path.lexists(program) and not (files / "manifest.json").is_file():
         raise UserError(f"{program}: a file that is no build of this engine has its name; remove it, or build into "
                         "another folder")
-
-
-def counted_bytes(program: Path, files: Path, spans: Sequence[Span]) -> int:
-    """All of the program but tensors and vocabulary; of a disk image, also without the padding of its sectors."""
-    return program.stat().st_size - sum(span.bytes for span in spans if not span.counted) - padding(files)
-
-
-def padding(files: Path) -> int:
-    """The free bytes of a disk image's sectors, by the source's symbol `padding`; other programs have none."""
-    symbols = files / "engine.map"
-    if not symbols.is_file():
-        return 0
-    found = re.search(r"^ *([0-9A-F]+) .*\bpadding$", symbols.read_text("utf-8"), re.MULTILINE)
-    assert found
-    return int(found[1], 16)
 
 
 def input_hash(engine: Engine, encoding: str, compiler: str, flags: Sequence[str], data: Sequence[Path]) -> str:

@@ -22,7 +22,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from common.anatomy.explain import OPERATIONS, Unit, bytes_by, explain
+from common.anatomy.explain import Unit, bytes_by, explain
+from common.anatomy.operations import OPERATIONS
 from common.errors import atomic_write, run_tool
 from common.files import protect
 from common.model.models import find_model

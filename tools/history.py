@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Mapping, Sequence
 
 from common import blocks, processes
-from common.anatomy.explain import OPERATIONS, bytes_by, explain
+from common.anatomy.explain import bytes_by, explain
+from common.anatomy.operations import OPERATIONS
 from common.engine import engines
 from common.engine.configuration import CONSTANTS
 from common.errors import UserError, atomic_write, run_tool

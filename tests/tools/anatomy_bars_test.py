@@ -16,10 +16,11 @@ from support.skip import main
 from support.tools import run_tool
 
 from common.anatomy import reference_source
-from common.anatomy.explain import OPERATIONS, Place, Unit
+from common.anatomy.explain import Place, Unit
+from common.anatomy.operations import OPERATIONS, Operation
 from common.picture.bars import SECTOR, bars_svg
 from common.picture.page import digest, page
-from common.picture.style import DARK, LIGHT, STYLES, contrast
+from common.picture.style import DARK, LIGHT, contrast, styles
 
 SVG = "{http://www.w3.org/2000/svg}"
 COLUMNS = {"one": {name: 10 + 3 * place for place, name in enumerate(OPERATIONS)},
@@ -69,7 +70,7 @@ class Bars(unittest.TestCase):
             self.assertIn(f"{engine}: {sum(parts.values())} bytes", self.root.findtext(f"{SVG}desc", ""))
         for name, operation in OPERATIONS.items():
             self.assertIn(operation.title, texts)
-            self.assertIn(STYLES[name].code, texts)
+            self.assertIn(styles()[name].code, texts)
         self.assertIn(f"one sector, {SECTOR}", texts)
         self.assertTrue(self.root.findtext(f"{SVG}title"))
 
@@ -92,9 +93,15 @@ class Bars(unittest.TestCase):
 
 class Look(unittest.TestCase):
     def test_every_operation_has_one_of_its_own(self) -> None:
-        self.assertEqual(list(STYLES), list(OPERATIONS))
+        self.assertEqual(list(styles()), list(OPERATIONS))
         for field in ("code", "pattern", "light", "dark"):
-            self.assertEqual(len({getattr(style, field) for style in STYLES.values()}), len(OPERATIONS), field)
+            self.assertEqual(len({getattr(style, field) for style in styles().values()}), len(OPERATIONS), field)
+
+    def test_a_made_one_is_its_own_as_well(self) -> None:
+        more = {f"operation{letter}": Operation(letter) for letter in "abcdefghi"}
+        with mock.patch.dict(OPERATIONS, more):
+            self.test_every_operation_has_one_of_its_own()
+            self.test_contrast()
 
     def test_contrast(self) -> None:
         self.assertAlmostEqual(contrast("#000000", "#ffffff"), 21)
@@ -104,7 +111,7 @@ class Look(unittest.TestCase):
                 self.assertGreaterEqual(contrast(theme.ink, colour), 4.5)
                 self.assertGreaterEqual(contrast(theme.quiet, colour), 4.5)
                 self.assertGreaterEqual(contrast(theme.accent, colour), 3)  # not text: WCAG 1.4.11
-            for name, style in STYLES.items():
+            for name, style in styles().items():
                 self.assertGreaterEqual(contrast(theme.ink, getattr(style, ground)), 4.5, name)
                 self.assertGreaterEqual(contrast(theme.accent, getattr(style, ground)), 3, name)
                 self.assertGreaterEqual(contrast(getattr(style, mark), getattr(style, ground)), 2.4, name)

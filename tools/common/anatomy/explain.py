@@ -22,34 +22,12 @@ from functools import cache
 from pathlib import Path
 from typing import Iterator, Sequence
 
+from common.anatomy.operations import OPERATIONS
 from common.engine import images
 from common.engine.builds import Built
 from common.errors import UserError
 from common.project import ROOT
 
-
-
-@dataclass(frozen=True)
-class Operation:
-    title: str
-    reference: tuple[str, ...] = ()  # "FILE:FUNCTION": where the readable engine does the same
-
-
-# In the order in which a token meets them, frame first.
-OPERATIONS = {
-    "header": Operation("headers and boot"),
-    "loading": Operation("model loading", ("reference/files/checkpoint.cpp:Checkpoint::Checkpoint",)),
-    "embedding": Operation("embedding", ("reference/transformer.cpp:Transformer::forward",)),
-    "rmsnorm": Operation("rmsnorm", ("reference/ops.cpp:rmsnorm",)),
-    "matmul": Operation("matmul", ("reference/ops.cpp:matmul", "reference/ops.cpp:add")),
-    "rope": Operation("rope", ("reference/ops.cpp:rope",)),
-    "attention": Operation("attention", ("reference/transformer.cpp:Transformer::attention",)),
-    "softmax": Operation("softmax", ("reference/ops.cpp:softmax",)),
-    "swiglu": Operation("swiglu", ("reference/ops.cpp:swiglu",)),
-    "argmax": Operation("argmax", ("reference/ops.cpp:argmax",)),
-    "output": Operation("output", ("reference/tokenizer.cpp:Tokenizer::decode",)),
-    "loop": Operation("loop and glue", ("reference/generate.cpp:generate",)),
-}
 KINDS = ("header", "code", "data")
 
 

@@ -40,7 +40,7 @@ def find_function(entry: str) -> Function:
             source = "\n".join(definition(lines, start))
             return Function(name, str(path.relative_to(ROOT)), start + 1, comment, source)
     raise UserError(f"{file}: {name}: no function of this name is defined there; "
-                    "mend OPERATIONS in tools/common/anatomy.py")
+                    "mend OPERATIONS in tools/common/anatomy/operations.py")
 
 
 def find_line(lines: list[str], pattern: str, end: str) -> int | None:

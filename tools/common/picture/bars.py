@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape
 
-from common.anatomy.explain import OPERATIONS
-from common.picture.style import DARK, LIGHT, PICTURE_STYLE, SECTOR, STYLES, TILE, Theme, picture_theme
+from common.anatomy.operations import OPERATIONS
+from common.picture.style import DARK, LIGHT, PICTURE_STYLE, SECTOR, TILE, Theme, picture_theme, styles
 
 WIDTH = 960
 LEFT, RIGHT, TOP = 156, 44, 48         # for the names, for the sums, for the title and the scale
@@ -36,7 +36,7 @@ def bars_svg(columns: dict[str, dict[str, int]]) -> str:
         f"<style>{style()}</style>",
         "<defs>",
         *(f'<pattern id="bars-{name}" width="{TILE}" height="{TILE}" patternUnits="userSpaceOnUse">'
-          f'<path class="m-{name}" d="{STYLES[name].pattern}"/></pattern>' for name in shown),
+          f'<path class="m-{name}" d="{styles()[name].pattern}"/></pattern>' for name in shown),
         "</defs>",
         f'<rect class="ground" width="{WIDTH}" height="{height}"/>',
         '<text class="heading" x="16" y="27">Where the bytes go</text>',
@@ -61,7 +61,7 @@ def style() -> str:
         return "".join([
             f"{picture_theme(theme)}.gap{{stroke:{theme.ground}}}",
             *(f".o-{name}{{fill:{look.dark if dark else look.light}}}"
-              f".m-{name}{{fill:{look.dark_mark if dark else look.light_mark}}}" for name, look in STYLES.items())])
+              f".m-{name}{{fill:{look.dark_mark if dark else look.light_mark}}}" for name, look in styles().items())])
     return (f"{PICTURE_STYLE}.name,.sum{{font-weight:600}}.code{{font-size:11px;font-weight:600}}"
             f".gap{{fill:none;stroke-width:1.5}}{colours(LIGHT, False)}"
             f"@media (prefers-color-scheme:dark){{{colours(DARK, True)}}}")
@@ -76,7 +76,7 @@ def bar(engine: str, parts: dict[str, int], total: int, y: int, scale: float) ->
         size = parts.get(name, 0)
         if not size:
             continue
-        x, width, code = LEFT + done * scale, size * scale, STYLES[name].code
+        x, width, code = LEFT + done * scale, size * scale, styles()[name].code
         lines += [
             f"<g><title>{escape(engine)}, {escape(OPERATIONS[name].title)}: {size} bytes</title>",
             rectangle(x, y, width, BAR - STRIP, f'class="o-{name}"'),
@@ -118,6 +118,6 @@ def legend_lines(shown: list[str], top: int) -> list[str]:
         y = top + LEGEND_ROW * (place // LEGEND_COLUMNS)
         lines += [rectangle(x, y - 13, 30, 18, f'class="o-{name}"'),
                   rectangle(x, y - 1, 30, 6, f'fill="url(#bars-{name})"'),
-                  f'<text class="code middle" x="{x + 15:.2f}" y="{y - 3}">{STYLES[name].code}</text>',
+                  f'<text class="code middle" x="{x + 15:.2f}" y="{y - 3}">{styles()[name].code}</text>',
                   f'<text class="label" x="{x + 40:.2f}" y="{y}">{escape(OPERATIONS[name].title)}</text>']
     return lines

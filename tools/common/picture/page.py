@@ -19,9 +19,10 @@ from dataclasses import asdict, fields
 from typing import Mapping, Sequence
 from urllib.parse import quote
 
-from common.anatomy.explain import OPERATIONS, Place, Unit
+from common.anatomy.explain import Place, Unit
+from common.anatomy.operations import OPERATIONS
 from common.anatomy.reference_source import find_function
-from common.picture.style import DARK, LIGHT, STYLES, TILE, Style
+from common.picture.style import DARK, LIGHT, TILE, Style, styles
 from common.project import ROOT
 
 FILES = ROOT / "tools" / "page"
@@ -57,7 +58,7 @@ def data(anatomies: Mapping[str, Sequence[Unit]]) -> dict[str, object]:
          "instruction": unit.instruction,
          "places": [places.setdefault(place, len(places)) for place in unit.places]} for unit in units]}
         for engine, units in anatomies.items()]
-    described = {name: {"title": operation.title, "code": STYLES[name].code,
+    described = {name: {"title": operation.title, "code": styles()[name].code,
                         "reference": [asdict(find_function(entry)) for entry in operation.reference]}
                  for name, operation in OPERATIONS.items()}
     return {"operations": described, "places": [vars(place) for place in places], "engines": listed}
@@ -70,9 +71,9 @@ def colours() -> str:
         return "".join([f"--{field.name}:{getattr(theme, field.name)};" for field in fields(theme)]
                        + [f"--{name}:{look.dark if dark else look.light};"
                           f"--{name}-mark:{look.dark_mark if dark else look.light_mark};"
-                          for name, look in STYLES.items()])
+                          for name, look in styles().items()])
     looks = "".join(f".op-{name}{{--look:var(--{name});--mark:var(--{name}-mark);--pattern:{tile(look)}}}\n"
-                    for name, look in STYLES.items())
+                    for name, look in styles().items())
     return (f":root{{{variables(False)}}}\n"
             f"@media screen and (prefers-color-scheme:dark){{:root{{{variables(True)}}}}}\n{looks}")
 
@@ -89,7 +90,7 @@ def summary(anatomies: Mapping[str, Sequence[Unit]]) -> str:
         return "".join(f"<td>{sum(len(unit.data) for unit in units if name in (None, unit.operation))}</td>"
                        for units in anatomies.values())
     head = "".join(f'<th scope="col">{html.escape(engine)}</th>' for engine in anatomies)
-    rows = "".join(f'<tr data-operation="{name}"><th scope="row"><span class="swatch op-{name}">{STYLES[name].code}'
+    rows = "".join(f'<tr data-operation="{name}"><th scope="row"><span class="swatch op-{name}">{styles()[name].code}'
                    f"</span> {html.escape(operation.title)}</th>{cells(name)}</tr>\n"
                    for name, operation in OPERATIONS.items())
     return (f'<table><thead><tr><th scope="col">operation</th>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n'

@@ -1,15 +1,20 @@
 """How the operations look (short code, pattern, colours: the same in the page and in the bars), and the pictures' text.
 
-    from common.picture.style import DARK, LIGHT, STYLES, contrast
-    STYLES["matmul"].code                                   # "MM"
-    contrast(STYLES["matmul"].light, LIGHT.ink)             # 12.2: 4.5 is needed for text
+    from common.picture.style import DARK, LIGHT, contrast, styles
+    styles()["matmul"].code                                 # "MM"
+    contrast(styles()["matmul"].light, LIGHT.ink)           # 12.2: 4.5 is needed for text
 
-An operation never differs from another one by its colour alone: it has its code and its pattern, too.
+An operation never differs from another one by its colour alone: it has its code and its pattern, too. One that has no look
+of its own in STYLES yet gets one that no other has.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Collection
+
+from common.anatomy.operations import OPERATIONS
 
 TILE = 6  # side of a pattern's tile
 SECTOR = 512  # bytes: the line in every picture
@@ -58,6 +63,39 @@ STYLES = {
     "output": Style("OU", "M0 0h3v3H0zM3 3h3v3H3z", "#e6d1ff", "#46345d", "#855eb5", "#c19df2"),
     "loop": Style("LO", "M0 4.5h6V6H0z", "#f0e6dc", "#332d25", "#807262", "#bdae9f"),
 }
+
+
+def styles() -> dict[str, Style]:
+    """The look of every operation, in their order."""
+    looks = {name: look for name, look in STYLES.items() if name in OPERATIONS}
+    for name in OPERATIONS:
+        if name not in looks:
+            looks[name] = _made(name, len(looks), {look.code for look in looks.values()})
+    return {name: looks[name] for name in OPERATIONS}
+
+
+def _made(name: str, number: int, codes: Collection[str]) -> Style:
+    """A look for the operation that is the number-th one."""
+    letters = name.upper()
+    code = next((code for second in [*letters[1:], *"0123456789"] if (code := letters[0] + second) not in codes), "??")
+    # The number's bits as squares in a grid of 3 x 3; with the one in the corner, which is always there, it is no blank.
+    squares = [place for place in range(9) if (number << 1 | 1) >> place & 1]
+    pattern = "".join(f"M{place % 3 * 2} {place // 3 * 2}h2v2h-2z" for place in squares)
+    hue = number * (math.sqrt(5) - 1) / 2 % 1  # by the golden section: far from the last ones
+    return Style(code, pattern, *(_colour(*shade, hue) for shade in ((.91, .06), (.37, .06), (.57, .12), (.78, .12))))
+
+
+def _colour(lightness: float, strength: float, hue: float) -> str:
+    """#rrggbb of a colour in OKLCH (Ottosson 2020); what the screen cannot show is cut off."""
+    a, b = strength * math.cos(math.tau * hue), strength * math.sin(math.tau * hue)
+    long = (lightness + .3963377774 * a + .2158037573 * b) ** 3
+    middle = (lightness - .1055613458 * a - .0638541728 * b) ** 3
+    short = (lightness - .0894841775 * a - 1.2914855480 * b) ** 3
+    linear = (4.0767416621 * long - 3.3077115913 * middle + .2309699292 * short,
+              -1.2684380046 * long + 2.6097574011 * middle - .3413193965 * short,
+              -.0041960863 * long - .7034186147 * middle + 1.7076147010 * short)
+    channels = [12.92 * value if value <= .0031308 else 1.055 * value ** (1 / 2.4) - .055 for value in linear]
+    return "#" + "".join(f"{round(255 * min(max(channel, 0), 1)):02x}" for channel in channels)
 
 
 # The text of the SVG pictures, and their line at one sector.

@@ -22,8 +22,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from common.anatomy.explain import Unit, bytes_by, explain
+from common.anatomy.explain import bytes_by, explain
 from common.anatomy.operations import OPERATIONS
+from common.anatomy.units import Unit
 from common.errors import atomic_write, run_tool
 from common.files import protect
 from common.model.models import find_model

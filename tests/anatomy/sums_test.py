@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import tempfile
 import unittest
@@ -17,10 +16,13 @@ from unittest import mock
 
 from support import cases, rules
 from support.folders import FolderTest
+from support.sources import other_sources
 from support.tools import ROOT
 
-from common.anatomy import explain as anatomy
+from common.anatomy import marks
+from common.anatomy.explain import bytes_by, explain
 from common.anatomy.operations import OPERATIONS
+from common.anatomy.units import KINDS, Unit
 from common.engine import builds, engines
 from common.errors import UserError
 from common.model import models, random_model
@@ -42,23 +44,23 @@ class Anatomy(unittest.TestCase):
     def tearDownClass(cls) -> None:
         cls.temporary.cleanup()
 
-    def check(self, built: builds.Built) -> list[anatomy.Unit]:
+    def check(self, built: builds.Built) -> list[Unit]:
         """All that holds for every engine and model."""
-        units = anatomy.explain(built)
+        units = explain(built)
         program = built.program.read_bytes()
         manifest = json.loads((built.files / "manifest.json").read_text("utf-8"))
         explained: set[int] = set()
         for unit in units:
             self.assertEqual(program[unit.offset:unit.offset + len(unit.data)], unit.data)
             self.assertIn(unit.operation, OPERATIONS)
-            self.assertIn(unit.kind, anatomy.KINDS)
+            self.assertIn(unit.kind, KINDS)
             self.assertTrue(unit.instruction)
             place = set(range(unit.offset, unit.offset + len(unit.data)))
             self.assertTrue(place and not explained & place, unit)
             explained |= place
         self.assertEqual(len(explained), built.counted)
-        self.assertEqual(sum(anatomy.bytes_by(units, "operation").values()), built.counted)
-        self.assertEqual(sum(anatomy.bytes_by(units, "kind").values()), built.counted)
+        self.assertEqual(sum(bytes_by(units, "operation").values()), built.counted)
+        self.assertEqual(sum(bytes_by(units, "kind").values()), built.counted)
         # The very bytes that the rules count, found in another way: from the file and the manifest alone.
         self.assertEqual(explained, {i for i, counted in enumerate(rules.image_of(built).counted) if counted})
         return units
@@ -67,7 +69,7 @@ class Anatomy(unittest.TestCase):
         for engine in ENGINES:
             with self.subTest(engine=engine.name):
                 units = self.check(builds.build(engine, self.model, self.folder / "engines"))
-                found = anatomy.bytes_by(units, "operation")
+                found = bytes_by(units, "operation")
                 print(f"{engine.name}: {found}")
                 self.assertEqual([name for name in NEEDED if not found[name]], [])
                 for unit in units:
@@ -112,47 +114,6 @@ class Anatomy(unittest.TestCase):
                 self.check(builds.build(engine, model, self.folder / "default"))
 
 
-class Marks(unittest.TestCase):
-    def source(self, text: str, name: str = "a.cpp") -> anatomy.Source:
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / name).write_text(text, "utf-8")
-            with mock.patch.object(anatomy, "ROOT", Path(folder)):
-                anatomy.source.cache_clear()
-                try:
-                    return anatomy.source(name)
-                finally:
-                    anatomy.source.cache_clear()
-
-    def test_lines_and_regions(self) -> None:
-        source = self.source('int a;\n// "@rope" and `@rope` are quotations, a@rope.org is none\nint b;\n'
-                             "// turn the query @rope\nint c;  // angle\nint d;  // score @softmax\nint e;\n"
-                             "// @matmul, row by row\n// to the end\nint f;\n")
-        self.assertEqual(source.marks, (None,) * 3 + ("rope", "rope", "softmax", "rope") + ("matmul",) * 3)
-        self.assertEqual([place.comment for place in source.places],
-                         ["", '"@rope" and `@rope` are quotations, a@rope.org is none', "", "turn the query", "angle",
-                          "score", "turn the query", "matmul, row by row", "to the end",
-                          "matmul, row by row to the end"])
-        self.assertEqual([place.text for place in source.places][4:7], ["int c;", "int d;", "int e;"])
-
-    def test_nasm(self) -> None:
-        source = self.source('  db ";@rope"  ; text @output\n', "a.asm")
-        (place,) = source.places
-        self.assertEqual((place.text, place.comment, source.marks), ('db ";@rope"', "text", ("output",)))
-
-    def test_bad_marks(self) -> None:
-        for comment in ("@atention", "@Rope", "@ rope", "@rope @softmax"):
-            with self.subTest(comment=comment), \
-                    self.assertRaisesRegex(UserError, "a.cpp:1: '.*': a comment has one mark, .* known are header, "):
-                self.source(f"int a;  // {comment}\n")
-
-    def test_reference_functions_exist(self) -> None:
-        for name, operation in OPERATIONS.items():
-            for place in operation.reference:
-                file, _, function = place.partition(":")
-                with self.subTest(operation=name, function=function):
-                    self.assertRegex((ROOT / file).read_text("utf-8"), rf"(?m)^[\w:<>&\[\] ]*{re.escape(function)}\(")
-
-
 class Defects(FolderTest):
     """What cannot be explained is an error, never a guess."""
 
@@ -165,11 +126,11 @@ class Defects(FolderTest):
             with self.subTest(engine=engine.name):
                 built = builds.build(engine, self.model, self.folder / "engines")
                 places = REAL(engine.source).places
-                unmarked = anatomy.Source(places, (None,) * len(places))
-                with mock.patch.object(anatomy, "source",
+                unmarked = marks.Source(places, (None,) * len(places))
+                with mock.patch.object(marks, "source",
                                        lambda file: unmarked if file == engine.source else REAL(file)), \
                         self.assertRaisesRegex(UserError, "stands under a mark like @matmul"):
-                    anatomy.explain(built)
+                    explain(built)
 
     def test_fills_are_explained_where_they_are_counted(self) -> None:
         """`times` and `align` in the code are counted; those that make a disk image's sectors full are not."""
@@ -181,19 +142,14 @@ class Defects(FolderTest):
                     path = golf / "asm" / "transformer.inc"
                     path.write_text(path.read_text("utf-8").replace(
                         "\nrows:\n", "\nrows:\n                times 3 nop\n                align 8\n"), "utf-8")
-                    with mock.patch.object(builds, "ROOT", Path(folder)), \
-                            mock.patch.object(anatomy, "ROOT", Path(folder)):
-                        REAL.cache_clear()
-                        anatomy._lines.cache_clear()
+                    with other_sources(Path(folder)):
                         built = builds.build(engine, self.model, self.folder / "filled")
-                        units = anatomy.explain(built)
-                    REAL.cache_clear()
-                    anatomy._lines.cache_clear()
+                        units = explain(built)
                     self.assertIn("times 3 nop", [unit.instruction for unit in units])
 
     def test_without_marks_the_size_is_known(self) -> None:
         built = builds.build(ENGINES[0], self.model, self.folder / "engines")
-        with mock.patch.object(anatomy, "explain", side_effect=UserError("no mark")):
+        with mock.patch.object(sizes, "explain", side_effect=UserError("no mark")):
             size = sizes.size_of(built)
         self.assertEqual((size.bytes, size.header, size.code, size.data), (built.counted, None, None, None))
         self.assertIn(",,,,", sizes.to_csv([size]))
@@ -201,10 +157,10 @@ class Defects(FolderTest):
     def test_bytes_that_are_left_over(self) -> None:
         built = builds.build(ENGINES[0], self.model, self.folder / "engines")
         with self.assertRaisesRegex(UserError, f"{built.counted + 1} bytes are counted, but {built.counted} explained"):
-            anatomy.explain(replace(built, counted=built.counted + 1))
+            explain(replace(built, counted=built.counted + 1))
 
 
-REAL = anatomy.source
+REAL = marks.source
 
 
 if __name__ == "__main__":

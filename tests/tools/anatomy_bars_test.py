@@ -16,8 +16,9 @@ from support.skip import main
 from support.tools import run_tool
 
 from common.anatomy import reference_source
-from common.anatomy.explain import Place, Unit
+from common.anatomy.marks import Place
 from common.anatomy.operations import OPERATIONS, Operation
+from common.anatomy.units import Unit
 from common.picture.bars import SECTOR, bars_svg
 from common.picture.page import digest, page
 from common.picture.style import DARK, LIGHT, contrast, styles

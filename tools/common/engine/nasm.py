@@ -36,12 +36,17 @@ def small_flags(engine: Engine, compiler: str) -> tuple[tuple[str, ...], bool]:
     return tuple(f"-D{feature}" for feature in engine.features), True
 
 
+def include_folders(engine: Engine) -> list[Path]:
+    """Where NASM looks for what a source includes, after the build's folder."""
+    return [(ROOT / engine.source).parent]
+
+
 def make(engine: Engine, files: Path, flags: Sequence[str]) -> None:
     """engine.bin from the source, model.inc and model.packed; engine.lst, and engine.map when the source asks."""
     source = ROOT / engine.source
     (files / "engine.map").unlink(missing_ok=True)
     command = ["nasm", "-f", "bin", "-w+all", "-w+error=number-overflow", "-w-reloc", "-w-unknown-warning", *flags,
-               "-I", f"{source.parent}/", str(source), "-o", "engine.bin", "-l", "engine.lst"]
+               *(f"-I{folder}/" for folder in include_folders(engine)), str(source), "-o", "engine.bin", "-l", "engine.lst"]
     try:
         steps.run(command, files)
     except UserError as error:

@@ -19,9 +19,10 @@ from dataclasses import asdict, fields
 from typing import Mapping, Sequence
 from urllib.parse import quote
 
-from common.anatomy.explain import Place, Unit
+from common.anatomy.marks import Place
 from common.anatomy.operations import OPERATIONS
 from common.anatomy.reference_source import find_function
+from common.anatomy.units import Unit
 from common.picture.style import DARK, LIGHT, TILE, Style, styles
 from common.project import ROOT
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Iterator, Sequence
 
 from common import processes
-from common.anatomy import explain as anatomy
+from common.anatomy.explain import bytes_by, explain
+from common.anatomy.units import KINDS
 from common.engine import builds, engines
 from common.engine.builds import Built
 from common.engine.engines import Engine, Shape
@@ -98,10 +99,10 @@ def size_of(built: Built) -> Size:
     budget, exact = built.engine.budget_for((shape or engines.budget_shape()).name, built.compiler)
     engine = built.engine
     try:
-        kinds: dict[str, int | None] = {**anatomy.bytes_by(anatomy.explain(built), "kind")}
+        kinds: dict[str, int | None] = {**bytes_by(explain(built), "kind")}
     except UserError as error:
         print(f"{engine.name}: header, code and data are not known: {error}", file=sys.stderr)
-        kinds = dict.fromkeys(anatomy.KINDS)
+        kinds = dict.fromkeys(KINDS)
     return Size(engine.name, built.model, built.counted, budget, budget - built.counted, **kinds, packed=built.packed,
                 compiler=built.compiler, searched_flags=built.searched, binding=exact and shape is not None)
 

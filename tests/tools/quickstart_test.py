@@ -18,8 +18,8 @@ PACKAGES = {"g++": ["g++", "12.2.0"], "cmake": ["cmake", "3.25.1"], "ninja-build
             "qemu-system-x86": ["qemu-system-i386", "7.2"], "git": ["git", "2.39.5"], "bochs": ["bochs-bin", "2.7"],
             "chromium": ["chromium", "140.0"], "chromium-driver": ["chromedriver", "140.0"]}
 OPTIONAL = ("chromium", "chromium-driver")
-NO_COMMAND = ("bochs-sdl", "bochsbios", "vgabios", "libgtest-dev")
-FOR_TESTS = ("git", "bochs", "bochs-sdl", "bochsbios", "vgabios", "libgtest-dev")  # the demo goes without
+NO_COMMAND = ("bochs-sdl", "bochsbios", "vgabios", "python3-pyelftools", "python3-capstone", "libgtest-dev")
+FOR_TESTS = ("git", "bochs", *NO_COMMAND)  # the demo goes without
 TEST_ONLY = " ".join(FOR_TESTS)
 BASICS = ("sh", "cat", "dirname", "readlink", "sed", "grep", "head", "sort", "env")
 DEBIAN = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\n'

@@ -1,0 +1,82 @@
+"""Headers that a linker script makes itself, by BYTE, SHORT, LONG and QUAD: what their bytes are called.
+
+    from common.anatomy import headers
+    headers.units(built, program, {".all": 0}, taken)       # "e_phoff = 32", "unused byte", …
+
+The script says where each number stands: `. = 24;` and what is put before it. The image's format says what its bytes are
+called there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Iterator, Mapping
+
+from common.anatomy.marks import Place
+from common.anatomy.units import Unit
+from common.engine import images
+from common.engine.builds import Built
+from common.errors import UserError
+from common.project import ROOT
+
+SIZES = {"BYTE": 1, "SHORT": 2, "LONG": 4, "QUAD": 8, "SQUAD": 8}
+# What matters of a linker script: an output section begins, a number, a new place, sections of the sources, an end.
+STATEMENT = re.compile(r"(?:^|(?<=[;{}]))[ \t]*(?P<section>[./\w]+)[^:;{}\n]*:[^:;{}]*\{"
+                       r"|\b(?P<number>S?QUAD|LONG|SHORT|BYTE)\s*\((?P<value>(?:[^()]|\([^()]*\))*)\)"
+                       r"|(?<![\w.])\.\s*=\s*(?P<place>[^;]+);"
+                       r"|(?P<input>\*\s*\([^()]*\))"
+                       r"|(?P<end>\})", re.MULTILINE)
+
+
+def units(built: Built, program: bytes, sections: Mapping[str, int], taken: bytearray) -> list[Unit]:
+    """The numbers of the script, and the bytes that it skips. `sections` are the offsets of the output sections, `taken`
+    is not 0 for bytes that are explained already."""
+    path = built.engine.target.folder / "link.ld"
+    fields = images.of(built.engine).header_fields(program)
+    found: list[Unit] = []
+    base = position = None  # of the section; where the next byte goes
+    for statement, place in _statements(path.read_text("utf-8"), str(path.relative_to(ROOT))):
+        if statement["section"] or statement["end"]:
+            base = position = sections.get(statement["section"] or "")
+        elif base is None:
+            continue
+        elif statement["input"]:
+            position = None if position is None else _first_free(taken, position)
+        elif statement["place"]:
+            new = _number(statement["place"])
+            if new is not None and position is not None:
+                found += [Unit(offset, program[offset:offset + 1], "header", "header", "unused byte", (place,))
+                          for offset in range(position, base + new) if not taken[offset]]
+            position = None if new is None else base + new
+        elif position is None:
+            raise UserError(f"{path}:{place.line}: {statement[0]}: it is not clear where this stands; "
+                            "put `. = N;` before it")
+        else:
+            size = SIZES[statement["number"]]
+            names = dict.fromkeys(", ".join(filter(None, fields[position:position + size])).split(", "))
+            text = " = ".join(filter(None, [", ".join(names) or statement["number"], statement["value"].strip()]))
+            found.append(Unit(position, program[position:position + size], "header", "header", text, (place,)))
+            position += size
+    return found
+
+
+def _statements(script: str, file: str) -> Iterator[tuple[re.Match[str], Place]]:
+    """Each statement, and its line."""
+    lines = script.splitlines()
+    without_comments = re.sub(r"/\*.*?\*/", lambda comment: re.sub(r"[^\n]", " ", comment[0]), script, flags=re.DOTALL)
+    for match in STATEMENT.finditer(without_comments):
+        number = without_comments.count("\n", 0, match.start()) + 1
+        yield match, Place(file, number, lines[number - 1].strip(), "")
+
+
+def _first_free(taken: bytearray, position: int) -> int:
+    """Behind what stands at a position."""
+    free = taken.find(0, position)
+    return len(taken) if free < 0 else free
+
+
+def _number(text: str) -> int | None:
+    try:
+        return int(text, 0)
+    except ValueError:
+        return None

@@ -1,8 +1,8 @@
 """Explains every counted byte of the golfed engines: which operation of the transformer it serves.
 
-For NASM the bytes are read from the listing, for C++ from the debug information of the same link; so the sum of the
-operations is the number of counted bytes, exactly. Without --model the engines are built for the budgets' shape, as
-by `llama512 size`.
+For NASM the bytes are read from the listing, for C++ from the debug information of the same link (which needs the
+packages python3-pyelftools and python3-capstone); so the sum of the operations is the number of counted bytes, exactly.
+Without --model the engines are built for the budgets' shape, as by `llama512 size`.
 
 --html writes one page that needs no network: each byte is a cell, and shows its instruction, its source line with
 the comment, and the function of the reference that it corresponds to.

@@ -96,11 +96,21 @@ class Elf(FolderTest):
             elf = self.program(machine, bytes(8), [("rows", offset, 8, FUNCTION)])
             self.assertEqual(list(elf.pieces(elf.symbols[0])), [(0x200000, 0x200008, state)])
 
+    def test_a_damaged_file(self) -> None:
+        path = self.folder / "engine.elf"
+        good = elf32(3, bytes(8), [("rows", 0, 8, FUNCTION)])
+        for data in (b"", b"no ELF", good[:20], good[:-20]):
+            path.write_bytes(data)
+            self.assertUserError("engine.elf: cannot be read as an ELF file with symbols: .*; build into another folder",
+                                 dwarf.Program, path)
+        path.unlink()
+        self.assertUserError("engine.elf: cannot be read .*No such file", dwarf.Program, path)
+
     def test_every_version_of_dwarf(self) -> None:
         """Units, operations and chains do not depend on it."""
         model = sizes.budget_model(self.folder)
         for engine in COMPILED:
-            if engine.target_facts()["image"] != "elf":
+            if engine.target.image != "elf":
                 continue
             found = []
             for version in (4, 5):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from common.anatomy.marks import Line
+from common.errors import UserError
 from common.libraries import library
 from common.project import ROOT
 
@@ -40,25 +41,18 @@ class Program:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with open(path, "rb") as file:
-            elf = library("elftools.elf.elffile").ELFFile(file)
-            self.machine: str = elf["e_machine"]
-            self.bits: int = elf.elfclass
-            loaded = {section.name: section["sh_addr"] for section in elf.iter_sections()
-                      if section["sh_flags"] & SHF_ALLOC and section["sh_type"] != "SHT_NOBITS" and section["sh_size"]}
-            self.start = min(loaded.values())  # the address of the program's first byte
-            self.sections = {name: address - self.start for name, address in loaded.items()}
-            self.symbols: list[Symbol] = []
-            self.states: dict[int, str] = {}  # where code and data begin, by mapping symbols: "a", "t", "x", "d"
-            self._read_symbols(elf)
-            self.declared: dict[int, Line] = {}  # where the variable at an address is declared
-            self.inlined: list[tuple[list[range], list[Line]]] = []  # the lines that code was inlined into
-            self.rows: list[tuple[int, int, Line | None]] = []  # begin and end of a line's code
-            information = elf.get_dwarf_info()
-            for unit in information.iter_CUs() if information.has_debug_info else ():
-                compilation = _Compilation(information, unit)
-                self.rows += compilation.rows()
-                self._read_scope(compilation, compilation.top, [])
+        self.symbols: list[Symbol] = []
+        self.states: dict[int, str] = {}  # where code and data begin, by mapping symbols: "a", "t", "x", "d"
+        self.declared: dict[int, Line] = {}  # where the variable at an address is declared
+        self.inlined: list[tuple[list[range], list[Line]]] = []  # the lines that code was inlined into
+        self.rows: list[tuple[int, int, Line | None]] = []  # begin and end of a line's code
+        errors = library("elftools.common.exceptions")
+        try:
+            with open(path, "rb") as file:
+                self._read(library("elftools.elf.elffile").ELFFile(file))
+        except (OSError, errors.ELFError, errors.DWARFError) as error:
+            raise UserError(f"{path}: cannot be read as an ELF file with symbols: {error}; build into another folder") \
+                from error
         self.rows.sort(key=lambda row: row[0])
         self.starts = [start for start, _, _ in self.rows]
 
@@ -79,10 +73,25 @@ class Program:
             state = inside[begin]
             yield begin, stop, state if state == "d" or self.machine == "EM_ARM" else ""
 
+    def _read(self, elf: Any) -> None:
+        self.machine: str = elf["e_machine"]
+        self.bits: int = elf.elfclass
+        loaded = {section.name: section["sh_addr"] for section in elf.iter_sections()
+                  if section["sh_flags"] & SHF_ALLOC and section["sh_type"] != "SHT_NOBITS" and section["sh_size"]}
+        self.start = min(loaded.values(), default=0)  # the address of the program's first byte
+        self.sections = {name: address - self.start for name, address in loaded.items()}
+        self._read_symbols(elf)
+        information = elf.get_dwarf_info()
+        for unit in information.iter_CUs() if information.has_debug_info else ():
+            compilation = _Compilation(information, unit)
+            self.rows += compilation.rows()
+            self._read_scope(compilation, compilation.top, [])
+
     def _read_symbols(self, elf: Any) -> None:
         """Functions and variables with bytes in the file."""
+        table = elf.get_section_by_name(".symtab")
         found: dict[int, Symbol] = {}  # of several names for one thing, one
-        for symbol in elf.get_section_by_name(".symtab").iter_symbols():
+        for symbol in table.iter_symbols() if table else ():
             index, address, size = symbol["st_shndx"], symbol["st_value"], symbol["st_size"]
             if not isinstance(index, int) or elf.get_section(index).name not in self.sections:
                 continue

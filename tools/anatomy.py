@@ -30,7 +30,7 @@ from common.files import protect
 from common.model.models import find_model
 from common.picture.bars import bars_svg
 from common.picture.page import page
-from common.size import sizes
+from common.size import measure
 from common.terminal import add_engines_option, add_model_options, argument_parser, markdown_table, table
 
 
@@ -53,7 +53,7 @@ def main() -> int:
     model = find_model(options.model, options.tokenizer) if options.model else None
     if model:
         protect([options.svg, options.html], [model.checkpoint, model.tokenizer])
-    with sizes.built_engines(options.engine, model) as results:
+    with measure.built_engines(options.engine, model) as results:
         anatomies = {built.engine.name: explain(built) for built in results}
         name = results[0].model
     columns = {engine: bytes_by(units, "operation") for engine, units in anatomies.items()}

@@ -35,11 +35,11 @@ from common.model.models import PROJECT_MODEL
 from common.picture.bars import bars_svg
 from common.picture.chart import line_chart
 from common.project import ROOT
-from common.size import changes as story, one_line, record, report, revisions
+from common.size import changes as story, measure, one_line, record, report, revisions
 from common.size.changes import Change
+from common.size.prices import price_list
 from common.size.record import RECORD, Row
 from common.size.report import ANATOMY, CHART, Today
-from common.size.sizes import built_engines, measure, price_list
 from common.terminal import Progress, argument_parser, paint, table
 
 REPORT = "size_report.md"
@@ -133,11 +133,11 @@ def today_facts() -> Today:
     """What the report says of the present files."""
     shapes = {shape.name: ", ".join(f"{name} {getattr(shape.config, name)}" for name in CONSTANTS)
               for shape in engines.shapes()}
-    with built_engines() as results:
+    with measure.built_engines() as results:
         anatomy = {built.engine.name: bytes_by(explain(built), "operation") for built in results}
     with processes.temporary_folder() as temporary:
         line = one_line.commands(one_line.build(temporary))
-    return Today(shapes, measure(), {name: operation.title for name, operation in OPERATIONS.items()},
+    return Today(shapes, measure.sizes(), {name: operation.title for name, operation in OPERATIONS.items()},
                  {engine.name: engine.budgets for engine in engines.table()}, anatomy, price_list(), line)
 
 

@@ -32,8 +32,9 @@ from typing import Sequence
 from common.errors import UserError, atomic_write, run_tool
 from common.files import protect
 from common.model.models import Model, find_model
-from common.size import revisions, sizes
-from common.size.sizes import Change, Size
+from common.size import compare, exchange, measure, prices, revisions
+from common.size.compare import Difference
+from common.size.measure import Size
 from common.terminal import add_engines_option, add_model_options, argument_parser, markdown_table, paint, table
 
 
@@ -64,21 +65,21 @@ def main() -> int:
     model = find_model(options.model, options.tokenizer) if options.model else None
     protect([options.output], [options.diff_file, *([model.checkpoint, model.tokenizer] if model else [])])
     if options.features:
-        write(options, [asdict(price) | {"price": price.price} for price in sizes.price_list(options.engine, model)],
+        write(options, [asdict(price) | {"price": price.price} for price in prices.price_list(options.engine, model)],
               ["engine", "feature", "with it", "without it", "price"])
         return 0
     before = old_sizes(options, model) if is_comparison(options) else None
-    rows = sizes.measure(options.engine, model)
+    rows = measure.sizes(options.engine, model)
     over = any(row.over_budget for row in rows)
     if before is None:
         report(options, rows)
         return 1 if over else 0
-    changes = sizes.compare(before, [(row.engine, row.model, row.bytes) for row in rows])
-    if options.fail_on_growth and all(change.delta is None for change in changes):
+    differences = compare.compare(before, [(row.engine, row.model, row.bytes) for row in rows])
+    if options.fail_on_growth and all(each.delta is None for each in differences):
         raise UserError(f"{options.diff_file or options.diff}: it has none of these engines for the model "
                         f"{rows[0].model}, so growth cannot be told; compare with something that has")
-    show_changes(options, changes)
-    return 1 if over or options.fail_on_growth and any(change.grew for change in changes) else 0
+    show_differences(options, differences)
+    return 1 if over or options.fail_on_growth and any(each.grew for each in differences) else 0
 
 
 def is_comparison(options: Namespace) -> bool:
@@ -107,7 +108,7 @@ def command_line(parser: ArgumentParser) -> Namespace:
 def old_sizes(options: Namespace, model: Model | None) -> list[tuple[str, str, int]]:
     """(engine, model, bytes) of the file or the commit to compare with."""
     if options.diff_file is not None:
-        before = sizes.from_csv(options.diff_file)
+        before = exchange.from_csv(options.diff_file)
     else:
         branch = revisions.is_branch(options.diff)
         commit = revisions.merge_base(options.diff) if branch else revisions.resolve(options.diff)
@@ -122,8 +123,8 @@ def old_sizes(options: Namespace, model: Model | None) -> list[tuple[str, str, i
 
 def report(options: Namespace, rows: Sequence[Size]) -> None:
     form = options.form or ("csv" if options.output else None)
-    text = {"csv": sizes.to_csv, "benchmark": sizes.to_benchmark, "bloaty": sizes.to_bloaty,
-            "badge": lambda rows: sizes.to_badge(rows[0]),
+    text = {"csv": exchange.to_csv, "benchmark": exchange.to_benchmark, "bloaty": exchange.to_bloaty,
+            "badge": lambda rows: exchange.to_badge(rows[0]),
             "json": lambda rows: json.dumps([as_object(row) for row in rows], indent=1)}.get(form)
     if text:
         put(options, text(rows))
@@ -146,14 +147,14 @@ def remark(row: Size) -> str:
     return paint("over budget", "red") if row.over_budget else "ok"
 
 
-def show_changes(options: Namespace, changes: Sequence[Change]) -> None:
+def show_differences(options: Namespace, differences: Sequence[Difference]) -> None:
     colours = {"▲": "red", "▼": "green"}
-    rows = [{"engine": change.engine, "model": change.model, "before": change.before, "after": change.after,
-             "delta": change.delta, "mark": change.mark} for change in changes]
+    rows = [{"engine": each.engine, "model": each.model, "before": each.before, "after": each.after,
+             "delta": each.delta, "mark": each.mark} for each in differences]
     if options.form is None:
         for row in rows:
             mark = str(row["mark"])
-            row["delta"] = sizes.signed(row["delta"])  # type: ignore[arg-type]
+            row["delta"] = compare.signed(row["delta"])  # type: ignore[arg-type]
             row["mark"] = paint(mark, colours[mark[0]]) if mark[0] in colours else mark
     write(options, rows, ["engine", "model", "before", "after", "Δ", ""])
 

@@ -13,8 +13,7 @@ from unittest import mock
 
 from support.folders import FolderTest
 
-from common.anatomy import dwarf, headers
-from common.anatomy import instructions as module
+from common.anatomy import dwarf, headers, instructions as module
 from common.anatomy.explain import explain
 from common.anatomy.instructions import ISAS, UNKNOWN, instructions
 from common.engine import builds, engines, images

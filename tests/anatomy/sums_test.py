@@ -26,7 +26,7 @@ from common.anatomy.units import KINDS, Unit
 from common.engine import builds, engines
 from common.errors import UserError
 from common.model import models, random_model
-from common.size import sizes
+from common.size import exchange, measure
 
 ENGINES = engines.table()
 # In every engine, whatever its size: without one of these it would not be a Llama 2.
@@ -38,7 +38,7 @@ class Anatomy(unittest.TestCase):
     def setUpClass(cls) -> None:
         cls.temporary = tempfile.TemporaryDirectory(prefix="llama512-anatomy-")
         cls.folder = Path(cls.temporary.name)
-        cls.model = sizes.budget_model(cls.folder)
+        cls.model = measure.budget_model(cls.folder)
 
     @classmethod
     def tearDownClass(cls) -> None:
@@ -119,7 +119,7 @@ class Defects(FolderTest):
 
     def setUp(self) -> None:
         super().setUp()
-        self.model = sizes.budget_model(self.folder)
+        self.model = measure.budget_model(self.folder)
 
     def test_code_without_a_mark(self) -> None:
         for engine in ENGINES:
@@ -149,10 +149,10 @@ class Defects(FolderTest):
 
     def test_without_marks_the_size_is_known(self) -> None:
         built = builds.build(ENGINES[0], self.model, self.folder / "engines")
-        with mock.patch.object(sizes, "explain", side_effect=UserError("no mark")):
-            size = sizes.size_of(built)
+        with mock.patch.object(measure, "explain", side_effect=UserError("no mark")):
+            size = measure.size_of(built)
         self.assertEqual((size.bytes, size.header, size.code, size.data), (built.counted, None, None, None))
-        self.assertIn(",,,,", sizes.to_csv([size]))
+        self.assertIn(",,,,", exchange.to_csv([size]))
 
     def test_bytes_that_are_left_over(self) -> None:
         built = builds.build(ENGINES[0], self.model, self.folder / "engines")

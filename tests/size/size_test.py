@@ -22,7 +22,7 @@ from support.tools import ROOT
 
 from common.engine import builds, engines, toolchains
 from common.model import random_model
-from common.size import sizes
+from common.size.prices import price_list
 
 ENGINES = engines.table()
 FIELDS = {"engine": str, "model": str, "bytes": int, "budget": int}  # what CI and the size report read
@@ -60,7 +60,7 @@ class Budget(unittest.TestCase):
 
 class Features(unittest.TestCase):
     def test_every_feature_has_its_price(self) -> None:
-        prices = sizes.price_list()
+        prices = price_list()
         for price in prices:
             print(f"{price.engine}: {price.feature}: {price.with_it} - {price.without_it} = {price.price}")
         expected = []

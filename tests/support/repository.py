@@ -26,8 +26,8 @@ from support.models import small_checkpoint
 
 from common.engine import engines
 from common.size import revisions
+from common.size.measure import Size
 from common.size.report import Today
-from common.size.sizes import Size
 
 TOOLCHAINS = {"gcc": "g++ 1.0", "nasm": "nasm 2.0"}
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from unittest import mock
 
 import size
-from sizes_test import SIZE
+from measure_test import SIZE
 from support.folders import FolderTest
 from support.models import small_checkpoint
 from support.skip import main
@@ -19,7 +19,7 @@ from support.tools import run_tool
 
 from common.engine import builds, engines
 from common.model import random_model
-from common.size.sizes import Size
+from common.size.measure import Size
 
 LARGE = replace(SIZE, engine="large", bytes=411, headroom=-1)
 
@@ -29,7 +29,7 @@ class Main(FolderTest):
 
     def run_main(self, *arguments: object, rows: list[Size], before: list[dict] | None = None) -> tuple[int, str]:
         with mock.patch.object(sys, "argv", ["size.py", *map(str, arguments)]), \
-                mock.patch.object(size.sizes, "measure", lambda names, model: rows), \
+                mock.patch.object(size.measure, "sizes", lambda names, model: rows), \
                 mock.patch.object(size.revisions, "measure", lambda rev, *arguments: before), \
                 mock.patch.object(size.revisions, "is_branch", lambda rev: rev == "main"), \
                 mock.patch.object(size.revisions, "merge_base", lambda rev: "base"), \

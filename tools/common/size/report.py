@@ -16,8 +16,10 @@ from typing import Mapping, Sequence
 
 from common.engine import engines
 from common.size.changes import THIS_COMMIT, Change
+from common.size.compare import signed
+from common.size.measure import Size
+from common.size.prices import Price
 from common.size.record import RECORD
-from common.size.sizes import Price, Size, signed
 from common.terminal import markdown_table
 
 TARGET = 1500  # counted bytes of the original idea

@@ -28,7 +28,7 @@ from common.engine import engines, inputs, toolchains as engine_toolchains
 from common.engine.inputs import NOTES
 from common.errors import UserError, atomic_write
 from common.project import ROOT
-from common.size import sizes
+from common.size import measure as measuring
 
 
 PATHS = (*inputs.paths(), *inputs.EARLIER)  # what decides a size
@@ -265,7 +265,7 @@ def measure_shapes(folder: Path, shapes: Sequence[engines.Shape]) -> list[dict]:
     rows = []
     with processes.temporary_folder() as temporary:
         for shape in shapes:
-            model = sizes.budget_model(temporary, shape)
+            model = measuring.budget_model(temporary, shape)
             try:
                 rows += measure_folder(folder, "--model", str(model.checkpoint), "--tokenizer", str(model.tokenizer))
             except DoesNotBuild as problem:

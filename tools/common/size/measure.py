@@ -1,0 +1,101 @@
+"""What the engines weigh: counted bytes by kind, and budgets.
+
+    from common.size import measure
+    rows = measure.sizes()                      # all engines, for each shape that budgets are for
+    rows[0].bytes, rows[0].header + rows[0].code + rows[0].data
+
+Sizes do not depend on the weights, so random checkpoints of the budgets' shapes are measured when no model is given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Iterator, Sequence
+
+from common import processes
+from common.anatomy.explain import bytes_by, explain
+from common.anatomy.units import KINDS
+from common.engine import builds, engines
+from common.engine.builds import Built
+from common.engine.engines import Shape
+from common.errors import UserError
+from common.model import random_model
+from common.model.models import Model
+
+
+@dataclass(frozen=True)
+class Size:
+    """An engine built for a model. All numbers are bytes; bytes = header + code + data, where these are known."""
+
+    engine: str
+    model: str
+    bytes: int  # counted
+    budget: int
+    headroom: int
+    header: int | None
+    code: int | None
+    data: int | None
+    packed: int  # the model as the engine reads it, not counted
+    compiler: str  # or assembler
+    searched_flags: bool  # whether flagsearch found the flags for this very compiler
+    binding: bool  # whether the budget is for this model's shape and this compiler
+
+    @property
+    def label(self) -> str:
+        return engines.label(self.engine, self.model)
+
+    @property
+    def over_budget(self) -> bool:
+        return self.binding and self.headroom < 0
+
+
+def budget_model(folder: Path, shape: Shape | None = None) -> Model:
+    """A random checkpoint of a shape that budgets are for (None: of the first one)."""
+    shape = shape or engines.budget_shape()
+    return random_model.write(folder, shape.name, random_model.weights(shape.config, seed=512), shape.longest_piece)
+
+
+@contextlib.contextmanager
+def built_engines(names: Sequence[str] | None = None, model: Model | None = None) -> Iterator[list[Built]]:
+    """The engines of these names (None: all) for a model (None: of the budgets' first shape), in a folder that is gone
+    afterwards."""
+    with processes.temporary_folder() as folder:
+        chosen = engines.select(names)
+        model = model or budget_model(folder)
+        yield [builds.build(engine, model, folder / "engines") for engine in chosen]
+
+
+def sizes(names: Sequence[str] | None = None, model: Model | None = None) -> list[Size]:
+    """The sizes for a model; without one for all shapes of the budgets, the first one first."""
+    with processes.temporary_folder() as temporary:
+        models = [model] if model else [budget_model(temporary, shape) for shape in engines.shapes()]
+        found = []
+        for model in models:
+            with built_engines(names, model) as results:
+                found += map(size_of, results)
+        return found
+
+
+def shape_of(built: Built) -> Shape | None:
+    """The shape of the budgets that a program is for."""
+    facts = json.loads((built.files / "manifest.json").read_text("utf-8"))
+    return next((shape for shape in engines.shapes() if shape.longest_piece == facts["longest_piece"]
+                 and asdict(shape.config) == facts["config"] | {"tied": True}), None)
+
+
+def size_of(built: Built) -> Size:
+    """What is counted does not depend on comments: without their marks only the kinds are not known."""
+    shape = shape_of(built)
+    budget, exact = built.engine.budget_for((shape or engines.budget_shape()).name, built.compiler)
+    engine = built.engine
+    try:
+        kinds: dict[str, int | None] = {**bytes_by(explain(built), "kind")}
+    except UserError as error:
+        print(f"{engine.name}: header, code and data are not known: {error}", file=sys.stderr)
+        kinds = dict.fromkeys(KINDS)
+    return Size(engine.name, built.model, built.counted, budget, budget - built.counted, **kinds, packed=built.packed,
+                compiler=built.compiler, searched_flags=built.searched, binding=exact and shape is not None)

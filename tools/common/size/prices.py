@@ -1,0 +1,61 @@
+"""What choices at compile time cost: each engine built with and without, everything else alike.
+
+    from common.size import prices
+    for price in prices.price_list(["asm-boot-full"]):
+        price.feature, price.with_it, price.without_it, price.price
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Sequence
+
+from common import processes
+from common.engine import builds, engines
+from common.engine.engines import Engine
+from common.model.models import Model
+from common.model.tokenizer import BOS
+from common.size.measure import budget_model
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a compile-time feature costs: the engine built with and without it, everything else alike."""
+
+    engine: str
+    feature: str
+    with_it: int
+    without_it: int
+
+    @property
+    def price(self) -> int:
+        return self.with_it - self.without_it
+
+
+def price_list(names: Sequence[str] | None = None, model: Model | None = None) -> list[Price]:
+    """Every feature and choice, a prompt, and every encoding of the weights besides the default one."""
+    prices = []
+    with processes.temporary_folder() as folder:
+        model = model or budget_model(folder)
+
+        def counted(engine: Engine, encoding: str | None = None) -> int:
+            assert model
+            name = "-".join([*engine.features, encoding or "default"])
+            return builds.build(engine, model, folder / name, encoding).counted
+
+        for engine in engines.select(names):
+            full = counted(engine)
+            for feature in engine.features:
+                rest = tuple(other for other in engine.features if other != feature)
+                prices.append(Price(engine.name, feature, full, counted(replace(engine, features=rest))))
+            for choice in engine.choices:
+                rest = (*engine.features, f"NO_{choice}")
+                prices.append(Price(engine.name, choice, full, counted(replace(engine, features=rest))))
+            if engine.takes_prompt:  # for which the message of READ_ERROR may have to make room
+                rest = tuple(feature for feature in engine.features if feature != "READ_ERROR")
+                prices.append(Price(engine.name, "PROMPT of one token", *(
+                    counted(replace(engine, features=(*rest, *prompt))) for prompt in ((f"PROMPT={BOS}",), ()))))
+            first, *others = engine.encodings
+            prices += [Price(engine.name, f"{other} instead of {first}", counted(engine, other), full)
+                       for other in others]
+    return prices

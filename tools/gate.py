@@ -32,9 +32,9 @@ from typing import Mapping, Sequence
 from common.engine import engines
 from common.errors import UserError, run_tool
 from common.project import ROOT
-from common.size import record, revisions
+from common.size import git, record, states
+from common.size.git import Commit
 from common.size.record import RECORD
-from common.size.revisions import Commit
 from common.terminal import Progress, argument_parser, paint, table
 
 DECLARATION = re.compile(r"Size: \+(\d+) (\S+(?: \S+)?),[ \t]*(\S.*)")
@@ -67,21 +67,21 @@ class Meter:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.rows: dict[str, list[dict] | revisions.DoesNotBuild] = {}
+        self.rows: dict[str, list[dict] | states.DoesNotBuild] = {}
 
     def key(self, commit: str) -> str:
-        return revisions.key_of_revision(commit, self.root)
+        return states.key_of_revision(commit, self.root)
 
     def measure(self, commit: str) -> list[dict]:
-        """What revisions.measure() says; raises DoesNotBuild."""
+        """What states.measure() says; raises DoesNotBuild."""
         key = self.key(commit)
         if key not in self.rows:
             try:
-                self.rows[key] = revisions.measure(commit, root=self.root)
-            except revisions.DoesNotBuild as problem:
+                self.rows[key] = states.measure(commit, root=self.root)
+            except states.DoesNotBuild as problem:
                 self.rows[key] = problem
         found = self.rows[key]
-        if isinstance(found, revisions.DoesNotBuild):
+        if isinstance(found, states.DoesNotBuild):
             raise found
         return found
 
@@ -90,8 +90,8 @@ class Meter:
         while commit:
             try:
                 return sizes_of(self.measure(commit))
-            except revisions.DoesNotBuild:
-                parents = revisions.git(self.root, "rev-list", "--parents", "-1", commit).split()[1:]
+            except states.DoesNotBuild:
+                parents = git.run(self.root, "rev-list", "--parents", "-1", commit).split()[1:]
                 commit = parents[0] if parents else None
         return {}
 
@@ -117,7 +117,7 @@ def main() -> int:
     disagreements = compare_record(options.head, meter)
     good = not disagreements and not any(verdict.problems for verdict in verdicts)
     if options.json:
-        print(json.dumps({"ok": good, "toolchains": revisions.toolchains(), "record": disagreements,
+        print(json.dumps({"ok": good, "toolchains": states.toolchains(), "record": disagreements,
                           "commits": [as_object(verdict) for verdict in verdicts]}, indent=1))
     else:
         show(verdicts, disagreements)
@@ -126,11 +126,11 @@ def main() -> int:
 
 def judge_range(base: str, head: str, meter: Meter) -> list[Verdict]:
     """A verdict on every commit after base, oldest first."""
-    end = revisions.resolve(head, meter.root)
+    end = git.resolve(head, meter.root)
     whole = re.fullmatch(r"0{40}|0{64}", base)
-    span = end if whole else f"{revisions.resolve(base, meter.root)}..{end}"
-    commits = revisions.commits(span, root=meter.root)
-    if revisions.is_shallow(meter.root) and any(not commit.parents for commit in commits):
+    span = end if whole else f"{git.resolve(base, meter.root)}..{end}"
+    commits = git.commits(span, root=meter.root)
+    if git.is_shallow(meter.root) and any(not commit.parents for commit in commits):
         raise UserError(f"revision {base!r}: this clone is shallow and ends before it; get the rest with "
                         "`git fetch --unshallow` (in GitHub Actions: fetch-depth: 0)")
     with Progress("gate", total=len(commits), unit="commits") as progress:
@@ -151,7 +151,7 @@ def judge(commit: Commit, meter: Meter) -> Verdict:
     verdict.problems += raised_budgets(commit, meter)
     try:
         rows = meter.measure(commit.hash)
-    except revisions.DoesNotBuild as problem:
+    except states.DoesNotBuild as problem:
         verdict.broken = True
         verdict.problems.append(f"does not build: {problem}")
         return verdict
@@ -180,12 +180,12 @@ def raised_budgets(commit: Commit, meter: Meter) -> list[str]:
         new, found = budgets(rows), sizes_of(rows)
         return [f"the budget of {name} was raised from {old[name]} to {budget}, but its size is {found[name]}"
                 for name, budget in new.items() if old.get(name, budget) < budget != found[name]]
-    except revisions.DoesNotBuild:
+    except states.DoesNotBuild:
         return []
 
 
 def common_ancestor(commit: Commit, root: Path) -> str | None:
-    return next(iter(revisions.git(root, "merge-base", "--octopus", *commit.parents, check=False).split()), None)
+    return next(iter(git.run(root, "merge-base", "--octopus", *commit.parents, check=False).split()), None)
 
 
 def allowance(engine: str, parents: Sequence[Mapping[str, int]], base: Mapping[str, int]) -> int | None:
@@ -232,15 +232,15 @@ def check_message(verdict: Verdict) -> None:
 
 def compare_record(head: str, meter: Meter) -> list[str]:
     """Rows of the record, as committed at the head, that do not say what was measured."""
-    text = revisions.file_at(head, RECORD, meter.root)
+    text = git.file_at(head, RECORD, meter.root)
     if text is None:
         return []
     known = {row.name: row for row in record.parse(text, f"{head}:{RECORD}")}
     wrong = []
     for key, rows in meter.rows.items():
-        if isinstance(rows, revisions.DoesNotBuild):
+        if isinstance(rows, states.DoesNotBuild):
             continue
-        failed = known.get(record.failed(key, revisions.toolchains_name(), "").name)
+        failed = known.get(record.failed(key, states.toolchains_name(), "").name)
         if failed is not None:
             wrong.append(f"{RECORD}: {failed.inputs}: the record says that it does not build ({failed.problem}), but "
                          "it does; run `tools/llama512 history --retry`")

@@ -35,7 +35,7 @@ from common.model.models import PROJECT_MODEL
 from common.picture.bars import bars_svg
 from common.picture.chart import line_chart
 from common.project import ROOT
-from common.size import changes as story, measure, one_line, record, report, revisions
+from common.size import changes as story, git, measure, one_line, record, report, states
 from common.size.changes import Change
 from common.size.prices import price_list
 from common.size.record import RECORD, Row
@@ -59,11 +59,11 @@ def main() -> int:
     if options.check:
         return check(ROOT)
 
-    revisions.require_repository(ROOT)
-    if revisions.is_shallow(ROOT):
+    git.require_repository(ROOT)
+    if git.is_shallow(ROOT):
         raise UserError(f"{ROOT}: this clone is shallow, so the story would begin in the middle; get the rest with "
                         "`git fetch --unshallow`")
-    chains = revisions.toolchains()
+    chains = states.toolchains()
     rows = complete(ROOT, options.retry)
     rows = tidied(rows, ROOT, options.prune)
     record.write(ROOT / RECORD, rows)
@@ -75,7 +75,7 @@ def main() -> int:
             write(ROOT / name, content)
     else:
         remark(f"{REPORT} and its pictures stay as they are: they are for {', '.join(sorted(wanted))}, these are "
-               f"{revisions.toolchains_name()}")
+               f"{states.toolchains_name()}")
     return 0
 
 
@@ -102,21 +102,21 @@ def complete(root: Path, retry: bool) -> list[Row]:
     """The record with all commits and the working tree; written after each measurement."""
     path = root / RECORD
     rows = record.read(path)
-    missing = story.unmeasured(rows, revisions.toolchains(), root, retry)
+    missing = story.unmeasured(rows, states.toolchains(), root, retry)
     if missing:
         with Progress("history", total=len(missing), unit="commits") as progress:
             for commit in missing:
                 progress.update(progress.done, f"{commit.short} {commit.subject}")
-                key = revisions.key_of_revision(commit.hash, root)
+                key = states.key_of_revision(commit.hash, root)
                 try:
-                    new = record.measured(key, revisions.measure(commit.hash, root=root))
-                except revisions.DoesNotBuild as problem:
-                    new = [record.failed(key, revisions.toolchains_name(), str(problem))]
+                    new = record.measured(key, states.measure(commit.hash, root=root))
+                except states.DoesNotBuild as problem:
+                    new = [record.failed(key, states.toolchains_name(), str(problem))]
                 rows = record.add(rows, new)
                 record.write(path, rows)
                 progress.add()
     # The working tree's tools may tell more than those of the commit that had the same sources, so it is always built.
-    rows = record.add(rows, record.measured(revisions.key_of_worktree(root), revisions.measure_folder(root)))
+    rows = record.add(rows, record.measured(states.key_of_worktree(root), states.measure_folder(root)))
     record.write(path, rows)
     return rows
 
@@ -124,7 +124,7 @@ def complete(root: Path, retry: bool) -> list[Row]:
 def tidied(rows: Sequence[Row], root: Path, prune: bool) -> list[Row]:
     """Without the states of experiments that were never committed; with `prune` without all that are in no history."""
     lost = story.orphans(rows, root)
-    committed = {row.name for head in revisions.heads(root) if (text := revisions.file_at(head, RECORD, root))
+    committed = {row.name for head in git.heads(root) if (text := git.file_at(head, RECORD, root))
                  for row in record.parse(text, f"{head}:{RECORD}")}
     return [row for row in rows if row.inputs not in lost or not prune and row.name in committed]
 
@@ -164,9 +164,9 @@ def fresh_readme(text: str, today: Today) -> str:
 
 def check(root: Path) -> int:
     """Whether all that is committed follows from the present files and the history."""
-    wanted, chains = headline_compilers(root), revisions.toolchains()
+    wanted, chains = headline_compilers(root), states.toolchains()
     if not wanted <= set(chains.values()):
-        remark(f"sizes are for {', '.join(sorted(wanted))}, these are {revisions.toolchains_name()}: not compared")
+        remark(f"sizes are for {', '.join(sorted(wanted))}, these are {states.toolchains_name()}: not compared")
         return 0
     rows = record.read(root / RECORD)
     today = today_facts()
@@ -181,8 +181,8 @@ def check(root: Path) -> int:
         missing = story.unmeasured(rows, chains, root)
         stale += [f"{RECORD}: no row of commit {commit.short} ({commit.subject})" for commit in missing]
         changes = story.tell(rows, set(chains.values()), root)
-        states = story.sizes_by_state(rows, set(chains.values()))
-        lost = [states.get(key, {}) for key in story.orphans(rows, root)]
+        sizes = story.sizes_by_state(rows, set(chains.values()))
+        lost = [sizes.get(key, {}) for key in story.orphans(rows, root)]
         if lost:
             remark(f"{RECORD} has {len(lost)} states that no commit of the history has (an amended commit, a squash); "
                    "the story may tell of them")
@@ -207,20 +207,20 @@ def check(root: Path) -> int:
 def unseen(root: Path) -> str:
     """Why the history cannot be compared with the record; empty when it can."""
     try:
-        if not revisions.in_repository(root):
+        if not git.in_repository(root):
             return "no git repository"
     except UserError as error:
         return str(error)
-    return "this clone is shallow" if revisions.is_shallow(root) else ""
+    return "this clone is shallow" if git.is_shallow(root) else ""
 
 
 def stale_record(rows: Sequence[Row], today: Today, root: Path) -> list[str]:
     """Engines whose row for the present files is missing, or says something else."""
-    key = revisions.key_of_worktree(root)
+    key = states.key_of_worktree(root)
     known = {row.name: row for row in rows}
     stale = []
     for size in today.sizes:
-        row = known.get((key[:revisions.KEY_DIGITS], size.engine, size.model, size.compiler))
+        row = known.get((key[:states.KEY_DIGITS], size.engine, size.model, size.compiler))
         parts = ("bytes", "header", "code", "data", "packed")
         if row is None:
             stale.append(f"{RECORD}: no row of {size.label} for the present files")

@@ -32,7 +32,7 @@ from typing import Sequence
 from common.errors import UserError, atomic_write, run_tool
 from common.files import protect
 from common.model.models import Model, find_model
-from common.size import compare, exchange, measure, prices, revisions
+from common.size import compare, exchange, git, measure, prices, states
 from common.size.compare import Difference
 from common.size.measure import Size
 from common.terminal import add_engines_option, add_model_options, argument_parser, markdown_table, paint, table
@@ -110,12 +110,12 @@ def old_sizes(options: Namespace, model: Model | None) -> list[tuple[str, str, i
     if options.diff_file is not None:
         before = exchange.from_csv(options.diff_file)
     else:
-        branch = revisions.is_branch(options.diff)
-        commit = revisions.merge_base(options.diff) if branch else revisions.resolve(options.diff)
+        branch = git.is_branch(options.diff)
+        commit = git.merge_base(options.diff) if branch else git.resolve(options.diff)
         arguments = []
         if model:
             arguments = ["--model", str(model.checkpoint.resolve()), "--tokenizer", str(model.tokenizer.resolve())]
-        before = [(row["engine"], row["model"], row["bytes"]) for row in revisions.measure(commit, *arguments)]
+        before = [(row["engine"], row["model"], row["bytes"]) for row in states.measure(commit, *arguments)]
     return [row for row in before if row[0] in options.engine] if options.engine else before
 
 

@@ -25,7 +25,7 @@ from support.folders import FolderTest
 from support.models import small_checkpoint
 
 from common.engine import engines
-from common.size import revisions
+from common.size import states
 from common.size.measure import Size
 from common.size.report import Today
 
@@ -71,7 +71,7 @@ class RepositoryTest(FolderTest):
         use_shapes(self, "m")
         variables = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "SIZE_LOG": str(self.log)}
         for patch in (mock.patch.dict(os.environ, variables),
-                      mock.patch.object(revisions, "toolchains", lambda: dict(TOOLCHAINS))):
+                      mock.patch.object(states, "toolchains", lambda: dict(TOOLCHAINS))):
             patch.start()
             self.addCleanup(patch.stop)
         (self.root / "tools" / "common").mkdir(parents=True)
@@ -124,7 +124,7 @@ class RepositoryTest(FolderTest):
 
     def today(self) -> Today:
         """The facts of the present files, as the tools of this repository tell them."""
-        rows = revisions.measure_folder(self.root)
+        rows = states.measure_folder(self.root)
         return today_of(*({row["engine"]: row["bytes"] for row in rows if row["model"] == name}
                           for name in dict.fromkeys(row["model"] for row in rows)))
 

@@ -8,7 +8,7 @@ import gate
 from support.repository import RepositoryTest, use_shapes
 from support.skip import main
 
-from common.size import record, revisions
+from common.size import record, states
 
 ZEROS = "0" * 40
 
@@ -170,7 +170,7 @@ class Gate(RepositoryTest):
     def test_record_is_compared_not_trusted(self) -> None:
         path = self.root / gate.RECORD
         self.put(a=101, b=200)
-        rows = record.measured(revisions.key_of_worktree(self.root), revisions.measure_folder(self.root))
+        rows = record.measured(states.key_of_worktree(self.root), states.measure_folder(self.root))
         record.write(path, rows)
         self.commit("grow\n\nSize: +1 a, x")
         self.assertEqual(self.gate()[0], 0)
@@ -182,7 +182,7 @@ class Gate(RepositoryTest):
             status, out = self.gate()
             self.assertEqual(status, 1)
             self.assertIn(f"the record says {said}", out)
-        record.write(path, [record.failed(revisions.key_of_worktree(self.root), "g++ 1.0, nasm 2.0", "oops")])
+        record.write(path, [record.failed(states.key_of_worktree(self.root), "g++ 1.0, nasm 2.0", "oops")])
         self.commit("grow\n\nSize: +1 a, x", "--amend")
         status, out = self.gate()
         self.assertEqual((status, "that it does not build (oops), but it does" in out), (1, True))

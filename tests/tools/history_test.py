@@ -12,7 +12,7 @@ from support.repository import RepositoryTest, use_shapes
 from support.skip import main
 from support.tools import ROOT
 
-from common.size import changes as story, record, report, revisions
+from common.size import changes as story, record, report, states
 
 
 class HistoryTest(RepositoryTest):
@@ -108,7 +108,7 @@ class Walk(HistoryTest):
         for size in (100, 99, 98):
             self.put(a=size)
             self.commit(str(size))
-        measure, seen = revisions.measure, []
+        measure, seen = states.measure, []
 
         def stop(rev: str, **options: object) -> object:
             seen.append(rev)
@@ -116,7 +116,7 @@ class Walk(HistoryTest):
                 raise KeyboardInterrupt
             return measure(rev, **options)  # type: ignore[arg-type]
 
-        with mock.patch.object(revisions, "measure", stop), self.assertRaises(KeyboardInterrupt):
+        with mock.patch.object(states, "measure", stop), self.assertRaises(KeyboardInterrupt):
             self.history()
         self.assertEqual([row.bytes for row in record.read(self.root / history.RECORD)], [100, 99])
         shutil.rmtree(self.root / "build")
@@ -396,7 +396,7 @@ class Unmeasured(HistoryTest):
         self.commit("first")
         self.history()
         rows = record.read(self.root / history.RECORD)
-        chains = revisions.toolchains()
+        chains = states.toolchains()
         self.assertEqual(story.unmeasured(rows, chains, self.root), [])
         self.assertEqual(len(story.unmeasured(rows[:1], chains, self.root)), 1)
         self.assertEqual(len(story.unmeasured(rows, {**chains, "nasm": "nasm 3"}, self.root)), 1)

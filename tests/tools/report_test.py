@@ -10,8 +10,8 @@ from support.skip import main
 
 from common.size import report
 from common.size.changes import Change
+from common.size.git import Commit
 from common.size.prices import Price
-from common.size.revisions import Commit
 
 TODAY = replace(today_of({"a": 98, "b": 512}), prices=[Price("b", "SERIAL", 512, 500)])
 

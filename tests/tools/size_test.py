@@ -30,10 +30,10 @@ class Main(FolderTest):
     def run_main(self, *arguments: object, rows: list[Size], before: list[dict] | None = None) -> tuple[int, str]:
         with mock.patch.object(sys, "argv", ["size.py", *map(str, arguments)]), \
                 mock.patch.object(size.measure, "sizes", lambda names, model: rows), \
-                mock.patch.object(size.revisions, "measure", lambda rev, *arguments: before), \
-                mock.patch.object(size.revisions, "is_branch", lambda rev: rev == "main"), \
-                mock.patch.object(size.revisions, "merge_base", lambda rev: "base"), \
-                mock.patch.object(size.revisions, "resolve", lambda rev: rev), \
+                mock.patch.object(size.states, "measure", lambda rev, *arguments: before), \
+                mock.patch.object(size.git, "is_branch", lambda rev: rev == "main"), \
+                mock.patch.object(size.git, "merge_base", lambda rev: "base"), \
+                mock.patch.object(size.git, "resolve", lambda rev: rev), \
                 contextlib.redirect_stdout(io.StringIO()) as said:
             return size.main(), said.getvalue()
 
@@ -89,10 +89,10 @@ class Main(FolderTest):
 
     def test_a_branch_is_compared_from_where_it_left(self) -> None:
         asked: list[str] = []
-        with mock.patch.object(size.revisions, "merge_base", lambda rev: "base"), \
-                mock.patch.object(size.revisions, "is_branch", lambda rev: rev == "main"), \
-                mock.patch.object(size.revisions, "resolve", lambda rev: f"resolved {rev}"), \
-                mock.patch.object(size.revisions, "measure", lambda rev: asked.append(rev) or []):
+        with mock.patch.object(size.git, "merge_base", lambda rev: "base"), \
+                mock.patch.object(size.git, "is_branch", lambda rev: rev == "main"), \
+                mock.patch.object(size.git, "resolve", lambda rev: f"resolved {rev}"), \
+                mock.patch.object(size.states, "measure", lambda rev: asked.append(rev) or []):
             for rev in ("main", "HEAD~1"):
                 with mock.patch.object(sys, "argv", ["size.py", "--diff", rev]):
                     size.old_sizes(size.command_line(size.parser()), None)

@@ -16,9 +16,10 @@ from typing import Collection, Iterable, Mapping, Sequence
 
 from common.engine import engines, inputs
 from common.project import ROOT
-from common.size import revisions
+from common.size import git, states
+from common.size.git import Commit
 from common.size.record import Row
-from common.size.revisions import KEY_DIGITS, Commit
+from common.size.states import KEY_DIGITS
 
 THIS_COMMIT = "this commit"
 FAMILIES = {"cpp": "gcc", "asm": "nasm"}  # toolchains by what old tables say instead
@@ -75,15 +76,15 @@ def tell(rows: Sequence[Row], toolchains: Collection[str], root: Path = ROOT) ->
             commit, direct = parents[commit], False
         return {}, True
 
-    head = revisions.resolve("HEAD", root)
-    tree = revisions.key_of_worktree(root)[:KEY_DIGITS]
-    states: list[tuple[Commit | None, str, str | None]] = [
+    head = git.resolve("HEAD", root)
+    tree = states.key_of_worktree(root)[:KEY_DIGITS]
+    told: list[tuple[Commit | None, str, str | None]] = [
         (commit, _state(commit.hash, root), next(iter(commit.parents), None))
-        for commit in revisions.commits_that_touch(root=root)]
+        for commit in states.commits_that_touch(root=root)]
     if tree != _state(head, root):
-        states.append((None, tree, head))
+        told.append((None, tree, head))
     changes = []
-    for commit, key, parent in states:
+    for commit, key, parent in told:
         earlier, direct = before(parent)
         now = sizes.get(key, {})
         if (now and (now != earlier or not direct)) or (key in problems and not now):
@@ -97,9 +98,9 @@ def unmeasured(rows: Sequence[Row], toolchains: Mapping[str, str], root: Path = 
 
     With `retry` those that did not build are listed again."""
     missing: dict[str, Commit] = {}
-    for commit in revisions.commits_that_touch(root=root):
+    for commit in states.commits_that_touch(root=root):
         key = _state(commit.hash, root)
-        if not is_measured(rows, key, revisions.file_at(commit.hash, inputs.TABLE, root), toolchains, retry):
+        if not is_measured(rows, key, git.file_at(commit.hash, inputs.TABLE, root), toolchains, retry):
             missing.setdefault(key, commit)
     return list(missing.values())
 
@@ -126,16 +127,16 @@ def is_measured(rows: Sequence[Row], key: str, table: str | None, toolchains: Ma
 
 def orphans(rows: Iterable[Row], root: Path = ROOT) -> set[str]:
     """States in the record that neither the history nor the working tree has: of an amended commit, a squash."""
-    known = {_state(commit.hash, root) for commit in revisions.commits_that_touch(root=root)}
-    known |= {_state("HEAD", root), revisions.key_of_worktree(root)[:KEY_DIGITS]}
+    known = {_state(commit.hash, root) for commit in states.commits_that_touch(root=root)}
+    known |= {_state("HEAD", root), states.key_of_worktree(root)[:KEY_DIGITS]}
     return {row.inputs for row in rows} - known
 
 
 def _state(commit: str, root: Path) -> str:
-    return revisions.key_of_revision(commit, root)[:KEY_DIGITS]
+    return states.key_of_revision(commit, root)[:KEY_DIGITS]
 
 
 def _first_parents(root: Path) -> dict[str, str | None]:
     """Every commit of the history, and its first parent."""
-    lines = revisions.git(root, "rev-list", "--parents", *revisions.heads(root)).splitlines()
+    lines = git.run(root, "rev-list", "--parents", *git.heads(root)).splitlines()
     return {words[0]: words[1] if len(words) > 1 else None for words in map(str.split, lines)}

@@ -2,10 +2,10 @@
 
     from common.size import record
     rows = record.read(ROOT / RECORD)
-    rows = record.add(rows, record.measured(key, revisions.measure("HEAD")))
+    rows = record.add(rows, record.measured(key, states.measure("HEAD")))
     record.write(ROOT / RECORD, rows)
 
-A row is one engine made from one state of the inputs (the key of common/size/revisions.py) by one toolchain for one shape;
+A row is one engine made from one state of the inputs (the key of common/size/states.py) by one toolchain for one shape;
 numbers are bytes. A state that does not build has one row, without an engine and with the first error; so has a shape
 for which a state does not build. New rows go to the end, and git merges the file as a union of lines, so that two
 branches can both add theirs. Rows of old name no shape.
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Collection, Iterable, Mapping, Sequence
 
 from common.errors import UserError, atomic_write
-from common.size.revisions import KEY_DIGITS
+from common.size.states import KEY_DIGITS
 
 RECORD = "golf/sizes/record.csv"  # from the project's folder
 OLD_SHAPE = "stories260K"  # of rows that name none
@@ -52,7 +52,7 @@ NUMBERS = ("bytes", "header", "code", "data", "packed")
 
 
 def measured(key: str, sizes: Sequence[Mapping[str, object]]) -> list[Row]:
-    """The rows of what revisions.measure() said."""
+    """The rows of what states.measure() said."""
     return [Row(key[:KEY_DIGITS], str(size["engine"]), *(_number(size.get(name)) for name in NUMBERS),
                 str(size["compiler"]), str(size.get("problem", "")), str(size["model"])) for size in sizes]
 

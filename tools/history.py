@@ -35,7 +35,7 @@ from common.model.models import PROJECT_MODEL
 from common.picture.bars import bars_svg
 from common.picture.chart import line_chart
 from common.project import ROOT
-from common.size import changes as story, git, measure, one_line, record, report, states
+from common.size import changes as story, freshness, git, measure, one_line, record, report, states
 from common.size.changes import Change
 from common.size.prices import price_list
 from common.size.record import RECORD, Row
@@ -143,7 +143,7 @@ def today_facts() -> Today:
 
 def fresh_files(today: Today, changes: Sequence[Change], root: Path) -> dict[str, str]:
     """What is written, by its path."""
-    files = {CHART: line_chart([report.first_shape(change.sizes) for change in changes]),
+    files = {CHART: line_chart([story.first_shape(change.sizes) for change in changes]),
              ANATOMY: bars_svg({engine: dict(parts) for engine, parts in today.anatomy.items()}),
              REPORT: report.text(today, changes)}
     readme = root / blocks.README
@@ -189,12 +189,12 @@ def check(root: Path) -> int:
     fresh = fresh_files(today, changes, root)
     committed = {name: (root / name).read_text("utf-8") for name in fresh if (root / name).is_file()}
     if REPORT in committed:  # the chart shows the story as it is told there
-        fresh[CHART] = line_chart([*map(report.first_shape, report.story_sizes(committed[REPORT]))])
+        fresh[CHART] = line_chart([*map(story.first_shape, freshness.story_sizes(committed[REPORT]))])
     for name, content in fresh.items():
         if name not in committed:
             stale.append(f"{name}: it is not there")
         elif name == REPORT:
-            sections = report.differences(committed[name], content, not why, lost)
+            sections = freshness.differences(committed[name], content, not why, lost)
             stale += [f"{name}: {f'section {title!r}' if title else 'the beginning'} is stale" for title in sections]
         elif committed[name] != content:
             stale.append(f"{name}: it is stale")

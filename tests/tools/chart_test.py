@@ -1,4 +1,4 @@
-"""tools/common/chart.py: every change is at its place, names do not overlap, and the text is always the same."""
+"""common/picture/chart.py: every change is at its place, names do not overlap, and the text is always the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tools/common/record.py: rows are not lost, not doubled, and must not contradict each other."""
+"""common/size/record.py: rows are not lost, not doubled, and must not contradict each other."""
 
 from __future__ import annotations
 

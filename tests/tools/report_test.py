@@ -1,4 +1,4 @@
-"""tools/common/report.py: what the report says, and which differences a committed one may have."""
+"""common/size/report.py: what the report says."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import replace
 from support.repository import today_of, use_shapes
 from support.skip import main
 
-from common.size import report
-from common.size.changes import Change
+from common.size import freshness, report
+from common.size.changes import Change, first_shape
 from common.size.git import Commit
 from common.size.prices import Price
 
@@ -27,7 +27,7 @@ THIS = replace(SECOND, commit=None)
 
 def row(text: str, start: str) -> list[str]:
     """The cells of the first table row that starts so."""
-    return next(cells for line in text.splitlines() if (cells := report.cells(line)) and cells[0] == start)
+    return next(cells for line in text.splitlines() if (cells := freshness.cells(line)) and cells[0] == start)
 
 
 class Text(unittest.TestCase):
@@ -71,14 +71,14 @@ class Text(unittest.TestCase):
         self.assertIn("| `a`    |   98 / 108 |   99 / 109 |       |\n", text)
         self.assertEqual([row(text, number)[-1] for number in "123"],
                          ["100 (new) / 109 (new)", "98 (-2) / 109", "98 / 108 (-1)"])
-        self.assertEqual(report.story_sizes(text), [change.sizes for change in changes])
-        self.assertEqual(report.first_shape(changes[0].sizes), {"a": 100})
+        self.assertEqual(freshness.story_sizes(text), [change.sizes for change in changes])
+        self.assertEqual(first_shape(changes[0].sizes), {"a": 100})
         self.assertIn("Size: +3 asm-boot n, ", text)
         changed = text.replace("| 108 |  -1 |", "| 108 |  -2 |")
         self.assertNotEqual(changed, text)
-        self.assertEqual(report.differences(changed, text, True, []), [report.TODAY])
-        self.assertEqual(report.differences(changed, text, False, []), [])
-        self.assertEqual(report.differences(text.replace("| 108 |  -1 |", "| 107 |  -1 |"), text, False, []),
+        self.assertEqual(freshness.differences(changed, text, True, []), [report.TODAY])
+        self.assertEqual(freshness.differences(changed, text, False, []), [])
+        self.assertEqual(freshness.differences(text.replace("| 108 |  -1 |", "| 107 |  -1 |"), text, False, []),
                          [report.TODAY])
 
     def test_anatomy_prices_and_pictures(self) -> None:
@@ -88,63 +88,6 @@ class Text(unittest.TestCase):
         self.assertIn("| `b`    | SERIAL  |     512 |        500 |   +12 |", text)
         self.assertIn("](golf/sizes/history.svg)", text)
         self.assertIn("](golf/sizes/anatomy.svg)", text)
-
-
-class Differences(unittest.TestCase):
-    def setUp(self) -> None:
-        use_shapes(self, "m")
-
-    def differences(self, old: list[Change], new: list[Change], visible: bool = True) -> list[str]:
-        return report.differences(report.text(TODAY, old), report.text(TODAY, new), visible, [])
-
-    def test_equal(self) -> None:
-        self.assertEqual(self.differences([FIRST, SECOND], [FIRST, SECOND]), [])
-        self.assertEqual(self.differences([FIRST, THIS], [FIRST, THIS]), [])
-
-    def test_allowed(self) -> None:
-        self.assertEqual(self.differences([FIRST, THIS], [FIRST, SECOND]), [])
-        rebased = replace(FIRST, commit=commit("7", "first | *one*"))
-        self.assertEqual(self.differences([FIRST, SECOND], [rebased, SECOND]), [])
-        self.assertEqual(self.differences([FIRST, THIS], [rebased, SECOND]), [])
-
-    def test_not_allowed(self) -> None:
-        story = [report.STORY]
-        renamed = replace(SECOND, commit=commit("2", "other"))
-        self.assertEqual(self.differences([FIRST, SECOND], [FIRST, renamed]), story)
-        self.assertEqual(self.differences([FIRST, SECOND], [FIRST, THIS]), story)
-        other = replace(FIRST, commit=commit("1", "x"))
-        self.assertEqual(self.differences([FIRST, THIS], [other, SECOND]), story)
-        self.assertEqual(self.differences([replace(FIRST, commit=None), SECOND], [FIRST, SECOND]), story)
-        more = [FIRST, SECOND, replace(SECOND, before={"a": 1})]
-        self.assertIn(report.STORY, self.differences([FIRST, THIS], more))
-        self.assertEqual(self.differences([FIRST, THIS], [FIRST, replace(SECOND, before={"a": 97})]),
-                         [report.TODAY, report.STORY])
-        self.assertEqual(self.differences([replace(FIRST, sizes={"a": 101}), THIS], [FIRST, SECOND]), story)
-
-    def test_without_history(self) -> None:
-        self.assertEqual(self.differences([FIRST, SECOND], [], visible=False), [])
-        old, new = report.text(TODAY, [FIRST, SECOND]), report.text(TODAY, [])
-        self.assertEqual(report.differences(old.replace(" 7 % |", " 8 % |"), new, False, []), [report.TODAY])
-        for title in ("Where the bytes go", "Price list", report.STORY):
-            self.assertEqual(report.differences(old.replace(f"## {title}\n", "## Else\n"), new, False, []),
-                             [title, "Else"])
-
-    def test_lost_states(self) -> None:
-        """Changes of states that no commit has may be told, but nothing else, and nothing may be missing."""
-        def stale(old: list[Change], new: list[Change], *lost: dict[str, int]) -> bool:
-            return report.STORY in report.differences(report.text(TODAY, old), report.text(TODAY, new), True, lost)
-        between = replace(SECOND, key="k", sizes={"a": 99})
-        squashed = replace(SECOND, before={})
-        self.assertFalse(stale([FIRST, between, SECOND], [FIRST, SECOND], {"a": 99}))
-        self.assertFalse(stale([FIRST, between, THIS], [squashed], {"a": 99}, {"a": 100}))
-        self.assertTrue(stale([FIRST, between, SECOND], [FIRST, SECOND], {"a": 97}))
-        self.assertTrue(stale([FIRST, between], [FIRST, SECOND], {"a": 99}))
-        self.assertTrue(stale([FIRST, SECOND, replace(between, sizes={"a": 96})], [FIRST, SECOND], {"a": 99}))
-
-    def test_sizes_of_the_story(self) -> None:
-        changes = [FIRST, SECOND, replace(SECOND, sizes={}, problem="x"), replace(SECOND, sizes={"b": 1})]
-        self.assertEqual(report.story_sizes(report.text(TODAY, changes)),
-                         [{"a": 100}, {"a": 98, "b": 512}, {}, {"b": 1}])
 
 
 if __name__ == "__main__":

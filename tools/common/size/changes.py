@@ -61,6 +61,11 @@ def problems_by_state(rows: Iterable[Row], toolchains: Collection[str]) -> dict[
             if not row.engine and not row.shape and set(row.toolchain.split(", ")) == set(toolchains)}
 
 
+def first_shape(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Those of the sizes that are for the first shape, by engine."""
+    return {label: size for label, size in sizes.items() if len(label.split()) == 1}
+
+
 def tell(rows: Sequence[Row], toolchains: Collection[str], root: Path = ROOT) -> list[Change]:
     """Every change, oldest first. What is not in the record is left out."""
     sizes, problems = sizes_by_state(rows, toolchains), problems_by_state(rows, toolchains)

@@ -32,7 +32,7 @@ from typing import Mapping, Sequence
 from common.engine import engines
 from common.errors import UserError, run_tool
 from common.project import ROOT
-from common.size import git, record, states
+from common.size import changes, git, record, states
 from common.size.git import Commit
 from common.size.record import RECORD
 from common.terminal import Progress, argument_parser, paint, table
@@ -240,10 +240,11 @@ def compare_record(head: str, meter: Meter) -> list[str]:
     for key, rows in meter.rows.items():
         if isinstance(rows, states.DoesNotBuild):
             continue
-        failed = known.get(record.failed(key, states.toolchains_name(), "").name)
-        if failed is not None:
-            wrong.append(f"{RECORD}: {failed.inputs}: the record says that it does not build ({failed.problem}), but "
-                         "it does; run `tools/llama512 history --retry`")
+        state = key[:states.KEY_DIGITS]
+        problem = changes.problems_by_state(known.values(), states.toolchains().values()).get(state)
+        if problem is not None:
+            wrong.append(f"{RECORD}: {state}: the record says that it does not build ({problem}), but it does; run "
+                         "`tools/llama512 history --retry`")
         for new in record.measured(key, rows):
             old = known.get(new.name)
             if old is not None and (old.bytes, old.packed) != (new.bytes, new.packed):

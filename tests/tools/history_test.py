@@ -12,7 +12,7 @@ from support.repository import RepositoryTest, use_shapes
 from support.skip import main
 from support.tools import ROOT
 
-from common.size import changes as story, record, report, states
+from common.size import record, report, states
 
 
 class HistoryTest(RepositoryTest):
@@ -388,18 +388,6 @@ class Check(HistoryTest):
         self.put(a=100)
         self.commit("back")
         self.assertStale("record.csv: no row of commit", "(second)")
-
-
-class Unmeasured(HistoryTest):
-    def test_every_engine_needs_a_row_by_the_present_tools(self) -> None:
-        self.put(a=100, b=200)
-        self.commit("first")
-        self.history()
-        rows = record.read(self.root / history.RECORD)
-        chains = states.toolchains()
-        self.assertEqual(story.unmeasured(rows, chains, self.root), [])
-        self.assertEqual(len(story.unmeasured(rows[:1], chains, self.root)), 1)
-        self.assertEqual(len(story.unmeasured(rows, {**chains, "nasm": "nasm 3"}, self.root)), 1)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ from common.size.record import Row
 from common.size.states import KEY_DIGITS
 
 THIS_COMMIT = "this commit"
-FAMILIES = {"cpp": "gcc", "asm": "nasm"}  # toolchains by what old tables say instead
 
 
 @dataclass(frozen=True)
@@ -50,15 +49,14 @@ def sizes_by_state(rows: Iterable[Row], toolchains: Collection[str]) -> dict[str
     """Of every state in the record, the counted bytes by label of what these toolchains made."""
     found: dict[str, dict[str, int]] = {}
     for row in rows:
-        if row.engine and row.bytes is not None and row.toolchain in toolchains:
+        if row.engine and row.bytes is not None and row.is_by(toolchains):
             found.setdefault(row.inputs, {})[engines.label(row.engine, row.shape)] = row.bytes
     return found
 
 
 def problems_by_state(rows: Iterable[Row], toolchains: Collection[str]) -> dict[str, str]:
     """Why states do not build."""
-    return {row.inputs: row.problem for row in rows
-            if not row.engine and not row.shape and set(row.toolchain.split(", ")) == set(toolchains)}
+    return {row.inputs: row.problem for row in rows if not row.engine and not row.shape and row.is_by(toolchains)}
 
 
 def first_shape(sizes: Mapping[str, int]) -> dict[str, int]:
@@ -113,21 +111,27 @@ def unmeasured(rows: Sequence[Row], toolchains: Mapping[str, str], root: Path = 
 def is_measured(rows: Sequence[Row], key: str, table: str | None, toolchains: Mapping[str, str],
                 retry: bool = False) -> bool:
     """Whether the record has a row for every engine of the table (its text) and every shape, or says that the state
-    does not build, at all or for a shape."""
+    does not build, at all or for a shape. Engines whose toolchain is not at hand are not asked for."""
     state = [row for row in rows if row.inputs == key[:KEY_DIGITS]]
     if key[:KEY_DIGITS] in problems_by_state(state, toolchains.values()):
         return not retry
     shapes = {shape.name for shape in engines.shapes()}
     if not retry:
-        shapes -= {row.shape for row in state if not row.engine
-                   and set(row.toolchain.split(", ")) == set(toolchains.values())}
+        shapes -= {row.shape for row in state if not row.engine and row.is_by(toolchains.values())}
     try:
-        wanted = {(row["name"], shape, toolchains[row.get("toolchain") or FAMILIES[row["family"]]])
-                  for row in json.loads(table or "")["engines"]
-                  for shape in shapes}
+        made = {engine["name"]: toolchain_of(engine, toolchains) for engine in json.loads(table or "")["engines"]}
     except (ValueError, KeyError, TypeError):
         return False  # no table that can be read: only a build can tell
+    wanted = {(engine, shape, toolchain) for engine, toolchain in made.items() if toolchain for shape in shapes}
     return wanted <= {(row.engine, row.shape, row.toolchain) for row in state}
+
+
+FAMILIES = {"cpp": "gcc", "asm": "nasm"}  # what old tables have instead of a toolchain
+
+
+def toolchain_of(engine: Mapping[str, str], toolchains: Mapping[str, str]) -> str | None:
+    """The tools here that make an engine, a row of a table of any age; None when they are not at hand."""
+    return toolchains.get(engine["toolchain"] if "toolchain" in engine else FAMILIES[engine["family"]])
 
 
 def orphans(rows: Iterable[Row], root: Path = ROOT) -> set[str]:

@@ -24,6 +24,7 @@ from common.size.states import KEY_DIGITS
 
 RECORD = "golf/sizes/record.csv"  # from the project's folder
 OLD_SHAPE = "stories260K"  # of rows that name none
+BETWEEN_TOOLCHAINS = ", "  # of a row that says that a state does not build
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Row:
     def name(self) -> tuple[str, str, str, str]:
         """What there is one row of."""
         return self.inputs, self.engine, self.shape, self.toolchain
+
+    def is_by(self, toolchains: Collection[str]) -> bool:
+        """Whether it says what these toolchains do. A state that some of them do not build, all of them do not build:
+        so a failure counts also when there are more toolchains than there were then."""
+        return set(self.toolchain.split(BETWEEN_TOOLCHAINS)) <= set(toolchains)
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
@@ -121,7 +127,7 @@ def _settle(rows: Collection[Row]) -> list[Row]:
     """That something was built outweighs that it once was not: without the problems of states that have sizes."""
     built = {(row.inputs, row.toolchain, shape) for row in rows if row.engine for shape in (row.shape, "")}
     return [row for row in rows
-            if row.engine or not any((row.inputs, name, row.shape) in built for name in row.toolchain.split(", "))]
+            if row.engine or not any((row.inputs, name, row.shape) in built for name in row.toolchain.split(BETWEEN_TOOLCHAINS))]
 
 
 def _unite(known: Row | None, new: Row, place: str) -> Row:

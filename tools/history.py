@@ -133,11 +133,14 @@ def today_facts() -> Today:
     """What the report says of the present files."""
     shapes = {shape.name: ", ".join(f"{name} {getattr(shape.config, name)}" for name in CONSTANTS)
               for shape in engines.shapes()}
-    with measure.built_engines() as results:
-        anatomy = {built.engine.name: bytes_by(explain(built), "operation") for built in results}
+    sizes, anatomy = [], {}
+    for built in measure.each_built():
+        units = explain(built)
+        sizes.append(measure.size_of(built, units))
+        anatomy.setdefault(built.engine.name, bytes_by(units, "operation"))  # for the first shape
     with processes.temporary_folder() as temporary:
         line = one_line.commands(one_line.build(temporary))
-    return Today(shapes, measure.sizes(), {name: operation.title for name, operation in OPERATIONS.items()},
+    return Today(shapes, sizes, {name: operation.title for name, operation in OPERATIONS.items()},
                  {engine.name: engine.budgets for engine in engines.table()}, anatomy, price_list(), line)
 
 

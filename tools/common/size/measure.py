@@ -18,7 +18,7 @@ from typing import Iterator, Sequence
 
 from common import processes
 from common.anatomy.explain import bytes_by, explain
-from common.anatomy.units import KINDS
+from common.anatomy.units import KINDS, Unit
 from common.engine import builds, engines
 from common.engine.builds import Built
 from common.engine.engines import Shape
@@ -69,15 +69,19 @@ def built_engines(names: Sequence[str] | None = None, model: Model | None = None
         yield [builds.build(engine, model, folder / "engines") for engine in chosen]
 
 
-def sizes(names: Sequence[str] | None = None, model: Model | None = None) -> list[Size]:
-    """The sizes for a model; without one for all shapes of the budgets, the first one first."""
+def each_built(names: Sequence[str] | None = None, model: Model | None = None) -> Iterator[Built]:
+    """Every engine for a model; without one for all shapes of the budgets, the first one first. Its files are there
+    until the next shape's turn."""
     with processes.temporary_folder() as temporary:
         models = [model] if model else [budget_model(temporary, shape) for shape in engines.shapes()]
-        found = []
         for model in models:
             with built_engines(names, model) as results:
-                found += map(size_of, results)
-        return found
+                yield from results
+
+
+def sizes(names: Sequence[str] | None = None, model: Model | None = None) -> list[Size]:
+    """The sizes of these engines."""
+    return [size_of(built) for built in each_built(names, model)]
 
 
 def shape_of(built: Built) -> Shape | None:
@@ -87,13 +91,15 @@ def shape_of(built: Built) -> Shape | None:
                  and asdict(shape.config) == facts["config"] | {"tied": True}), None)
 
 
-def size_of(built: Built) -> Size:
-    """What is counted does not depend on comments: without their marks only the kinds are not known."""
+def size_of(built: Built, units: Sequence[Unit] | None = None) -> Size:
+    """The size of what was built; `units` is its anatomy, where that is known already.
+
+    What is counted does not depend on comments: without their marks only the kinds are not known."""
     shape = shape_of(built)
     budget, exact = built.engine.budget_for((shape or engines.budget_shape()).name, built.compiler)
     engine = built.engine
     try:
-        kinds: dict[str, int | None] = {**bytes_by(explain(built), "kind")}
+        kinds: dict[str, int | None] = {**bytes_by(units or explain(built), "kind")}
     except UserError as error:
         print(f"{engine.name}: header, code and data are not known: {error}", file=sys.stderr)
         kinds = dict.fromkeys(KINDS)

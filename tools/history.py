@@ -35,7 +35,7 @@ from common.model.models import PROJECT_MODEL
 from common.picture.bars import bars_svg
 from common.picture.chart import line_chart
 from common.project import ROOT
-from common.size import changes as story, freshness, git, measure, one_line, record, report, states
+from common.size import changes as story, freshness, git, measure, moves, one_line, record, report, states
 from common.size.changes import Change
 from common.size.prices import price_list
 from common.size.record import RECORD, Row
@@ -45,6 +45,7 @@ from common.terminal import Progress, argument_parser, paint, table
 REPORT = "size_report.md"
 ONE_LINE, SPEED = "one-line", "speed"  # blocks of README.md
 MENDING = "run `tools/llama512 history`"
+SUBJECT = 44  # so many letters of it in a terminal
 
 
 def main() -> int:
@@ -236,23 +237,22 @@ def stale_record(rows: Sequence[Row], today: Today, root: Path) -> list[str]:
 
 def story_table(changes: Sequence[Change]) -> str:
     """The story for a terminal."""
-    names = report.engines_of(changes)
     rows = []
-    for change in changes:
+    for change, said in zip(changes, moves.of(changes)):
         subject = change.commit.subject if change.commit else ""
-        if not change.sizes:
-            subject = paint(f"does not build: {change.problem}", "red")
-        elif len(subject) > 48:
-            subject = f"{subject[:47]}…"
-        rows.append([change.name, change.commit.date if change.commit else "", subject,
-                     *(coloured(change, engine) for engine in names)])
-    return table(rows, ["commit", "date", "subject", *names], "lll" + "r" * len(names))
+        if len(subject) > SUBJECT:
+            subject = f"{subject[:SUBJECT - 1]}…"
+        moved = [(engine, coloured(change, engine, words)) for engine, words in said.items()]
+        otherwise = report.AS_BEFORE if change.sizes else paint(f"does not build: {change.problem}", "red")
+        first, *others = moved or [("", otherwise)]
+        rows.append([change.name, change.commit.date if change.commit else "", subject, *first])
+        rows += [["", "", "", *each] for each in others]
+    return table(rows, ["commit", "date", "subject", "engine", "bytes"], "lllll")
 
 
-def coloured(change: Change, engine: str) -> str:
-    cell = report.engine_cell(change, engine)
+def coloured(change: Change, engine: str, words: str) -> str:
     delta = max((change.deltas.get(label, 0) for label in engines.labels(engine)), key=abs)
-    return paint(cell, "red" if delta > 0 else "green") if delta else cell
+    return paint(words, "red" if delta > 0 else "green") if delta else words
 
 
 def as_object(change: Change) -> dict[str, object]:

@@ -65,9 +65,17 @@ class Differences(TestCase):
         self.assertTrue(stale([FIRST, SECOND, replace(between, sizes={"a": 96})], [FIRST, SECOND], {"a": 99}))
 
     def test_sizes_of_the_story(self) -> None:
-        changes = [FIRST, SECOND, replace(SECOND, sizes={}, problem="x"), replace(SECOND, sizes={"b": 1})]
-        self.assertEqual(freshness.story_sizes(report.text(TODAY, changes)),
-                         [{"a": 100}, {"a": 98, "b": 512}, {}, {"b": 1}])
+        sizes: list[dict[str, int]] = [{"a": 100}, {"a": 98, "b": 512}, {}, {"a": 98, "b": 512}, {"b": 1}]
+        changes = [FIRST, SECOND, replace(SECOND, sizes={}, problem="x"), replace(SECOND, before=SECOND.sizes),
+                   replace(SECOND, sizes={"b": 1})]
+        self.assertEqual(freshness.story_sizes(report.text(TODAY, changes)), sizes)
+
+    def test_a_report_of_another_form(self) -> None:
+        """With a column for each engine, as reports once were: stale, and no failure."""
+        old = report.text(TODAY, [FIRST]).replace("| bytes", "| `a`").replace("`a` new 100", "100 (new)")
+        self.assertEqual(freshness.differences(old, report.text(TODAY, [FIRST]), True, []), [report.STORY])
+        self.assertEqual(len(freshness.story_sizes(old)), 1)
+        self.assertEqual(freshness.story_sizes("# Size report\n"), [])
 
 
 if __name__ == "__main__":

@@ -210,7 +210,7 @@ class Shapes(HistoryTest):
         self.assertEqual(self.told(), [
             ("first", {"a": 100, "a n": 120}, {}), ("second", {"a": 99}, {"a": -1}),
             ("both shapes", {"a": 99, "a n": 119}, {}), ("n alone", {"a": 99, "a n": 118}, {"a n": -1})])
-        self.assertIn("99 / 118 (-1)", self.report())
+        self.assertIn("`a` 99 / 119 → 118 (-1) ", self.report())
         (problem,) = (row for row in record.read(self.root / history.RECORD) if row.problem)
         self.assertEqual((problem.shape, problem.problem), ("n", 'golf/asm: error: oops, "quoted"'))
         # Measured once, unless asked again; the working tree is measured each time, for the record and for the report.
@@ -292,10 +292,10 @@ class Check(HistoryTest):
         self.assertIn("no commit of the history has", said)
         path = self.root / history.REPORT
         text = path.read_text("utf-8")
-        for old, new in (("100 (new)", "999 (new)"), ("99 (-1)", "97 (-3)")):
-            if old in text:
-                path.write_text(text.replace(old, new), "utf-8")
-                self.assertStale("The story")
+        for old, new in (("new 100", "new 999"), ("→ 99 (-1)", "→ 97 (-3)")):
+            self.assertIn(old, text)
+            path.write_text(text.replace(old, new), "utf-8")
+            self.assertStale("The story")
         path.write_text(text, "utf-8")
         path = self.root / history.RECORD
         rows = path.read_text("utf-8").splitlines(True)

@@ -49,11 +49,14 @@ class Text(unittest.TestCase):
         broken = Change(commit("3", "broken"), "k3", {}, {"a": 98}, "x.asm: error: <no>")
         last = Change(None, "k4", {"b": 513}, {"a": 98, "b": 512})
         text = report.text(TODAY, [FIRST, SECOND, broken, last])
-        self.assertEqual(row(text, "1"), ["1", "`111111111`", "2020-01-01", r"first \| \*one\*", "", "100 (new)"])
-        self.assertEqual(row(text, "2"), ["2", "`222222222`", "2020-01-01", "second", "512 (new)", "98 (-2)"])
+        self.assertEqual(row(text, "1"), ["1", "`111111111`", "2020-01-01", r"first \| \*one\*", "`a` new 100"])
+        self.assertEqual(row(text, "2"), ["2", "`222222222`", "2020-01-01", "second",
+                                         "`a` 100 → 98 (-2)<br>`b` new 512"])
         self.assertEqual(row(text, "3"), ["3", "`333333333`", "2020-01-01",
-                                         r"broken — **does not build:** x.asm: error: \<no\>", "", ""])
-        self.assertEqual(row(text, "4"), ["4", "this commit", "", "", "513 (+1)", "gone"])
+                                         r"broken — **does not build:** x.asm: error: \<no\>", ""])
+        self.assertEqual(row(text, "4"), ["4", "this commit", "", "", "`a` gone<br>`b` 512 → 513 (+1)"])
+        mended = Change(commit("5", "mended"), "k5", SECOND.sizes, SECOND.sizes)
+        self.assertEqual(row(report.text(TODAY, [FIRST, SECOND, broken, mended]), "4")[-1], "as before")
 
     def test_two_shapes(self) -> None:
         use_shapes(self, "m", "n")
@@ -70,7 +73,7 @@ class Text(unittest.TestCase):
         self.assertIn("| engine | g++ 12.2.0 | g++ 14.2.0 |  nasm |\n", text)
         self.assertIn("| `a`    |   98 / 108 |   99 / 109 |       |\n", text)
         self.assertEqual([row(text, number)[-1] for number in "123"],
-                         ["100 (new) / 109 (new)", "98 (-2) / 109", "98 / 108 (-1)"])
+                         ["`a` new 100 / 109", "`a` 100 → 98 (-2) / 109", "`a` 98 / 109 → 108 (-1)"])
         self.assertEqual(freshness.story_sizes(text), [change.sizes for change in changes])
         self.assertEqual(first_shape(changes[0].sizes), {"a": 100})
         self.assertIn("Size: +3 asm-boot n, ", text)

@@ -10,7 +10,7 @@ from unittest import mock
 from support.skip import main
 
 from common import terminal
-from common.terminal import Progress, argument_parser, markdown_table, paint, size_text, table, time_text
+from common.terminal import WIDEST, Progress, argument_parser, markdown_table, paint, size_text, table, time_text
 
 
 class Tty(io.StringIO):
@@ -73,6 +73,8 @@ class Tables(unittest.TestCase):
     def test_no_rows(self) -> None:
         self.assertEqual(table([], ["a", "bb"]), "a  bb\n-  --")
         self.assertEqual(markdown_table([], ["a", "bb"]), "| a   | bb  |\n|-----|-----|")
+        long, *_, short = markdown_table([["x" * 1000], ["x"]], ["a"]).splitlines()[-2:]
+        self.assertEqual((len(long), len(short)), (1004, WIDEST + 4))
 
     def test_ragged_rows_are_a_mistake(self) -> None:
         for rows in ([[1]], [[1, 2, 3]], [[1, 2], [1]]):

@@ -21,6 +21,7 @@ from typing import Any, Callable, Sequence, TextIO
 from common.errors import tool_name
 
 STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+WIDEST = 110  # column of a Markdown table
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -65,10 +66,10 @@ def table(rows: Sequence[Sequence[Any]], headers: Sequence[str], align: str | No
 
 
 def markdown_table(rows: Sequence[Sequence[Any]], headers: Sequence[str], align: str | None = None) -> str:
-    """The same table as Markdown, aligned to be readable as text, too."""
+    """The same table as Markdown, aligned to be readable as text, too; a very long cell only makes its own line long."""
     cells, sides = _cells(rows, headers, align)
     cells = [[ESCAPE.sub("", cell).replace("|", "\\|") for cell in line] for line in cells]
-    widths = [max(3, *map(len, column)) for column in zip(*cells)]
+    widths = [min(max(3, *map(len, column)), WIDEST) for column in zip(*cells)]
     lines = ["| " + " | ".join(_pad(*cell) for cell in zip(line, widths, sides)) + " |" for line in cells]
     lines.insert(1, "|" + "|".join("-" * (width + 1) + (":" if side == "r" else "-")
                                    for width, side in zip(widths, sides)) + "|")

@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from typing import Mapping, Sequence
 
-from common.engine import engines
+from common.size import moves
 from common.size.changes import THIS_COMMIT
-from common.size.report import BETWEEN, DELTA, STORY, TODAY
+from common.size.report import DELTA, NEXT_ENGINE, STORY, TODAY
 
 
 def differences(committed: str, fresh: str, visible: bool, lost: Sequence[Mapping[str, int]]) -> list[str]:
@@ -32,7 +32,7 @@ def differences(committed: str, fresh: str, visible: bool, lost: Sequence[Mappin
 
 def story_sizes(document: str) -> list[dict[str, int]]:
     """Counted bytes by label of each change that a report tells of."""
-    return [_row_sizes(row, names) for names, row in _story_rows(_sections(document).get(STORY, []))]
+    return _told_sizes(_sections(document).get(STORY, []))
 
 
 def _sections(document: str) -> dict[str, list[str]]:
@@ -58,9 +58,8 @@ def _equal(title: str, old: list[str], new: list[str], visible: bool, lost: Sequ
 
 def _tells(old: list[str], new: list[str], lost: Sequence[Mapping[str, int]]) -> bool:
     """Whether a committed story has every change of the history in its order, and besides them only lost states."""
-    told = [_row_sizes(row, names) for names, row in _story_rows(old)]
-    for names, row in _story_rows(new):
-        wanted = _row_sizes(row, names)
+    told = _told_sizes(old)
+    for wanted in _told_sizes(new):
         while told and told[0] != wanted:
             if told.pop(0) not in lost:
                 return False
@@ -70,16 +69,16 @@ def _tells(old: list[str], new: list[str], lost: Sequence[Mapping[str, int]]) ->
     return all(sizes in lost for sizes in told)
 
 
-def _story_rows(lines: list[str]) -> list[tuple[list[str], list[str]]]:
-    """Of each change in the story's table: the names of its engine columns, and its cells."""
-    rows = [row for row in map(cells, lines) if row and len(row) > SUBJECT]
-    names = [cell.strip("`") for cell in rows[0][SUBJECT + 1:]] if rows else []
-    return [(names, row) for row in rows if row[0].isdigit()]
-
-
-def _row_sizes(row: list[str], names: list[str]) -> dict[str, int]:
-    return {label: int(part.split()[0]) for name, cell in zip(names, row[SUBJECT + 1:])
-            for label, part in zip(engines.labels(name), cell.split(BETWEEN)) if part and part.split()[0].isdigit()}
+def _told_sizes(lines: list[str]) -> list[dict[str, int]]:
+    """Of each change in the story's table: counted bytes by label; none of one that does not build."""
+    found: list[dict[str, int]] = []
+    above: dict[str, int] = {}
+    for row in map(cells, lines):
+        if row and len(row) > BYTES and row[0].isdigit():
+            said = dict(re.findall(r"^`([^`]+)` (.*)$", row[BYTES].replace(NEXT_ENGINE, "\n"), re.MULTILINE))
+            found.append(moves.after(said, above) if row[BYTES] else {})
+            above = found[-1] or above
+    return found
 
 
 def cells(line: str) -> list[str] | None:
@@ -90,7 +89,7 @@ def cells(line: str) -> list[str] | None:
             for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
 
 
-COMMIT, DATE, SUBJECT = 1, 2, 3  # columns of the story
+COMMIT, DATE, SUBJECT, BYTES = 1, 2, 3, 4  # columns of the story
 
 
 def _story_lines(lines: list[str], committed: list[str]) -> list[object]:

@@ -13,10 +13,11 @@ import re
 from dataclasses import dataclass
 from typing import Mapping, Sequence
 
-from common.engine import engines
+from common.size import moves
 from common.size.changes import THIS_COMMIT, Change
 from common.size.compare import signed
 from common.size.measure import Size
+from common.size.moves import BETWEEN
 from common.size.prices import Price
 from common.size.record import RECORD
 from common.terminal import markdown_table
@@ -30,7 +31,7 @@ CHART, ANATOMY = "golf/sizes/history.svg", "golf/sizes/anatomy.svg"  # from the 
 # The sections, and what of them needs git's history.
 TODAY, STORY = "Today", "The story of every change"
 DELTA = "Δ"
-BETWEEN = " / "  # an engine's sizes for one shape and the next
+NEXT_ENGINE, AS_BEFORE = "<br>", "as before"  # in the story
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def text(today: Today, changes: Sequence[Change]) -> str:
         f"## Budgets\n\nWhat an engine may weigh for {BETWEEN.join(today.shapes)}, by compiler: the bytes that were "
         f"reached.\n\n{budgets_table(today)}",
         f"## {STORY}\n\n![Counted bytes of each engine, change by change]({CHART})\n\n"
-        + "".join(f"Behind the stroke: counted for the shape of {name}.\n\n" for name in others) + story_table(changes),
+        f"The engines that a change moved, in bytes for {BETWEEN.join(today.shapes)}.\n\n{story_table(changes)}",
         f"## Where the bytes go\n\n![Counted bytes of each engine by operation]({ANATOMY})\n\n"
         f"{anatomy_table(today)}\n\n"
         "`tools/llama512 anatomy` names the operation, the instruction and the source line of every byte.",
@@ -71,7 +72,8 @@ def text(today: Today, changes: Sequence[Change]) -> str:
         f"`{RECORD}` under a hash of those files, and writes this report; "
         "`tools/llama512 history --check` says\nwhether it is stale. "
         "A row of the story is a commit that changed the bytes of an engine, for any shape, against its\n"
-        "first parent, or that does not build.\n\n"
+        "first parent, or that does not build. Where branches were merged, a row also names engines whose bytes are not "
+        "those of\nthe row above.\n\n"
         "The gate, `tools/llama512 gate BASE`, measures the commits since BASE again. Growth of an engine needs a line "
         "in the\ncommit's message, with the exact number of bytes:\n\n    Size: +3 asm-boot, ε is part of the model"
         + "".join(f"\n    Size: +3 asm-boot {name}, ε is part of the model" for name in others),
@@ -110,38 +112,18 @@ def parts_table(sizes: Sequence[Size]) -> str:
         ["engine", "made by", "header", "code", "data", "model bytes"])
 
 
-def engines_of(changes: Sequence[Change]) -> list[str]:
-    """Every engine of the story: those of today first."""
-    return list(dict.fromkeys(label.split()[0] for change in reversed(changes) for label in change.sizes))
-
-
-def size_cell(change: Change, label: str) -> str:
-    """`424`, `424 (-6)`, `424 (new)`, `gone`."""
-    if label not in change.sizes:
-        return "gone" if label in change.before and change.sizes else ""
-    size = change.sizes[label]
-    if label not in change.before:
-        return f"{size} (new)"
-    return f"{size} ({signed(change.deltas[label])})" if label in change.deltas else str(size)
-
-
-def engine_cell(change: Change, engine: str) -> str:
-    """`424 (-6) / 432`: for each shape."""
-    return BETWEEN.join(filter(None, (size_cell(change, label) for label in engines.labels(engine))))
-
-
 def story_table(changes: Sequence[Change]) -> str:
-    names = engines_of(changes)
+    """A change is a row, with the engines that it moved. One that builds and moves none comes after one that does not."""
     rows = []
-    for number, change in enumerate(changes, 1):
+    for number, (change, said) in enumerate(zip(changes, moves.of(changes)), 1):
         subject = markdown_text(change.commit.subject if change.commit else "")
         if not change.sizes:
             subject += f" — **does not build:** {markdown_text(change.problem)}"
         name = f"`{change.name}`" if change.commit else THIS_COMMIT
+        moved = NEXT_ENGINE.join(f"`{engine}` {words}" for engine, words in said.items())
         rows.append([number, name, change.commit.date if change.commit else "", subject,
-                     *(engine_cell(change, name) for name in names)])
-    headers = ["change", "commit", "date", "subject", *(f"`{name}`" for name in names)]
-    return markdown_table(rows, headers, "rlll" + "r" * len(names))
+                     moved or (AS_BEFORE if change.sizes else "")])
+    return markdown_table(rows, ["change", "commit", "date", "subject", "bytes"], "rllll")
 
 
 def markdown_text(words: str) -> str:

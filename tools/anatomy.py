@@ -28,6 +28,7 @@ from common.anatomy.units import Unit
 from common.errors import atomic_write, run_tool
 from common.files import protect
 from common.model.models import find_model
+from common.picture import operations_table
 from common.picture.bars import bars_svg
 from common.picture.page import page
 from common.size import measure
@@ -73,16 +74,14 @@ def main() -> int:
 
 
 def summary(columns: dict[str, dict[str, int]], markdown: bool) -> str:
-    """Operation x engine in bytes, with the sums; of a single engine the shares as well."""
-    rows: list[list[object]] = [[operation.title, *(parts[name] for parts in columns.values())]
-                                for name, operation in OPERATIONS.items()]
-    rows.append(["counted bytes", *(sum(parts.values()) for parts in columns.values())])
-    headers = ["operation", *columns]
-    if len(columns) == 1:
-        total = rows[-1][1]
-        headers.append("share")
-        rows = [[*row, f"{100 * int(row[1]) / int(total):.1f}%"] for row in rows]  # type: ignore[call-overload]
-    return (markdown_table if markdown else table)(rows, headers)
+    """Bytes by engine and operation, with the sums; of a single engine the shares as well."""
+    if len(columns) > 1:
+        return operations_table.text(columns, markdown)
+    (engine, parts), = columns.items()
+    total = sum(parts.values())
+    rows = [[operation.title, parts[name]] for name, operation in OPERATIONS.items()] + [["counted bytes", total]]
+    return (markdown_table if markdown else table)([[title, size, f"{100 * size / total:.1f}%"] for title, size in rows],
+                                                   ["operation", engine, "share"])
 
 
 def listing(units: list[Unit]) -> str:

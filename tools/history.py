@@ -27,7 +27,6 @@ from typing import Mapping, Sequence
 
 from common import blocks, processes
 from common.anatomy.explain import bytes_by, explain
-from common.anatomy.operations import OPERATIONS
 from common.engine import engines
 from common.engine.configuration import CONSTANTS
 from common.errors import UserError, atomic_write, run_tool
@@ -141,8 +140,7 @@ def today_facts() -> Today:
         anatomy.setdefault(built.engine.name, bytes_by(units, "operation"))  # for the first shape
     with processes.temporary_folder() as temporary:
         line = one_line.commands(one_line.build(temporary))
-    return Today(shapes, sizes, {name: operation.title for name, operation in OPERATIONS.items()},
-                 {engine.name: engine.budgets for engine in engines.table()}, anatomy, price_list(), line)
+    return Today(shapes, sizes, {engine.name: engine.budgets for engine in engines.table()}, anatomy, price_list(), line)
 
 
 def fresh_files(today: Today, changes: Sequence[Change], root: Path) -> dict[str, str]:

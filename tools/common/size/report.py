@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Mapping, Sequence
 
+from common.picture import operations_table
 from common.size import moves
 from common.size.changes import THIS_COMMIT, Change
 from common.size.compare import signed
@@ -40,7 +41,6 @@ class Today:
 
     shapes: Mapping[str, str]  # in words
     sizes: Sequence[Size]  # for each shape
-    titles: Mapping[str, str]  # of the operations
     budgets: Mapping[str, Mapping[str, Mapping[str, int]]]  # by engine, compiler and shape
     anatomy: Mapping[str, Mapping[str, int]]  # bytes by engine and operation, for the first shape
     prices: Sequence[Price]
@@ -59,12 +59,13 @@ def text(today: Today, changes: Sequence[Change]) -> str:
         f"{DELTA} is what the last change of the story did. The last columns compare with the {TARGET} bytes of the "
         "original idea,\nwith " + " and with ".join(f"{name} ({size})" for name, size in PEERS.items())
         + f".\n\n{parts_table([size for size in today.sizes if size.model == first])}",
-        f"## Budgets\n\nWhat an engine may weigh for {BETWEEN.join(today.shapes)}, by compiler: the bytes that were "
-        f"reached.\n\n{budgets_table(today)}",
+        "## Budgets\n\nWhat an engine may weigh: the bytes that were reached with these compilers; without a version, with "
+        "every one.\n\n"
+        f"{budgets_table(today)}",
         f"## {STORY}\n\n![Counted bytes of each engine, change by change]({CHART})\n\n"
         f"The engines that a change moved, in bytes for {BETWEEN.join(today.shapes)}.\n\n{story_table(changes)}",
         f"## Where the bytes go\n\n![Counted bytes of each engine by operation]({ANATOMY})\n\n"
-        f"{anatomy_table(today)}\n\n"
+        f"{operations_table.text(today.anatomy, markdown=True)}\n\n"
         "`tools/llama512 anatomy` names the operation, the instruction and the source line of every byte.",
         f"## Price list\n\nWhat a choice at compile time costs, everything else alike.\n\n{price_table(today.prices)}",
         "## How it is made\n\n"
@@ -100,10 +101,23 @@ def today_table(today: Today, changes: Sequence[Change]) -> str:
 
 
 def budgets_table(today: Today) -> str:
-    compilers = list(dict.fromkeys(name for budgets in today.budgets.values() for name in budgets))
-    rows = [[f"`{engine}`", *(BETWEEN.join(map(str, budgets.get(name, {}).values())) for name in compilers)]
-            for engine, budgets in today.budgets.items()]
-    return markdown_table(rows, ["engine", *compilers], "l" + "r" * len(compilers))
+    """A row for each engine, and for each of its budgets that differ: compilers with the same one share the row."""
+    rows: list[list[object]] = []
+    for engine, budgets in today.budgets.items():
+        alike: dict[tuple[int | None, ...], list[str]] = {}
+        for compiler, by_shape in budgets.items():
+            alike.setdefault(tuple(by_shape.get(shape) for shape in today.shapes), []).append(compiler)
+        rows += [[f"`{engine}`", compilers_text(names), *sizes] for sizes, names in alike.items()]
+    return markdown_table(rows, ["engine", "compiler", *today.shapes], "ll" + "r" * len(today.shapes))
+
+
+def compilers_text(names: Sequence[str]) -> str:
+    """`g++ 12.2.0, 13.3.0`: each program once, with its versions."""
+    versions: dict[str, list[str]] = {}
+    for name in names:
+        program, _, version = name.partition(" ")
+        versions.setdefault(program, []).extend(filter(None, [version]))
+    return "; ".join(f"{program} {', '.join(found)}".rstrip() for program, found in versions.items())
 
 
 def parts_table(sizes: Sequence[Size]) -> str:
@@ -129,14 +143,6 @@ def story_table(changes: Sequence[Change]) -> str:
 def markdown_text(words: str) -> str:
     """Words in which Markdown finds no markup."""
     return re.sub(r"([\\`*_<>\[\]])", r"\\\1", words)
-
-
-def anatomy_table(today: Today) -> str:
-    rows = [[title, *(parts.get(name) or None for parts in today.anatomy.values())]
-            for name, title in today.titles.items() if any(parts.get(name) for parts in today.anatomy.values())]
-    rows.append(["**sum**", *(f"**{sum(parts.values())}**" for parts in today.anatomy.values())])
-    return markdown_table(rows, ["operation", *(f"`{engine}`" for engine in today.anatomy)],
-                          "l" + "r" * len(today.anatomy))
 
 
 def price_table(prices: Sequence[Price]) -> str:

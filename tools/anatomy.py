@@ -28,7 +28,7 @@ from common.anatomy.units import Unit
 from common.errors import atomic_write, run_tool
 from common.files import protect
 from common.model.models import find_model
-from common.picture import operations_table
+from common.picture import groups, operations_table
 from common.picture.bars import bars_svg
 from common.picture.page import page
 from common.size import measure
@@ -60,7 +60,7 @@ def main() -> int:
     columns = {engine: bytes_by(units, "operation") for engine, units in anatomies.items()}
     if options.svg:
         with atomic_write(options.svg, "w") as file:
-            file.write(bars_svg(columns))
+            file.write(bars_svg(columns, groups.targets()))
     if options.html:
         with atomic_write(options.html, "w") as file:
             file.write(page(name, anatomies))

@@ -31,6 +31,7 @@ from common.engine import engines
 from common.engine.configuration import CONSTANTS
 from common.errors import UserError, atomic_write, run_tool
 from common.model.models import PROJECT_MODEL
+from common.picture import groups
 from common.picture.bars import bars_svg
 from common.picture.chart import line_chart
 from common.project import ROOT
@@ -140,13 +141,14 @@ def today_facts() -> Today:
         anatomy.setdefault(built.engine.name, bytes_by(units, "operation"))  # for the first shape
     with processes.temporary_folder() as temporary:
         line = one_line.commands(one_line.build(temporary))
-    return Today(shapes, sizes, {engine.name: engine.budgets for engine in engines.table()}, anatomy, price_list(), line)
+    budgets = {engine.name: engine.budgets for engine in engines.table()}
+    return Today(shapes, sizes, groups.targets(), budgets, anatomy, price_list(), line)
 
 
 def fresh_files(today: Today, changes: Sequence[Change], root: Path) -> dict[str, str]:
     """What is written, by its path."""
-    files = {CHART: line_chart([story.first_shape(change.sizes) for change in changes]),
-             ANATOMY: bars_svg({engine: dict(parts) for engine, parts in today.anatomy.items()}),
+    files = {CHART: line_chart([story.first_shape(change.sizes) for change in changes], today.targets),
+             ANATOMY: bars_svg(today.anatomy, today.targets),
              REPORT: report.text(today, changes)}
     readme = root / blocks.README
     if readme.is_file():
@@ -191,7 +193,7 @@ def check(root: Path) -> int:
     fresh = fresh_files(today, changes, root)
     committed = {name: (root / name).read_text("utf-8") for name in fresh if (root / name).is_file()}
     if REPORT in committed:  # the chart shows the story as it is told there
-        fresh[CHART] = line_chart([*map(story.first_shape, freshness.story_sizes(committed[REPORT]))])
+        fresh[CHART] = line_chart([*map(story.first_shape, freshness.story_sizes(committed[REPORT]))], today.targets)
     for name, content in fresh.items():
         if name not in committed:
             stale.append(f"{name}: it is not there")

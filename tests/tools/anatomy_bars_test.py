@@ -26,11 +26,12 @@ from common.picture.style import DARK, LIGHT, contrast, styles
 SVG = "{http://www.w3.org/2000/svg}"
 COLUMNS = {"one": {name: 10 + 3 * place for place, name in enumerate(OPERATIONS)},
            "two & <three>": {"header": 96, "loading": 1, "matmul": 250, "argmax": 0}}
+TARGETS = {"one": "some-machine", "two & <three>": "<other>"}
 
 
 class Bars(unittest.TestCase):
     def setUp(self) -> None:
-        self.svg = bars_svg(COLUMNS)
+        self.svg = bars_svg(COLUMNS, TARGETS)
         self.root = ElementTree.fromstring(self.svg)
 
     def widths(self, svg: str, looks: str = r"o-\w+") -> dict[str, dict[str, float]]:
@@ -75,10 +76,30 @@ class Bars(unittest.TestCase):
         self.assertIn(f"one sector, {SECTOR}", texts)
         self.assertTrue(self.root.findtext(f"{SVG}title"))
 
+    def test_grouped_by_target(self) -> None:
+        """Each engine below its target's name, and no bar on another one."""
+        columns = {f"e{number}": {"matmul": 100 + number} for number in range(15)}
+        targets = {f"e{number}": f"t{number % 9}" for number in range(14)}
+        root = ElementTree.fromstring(bars_svg(columns, targets))
+        found: list[tuple[str, str]] = []
+        target, below = "", 0.0
+        for node in root.iter():
+            if node.tag == f"{SVG}text" and node.get("class") in ("name", "end"):
+                y, text = float(node.get("y", 0)), node.text or ""
+                self.assertGreater(y, below)
+                below = y
+                if node.get("class") == "name":
+                    target = text
+                else:
+                    found.append((text, target))
+        self.assertEqual(found, [(engine, its) for its in dict.fromkeys(targets.values()) for engine in targets
+                                 if targets[engine] == its] + [("e14", "gone")])
+        self.assertIn("Target t8. e8: 108 bytes, of these matmul 108.", root.findtext(f"{SVG}desc", ""))
+
     def test_nothing_leaves_the_picture(self) -> None:
         width = float(self.root.get("width", 0))
         for columns in (COLUMNS, {"huge": {"matmul": 5000, "rope": 1}}):
-            for element in ElementTree.fromstring(bars_svg(columns)).iter(f"{SVG}rect"):
+            for element in ElementTree.fromstring(bars_svg(columns, TARGETS)).iter(f"{SVG}rect"):
                 self.assertLessEqual(float(element.get("x", 0)) + float(element.get("width", 0)), width)
 
     def test_patterns_are_defined(self) -> None:
@@ -87,7 +108,7 @@ class Bars(unittest.TestCase):
         self.assertEqual(len(used), len(OPERATIONS))
 
     def test_same_input_same_text(self) -> None:
-        self.assertEqual(self.svg, bars_svg(json.loads(json.dumps(COLUMNS))))
+        self.assertEqual(self.svg, bars_svg(json.loads(json.dumps(COLUMNS)), TARGETS))
         self.assertIn("@media (prefers-color-scheme:dark)", self.svg)
         self.assertTrue(self.svg.endswith("</svg>\n"))
 

@@ -72,7 +72,7 @@ class Differences(TestCase):
 
     def test_a_report_of_another_form(self) -> None:
         """With a column for each engine, as reports once were: stale, and no failure."""
-        old = report.text(TODAY, [FIRST]).replace("| bytes", "| `a`").replace("`a` new 100", "100 (new)")
+        old = report.text(TODAY, [FIRST]).replace("| bytes  ", "| `a`    ").replace("`a` new 100", "100 (new)")
         self.assertEqual(freshness.differences(old, report.text(TODAY, [FIRST]), True, []), [report.STORY])
         self.assertEqual(len(freshness.story_sizes(old)), 1)
         self.assertEqual(freshness.story_sizes("# Size report\n"), [])

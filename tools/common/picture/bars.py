@@ -1,7 +1,7 @@
-"""An SVG picture of where the bytes of the engines go: one stacked bar per engine.
+"""An SVG picture of where the bytes of the engines go: one stacked bar per engine, those of a target together.
 
     from common.picture.bars import bars_svg
-    svg = bars_svg({"asm-boot": {"header": 12, "matmul": 90, "attention": 120}})    # engine -> operation -> bytes
+    svg = bars_svg({"asm-boot": {"header": 12, "matmul": 90}}, {"asm-boot": "boot"})    # engine -> operation -> bytes
 
 All bars have the same scale, with a line at 512 bytes. Parts bear the operation's code and bytes where they fit, the
 legend says what the codes mean. The same input gives the same text.
@@ -9,30 +9,49 @@ legend says what the codes mean. The same input gives the same text.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Mapping, Sequence
 from xml.sax.saxutils import escape
 
 from common.anatomy.operations import OPERATIONS
+from common.picture.groups import by_target
 from common.picture.style import DARK, LIGHT, PICTURE_STYLE, SECTOR, TILE, Theme, picture_theme, styles
 
 WIDTH = 960
-LEFT, RIGHT, TOP = 156, 44, 48         # for the names, for the sums, for the title and the scale
-BAR, STRIP, ROW = 42, TILE, 60         # a bar, the pattern at its foot, from bar to bar; multiples of TILE
+LEFT, RIGHT, TOP = 30, 52, 48          # around names and bars: the sums at the right, the title and the scale above
+LETTER = 7.8                           # width of one in a name, about
+HEAD = 4 * TILE                        # for a target's name
+BAR, STRIP, ROW = 42, TILE, 54         # a bar, the pattern at its foot, from bar to bar; multiples of TILE
 LEGEND_ROW, LEGEND_COLUMNS = 24, 4
 
 
-def bars_svg(columns: dict[str, dict[str, int]]) -> str:
-    """The picture, as the text of an SVG file."""
+@dataclass(frozen=True)
+class Scale:
+    """Where bars begin, and bytes as widths."""
+
+    left: float
+    longest: int
+    unit: float
+
+    def x(self, value: int) -> float:
+        return self.left + value * self.unit
+
+
+def bars_svg(columns: Mapping[str, Mapping[str, int]], targets: Mapping[str, str]) -> str:
+    """The picture, as the text of an SVG file. `targets` has the target of every engine that there is, in order."""
     sums = {engine: sum(parts.values()) for engine, parts in columns.items()}
-    scale = (WIDTH - LEFT - RIGHT) / max([SECTOR, *sums.values()])
+    groups = by_target(columns, targets)
+    left, longest = int(LEFT + LETTER * max(map(len, columns), default=0)), max([SECTOR, *sums.values()])
+    scale = Scale(left, longest, (WIDTH - left - RIGHT) / longest)
     shown = [name for name in OPERATIONS if any(parts.get(name) for parts in columns.values())]
-    bottom = TOP + ROW * len(columns)
+    bottom = TOP + HEAD * len(groups) + ROW * len(columns)
     legend = bottom + 7 * TILE + 1  # one more, so that whole tiles fit into the strips
     height = legend + LEGEND_ROW * -(-len(shown) // LEGEND_COLUMNS) + 8
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         'role="img" aria-labelledby="bars-title bars-description">',
         '<title id="bars-title">Where the bytes go: counted bytes of each engine by operation</title>',
-        f'<desc id="bars-description">{escape(description(columns, sums))}</desc>',
+        f'<desc id="bars-description">{escape(description(columns, groups, sums))}</desc>',
         f"<style>{style()}</style>",
         "<defs>",
         *(f'<pattern id="bars-{name}" width="{TILE}" height="{TILE}" patternUnits="userSpaceOnUse">'
@@ -41,42 +60,49 @@ def bars_svg(columns: dict[str, dict[str, int]]) -> str:
         f'<rect class="ground" width="{WIDTH}" height="{height}"/>',
         '<text class="heading" x="16" y="27">Where the bytes go</text>',
     ]
-    for place, (engine, parts) in enumerate(columns.items()):
-        lines += bar(engine, parts, sums[engine], TOP + ROW * place, scale)
-    lines += scale_lines(scale, max([SECTOR, *sums.values()]), bottom)
+    lines += scale_lines(scale, bottom)
+    y = TOP
+    for target, engines in groups.items():
+        lines.append(f'<text class="name" x="16" y="{y + 15}">{escape(target)}</text>')
+        y += HEAD
+        for engine in engines:
+            lines += bar(engine, columns[engine], sums[engine], y, scale)
+            y += ROW
     lines += legend_lines(shown, legend)
     return "\n".join([*lines, "</svg>", ""])
 
 
-def description(columns: dict[str, dict[str, int]], sums: dict[str, int]) -> str:
+def description(columns: Mapping[str, Mapping[str, int]], groups: Mapping[str, Sequence[str]],
+                sums: Mapping[str, int]) -> str:
     """The picture in words, for those who do not see it."""
-    return " ".join(f"{engine}: {sums[engine]} bytes, of these " + ", ".join(
-        f"{OPERATIONS[name].title} {parts[name]}" for name in OPERATIONS if parts.get(name)) + "."
-        for engine, parts in columns.items())
+    def words(engine: str) -> str:
+        parts = (f"{OPERATIONS[name].title} {size}" for name in OPERATIONS if (size := columns[engine].get(name)))
+        return f"{engine}: {sums[engine]} bytes, of these {', '.join(parts)}."
+    return " ".join(f"Target {target}. {' '.join(map(words, engines))}" for target, engines in groups.items())
 
 
 def style() -> str:
     """Colours for light mode, and again for dark mode."""
     def colours(theme: Theme, dark: bool) -> str:
         return "".join([
-            f"{picture_theme(theme)}.gap{{stroke:{theme.ground}}}",
+            f"{picture_theme(theme)}.gap,.sum{{stroke:{theme.ground}}}",
             *(f".o-{name}{{fill:{look.dark if dark else look.light}}}"
               f".m-{name}{{fill:{look.dark_mark if dark else look.light_mark}}}" for name, look in styles().items())])
     return (f"{PICTURE_STYLE}.name,.sum{{font-weight:600}}.code{{font-size:11px;font-weight:600}}"
-            f".gap{{fill:none;stroke-width:1.5}}{colours(LIGHT, False)}"
+            f".gap{{fill:none;stroke-width:1.5}}.sum{{paint-order:stroke;stroke-width:4}}{colours(LIGHT, False)}"
             f"@media (prefers-color-scheme:dark){{{colours(DARK, True)}}}")
 
 
-def bar(engine: str, parts: dict[str, int], total: int, y: int, scale: float) -> list[str]:
+def bar(engine: str, parts: Mapping[str, int], total: int, y: int, scale: Scale) -> list[str]:
     """One engine: its name, its parts, its sum."""
     lines = [f"<g><title>{escape(engine)}: {total} bytes</title>",
-             f'<text class="name end" x="{LEFT - 14}" y="{y + 21}">{escape(engine)}</text>']
+             f'<text class="end" x="{scale.left - 12}" y="{y + 21}">{escape(engine)}</text>']
     done = 0
     for name in OPERATIONS:
         size = parts.get(name, 0)
         if not size:
             continue
-        x, width, code = LEFT + done * scale, size * scale, styles()[name].code
+        x, width, code = scale.x(done), size * scale.unit, styles()[name].code
         lines += [
             f"<g><title>{escape(engine)}, {escape(OPERATIONS[name].title)}: {size} bytes</title>",
             rectangle(x, y, width, BAR - STRIP, f'class="o-{name}"'),
@@ -88,7 +114,7 @@ def bar(engine: str, parts: dict[str, int], total: int, y: int, scale: float) ->
                       f'<text class="small middle" x="{x + width / 2:.2f}" y="{y + 27}">{size}</text>']
         lines.append("</g>")
         done += size
-    lines += [f'<text class="sum" x="{LEFT + done * scale + 8:.2f}" y="{y + 21}">{total}</text>', "</g>"]
+    lines += [f'<text class="sum" x="{scale.x(done) + 8:.2f}" y="{y + 21}">{total}</text>', "</g>"]
     return lines
 
 
@@ -96,18 +122,18 @@ def rectangle(x: float, y: float, width: float, height: float, look: str) -> str
     return f'<rect {look} x="{x:.2f}" y="{y}" width="{width:.2f}" height="{height}"/>'
 
 
-def scale_lines(scale: float, longest: int, bottom: int) -> list[str]:
-    """The scale in bytes below the bars, and the line at one sector."""
+def scale_lines(scale: Scale, bottom: int) -> list[str]:
+    """The scale in bytes below the bars, and behind them the line at one sector."""
     lines = []
-    for value in [*range(0, longest + 1, 100), SECTOR]:
-        x = LEFT + value * scale
+    for value in [*range(0, scale.longest + 1, 100), SECTOR]:
+        x = scale.x(value)
         if value == SECTOR:
             lines += [f'<path class="limit" d="M{x:.2f} {TOP - 8}V{bottom}"/>',
                       f'<text class="small end" x="{x + 30:.2f}" y="{TOP - 16}">one sector, 512</text>']
-        elif abs(value - SECTOR) * scale > 40 or value == 0:
+        elif abs(value - SECTOR) * scale.unit > 40 or value == 0:
             lines += [f'<path class="tick" d="M{x:.2f} {bottom - 10}v8"/>',
                       f'<text class="quiet middle" x="{x:.2f}" y="{bottom + 12}">{value}</text>']
-    return [*lines, f'<text class="quiet end" x="{WIDTH - 12}" y="{bottom + 12}">bytes</text>']
+    return [*lines, f'<text class="quiet end" x="{scale.left - 12}" y="{bottom + 12}">bytes</text>']
 
 
 def legend_lines(shown: list[str], top: int) -> list[str]:

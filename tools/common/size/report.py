@@ -41,6 +41,7 @@ class Today:
 
     shapes: Mapping[str, str]  # in words
     sizes: Sequence[Size]  # for each shape
+    targets: Mapping[str, str]  # by engine
     budgets: Mapping[str, Mapping[str, Mapping[str, int]]]  # by engine, compiler and shape
     anatomy: Mapping[str, Mapping[str, int]]  # bytes by engine and operation, for the first shape
     prices: Sequence[Price]

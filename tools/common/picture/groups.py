@@ -1,0 +1,31 @@
+"""The engines of a picture by target, which is how pictures are divided.
+
+    from common.picture.groups import by_target
+    by_target(["asm-boot", "asm-linux-i386", "asm-old"], {"asm-linux-i386": "linux-i386", "asm-boot": "boot"})
+        # {"linux-i386": ["asm-linux-i386"], "boot": ["asm-boot"], "gone": ["asm-old"]}
+"""
+
+from __future__ import annotations
+
+from typing import Iterable, Mapping
+
+from common.engine import engines
+
+GONE = "gone"  # the group of engines that have no target any more
+
+
+def targets() -> dict[str, str]:
+    """The target of every engine that there is."""
+    return {engine.name: engine.target for engine in engines.table()}
+
+
+def by_target(names: Iterable[str], target_of: Mapping[str, str]) -> dict[str, list[str]]:
+    """The engines of each target, in the order of `target_of`, which is that of targets(). Engines that it does not have
+    come last, by name."""
+    wanted = set(names)
+    groups: dict[str, list[str]] = {}
+    for engine, target in target_of.items():
+        if engine in wanted:
+            groups.setdefault(target, []).append(engine)
+    gone = sorted(wanted - set(target_of))
+    return groups | ({GONE: gone} if gone else {})

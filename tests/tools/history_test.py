@@ -12,7 +12,8 @@ from support.repository import RepositoryTest, use_shapes
 from support.skip import main
 from support.tools import ROOT
 
-from common.size import record, report, states
+from common.size import git, record, report, states
+from common.size.changes import Change
 
 
 class HistoryTest(RepositoryTest):
@@ -181,6 +182,22 @@ class Walk(HistoryTest):
         self.assertEqual(status, 0, said)
         self.assertIn("no git repository", said)
         self.assertUserError("no git repository.*git clone", self.history)
+
+
+class Terminal(HistoryTest):
+    def test_fifteen_engines_fit(self) -> None:
+        use_shapes(self, "m", "n")
+        names = [f"asm-linux-x86_64-{number}" for number in range(10)] + [f"cpp-{number}" for number in range(5)]
+        before = {label: 1010 for name in names for label in (name, f"{name} n")}
+        commit = git.Commit("1" * 40, (), "2020-01-01", "a subject " * 20, "")
+        now = {label: size - 12 for label, size in before.items()}
+        text = history.story_table([Change(commit, "", before, {}), Change(commit, "", now, before),
+                                    Change(commit, "", {}, now, "x.asm: error"), Change(commit, "", now, now)])
+        self.assertLessEqual(max(map(len, text.splitlines())), 125)
+        self.assertEqual(len(text.splitlines()), 2 + 15 + 15 + 1 + 1)
+        self.assertEqual(text.count("1010 → 998 (-12) / 1010 → 998 (-12)"), 15)
+        self.assertIn("does not build: x.asm: error", text.splitlines()[-2])
+        self.assertIn("as before", text.splitlines()[-1])
 
 
 class Shapes(HistoryTest):

@@ -24,7 +24,6 @@ from common.size.states import KEY_DIGITS
 
 RECORD = "golf/sizes/record.csv"  # from the project's folder
 OLD_SHAPE = "stories260K"  # of rows that name none
-BETWEEN_TOOLCHAINS = ", "  # of a row that says that a state does not build
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,15 @@ class Row:
         """What there is one row of."""
         return self.inputs, self.engine, self.shape, self.toolchain
 
+    @property
+    def toolchains(self) -> set[str]:
+        """All that made it; of an engine it is one."""
+        return set(self.toolchain.split(", "))
+
     def is_by(self, toolchains: Collection[str]) -> bool:
         """Whether it says what these toolchains do. A state that some of them do not build, all of them do not build:
         so a failure counts also when there are more toolchains than there were then."""
-        return set(self.toolchain.split(BETWEEN_TOOLCHAINS)) <= set(toolchains)
+        return self.toolchains <= set(toolchains)
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
@@ -127,7 +131,7 @@ def _settle(rows: Collection[Row]) -> list[Row]:
     """That something was built outweighs that it once was not: without the problems of states that have sizes."""
     built = {(row.inputs, row.toolchain, shape) for row in rows if row.engine for shape in (row.shape, "")}
     return [row for row in rows
-            if row.engine or not any((row.inputs, name, row.shape) in built for name in row.toolchain.split(BETWEEN_TOOLCHAINS))]
+            if row.engine or not any((row.inputs, name, row.shape) in built for name in row.toolchains)]
 
 
 def _unite(known: Row | None, new: Row, place: str) -> Row:

@@ -13,10 +13,10 @@ from support.folders import FolderTest
 from support.sources import other_sources
 
 from common.anatomy import listing
-from common.engine import builds, engines
+from common.engine import engines, nasm
 from common.engine.builds import Built
 
-ENGINE = next(engine for engine in engines.table() if engine.source.endswith("linux-i386.asm"))
+ENGINE = next(engine for engine in engines.table() if engine.toolchain == "nasm")
 ONE = "; @rope\n  nop\n%macro TURN 1\n  mov al, %1\n%endmacro\n"
 TWO = "; @softmax\n  nop\n%macro SCORE 1\n  mov al, %1\n%endmacro\n"  # line by line the same, but for the names
 
@@ -33,7 +33,7 @@ class Listing(FolderTest):
         (files / "config.inc").write_text(generated, "utf-8")
         engine = replace(ENGINE, source="golf/asm/main.asm")
         with other_sources(self.folder):
-            builds.assemble(engine, files, [])
+            nasm.make(engine, files, [])
             return self.explain(Built(engine, "m", "f32", files / "engine.bin", files, "nasm", (), True, 0, 0, {}))
 
     def explain(self, built: Built) -> list[tuple[str, str, str]]:

@@ -16,9 +16,9 @@ from support.folders import FolderTest
 from common.anatomy import dwarf, headers, instructions as module
 from common.anatomy.explain import explain
 from common.anatomy.instructions import ISAS, UNKNOWN, instructions
-from common.engine import builds, engines, images
+from common.engine import builds, engines, gcc, images
 from common.engine.builds import Built
-from common.size import sizes
+from common.size.measure import budget_model
 
 COMPILED = [engine for engine in engines.table() if engine.source.endswith(".cpp")]
 RISCV = bytes.fromhex("05 47  53 74 27 d2  a9 47")  # li a4, 1; fcvt.d.l fs0, a4; li a5, 10
@@ -107,14 +107,14 @@ class Elf(FolderTest):
 
     def test_every_version_of_dwarf(self) -> None:
         """Units, operations and chains do not depend on it."""
-        model = sizes.budget_model(self.folder)
+        model = budget_model(self.folder)
         for engine in COMPILED:
             if engine.target.image != "elf":
                 continue
             found = []
             for version in (4, 5):
                 with self.subTest(engine=engine.name, version=version):
-                    flags = (*builds.small_flags(engine, builds.toolchain(engine))[0], f"-gdwarf-{version}")
+                    flags = (*gcc.small_flags(engine, gcc.name(engine))[0], f"-gdwarf-{version}")
                     found.append(explain(builds.build(engine, model, self.folder / str(version), flags=flags)))
             self.assertEqual(*found)
             self.assertGreater(max(len(unit.places) for unit in found[0]), 2)
@@ -129,7 +129,7 @@ class Headers(FolderTest):
         taken = bytearray(len(program))
         for offset, size in (explained or {}).items():
             taken[offset:offset + size] = b"\1" * size
-        engine = mock.Mock(folder=self.folder)
+        engine = mock.Mock(target=mock.Mock(folder=self.folder))
         built = Built(engine, "m", "f32", Path("p"), Path("f"), "g++", (), True, 0, 0, {})
         image = mock.Mock(header_fields=lambda _: ["magic", "magic", "size", "size, flags", "", ""])
         with mock.patch.object(headers, "ROOT", self.folder), mock.patch.object(images, "of", lambda _: image):

@@ -70,7 +70,7 @@ class Operations(FolderTest):
         with mock.patch.dict(OPERATIONS, new), other_sources(self.folder):
             units = [unit(b"\x90", 0, 1, True, "nop", [("a.asm", 1)])]
             columns = {"mine": bytes_by(units, "operation")}
-            table, svg, html = anatomy.summary(columns, True), bars_svg(columns), page("m", {"mine": units})
+            table, svg, html = anatomy.summary(columns, True), bars_svg(columns, {}), page("m", {"mine": units})
             looks = styles()
         self.assertEqual(units[0].operation, "sampling")
         self.assertRegex(table, r"(?m)^\| sampling +\| +1 +\|")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from support.folders import FolderTest
 from support.skip import main
-from support.tools import TOOLS
+from support.tools import ROOT, TOOLS
 
 
 PACKAGES = {"g++": ["g++", "12.2.0"], "cmake": ["cmake", "3.25.1"], "ninja-build": ["ninja", "1.11"],
@@ -18,11 +18,19 @@ PACKAGES = {"g++": ["g++", "12.2.0"], "cmake": ["cmake", "3.25.1"], "ninja-build
             "qemu-system-x86": ["qemu-system-i386", "7.2"], "git": ["git", "2.39.5"], "bochs": ["bochs-bin", "2.7"],
             "chromium": ["chromium", "140.0"], "chromium-driver": ["chromedriver", "140.0"]}
 OPTIONAL = ("chromium", "chromium-driver")
-NO_COMMAND = ("bochs-sdl", "bochsbios", "vgabios", "python3-pyelftools", "python3-capstone", "libgtest-dev")
-FOR_TESTS = ("git", "bochs", *NO_COMMAND)  # the demo goes without
+LIBRARIES = ("python3-pyelftools", "python3-capstone", "libgtest-dev")
+NO_COMMAND = ("bochs-sdl", "bochsbios", "vgabios", *LIBRARIES)
+FOR_TESTS = ("git", *LIBRARIES, "bochs", "bochs-sdl", "bochsbios", "vgabios")  # the demo goes without
 TEST_ONLY = " ".join(FOR_TESTS)
+LISTS = [TOOLS / "packages.txt", *sorted((ROOT / "golf" / "targets").glob("*/packages.txt"))]
 BASICS = ("sh", "cat", "dirname", "readlink", "sed", "grep", "head", "sort", "env")
 DEBIAN = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\n'
+
+
+def listed() -> dict[str, str]:
+    """The job that needs each package, in the order of the lists."""
+    rows = [line.split() for path in LISTS for line in path.read_text("utf-8").splitlines() if line and line[0] != "#"]
+    return {package: job for package, _, job, *_ in rows}
 
 
 class Quickstart(FolderTest):
@@ -33,6 +41,10 @@ class Quickstart(FolderTest):
         (self.project / "tools").mkdir(parents=True)
         self.script = Path(shutil.copy(TOOLS / "quickstart", self.project / "tools"))
         shutil.copy(TOOLS / "packages.txt", self.project / "tools")
+        for path in (ROOT / "golf" / "targets").glob("*/packages.txt"):
+            folder = self.project / path.parent.relative_to(ROOT)
+            folder.mkdir(parents=True)
+            shutil.copy(path, folder)
         self.log = self.folder / "log"
         self.bin = self.folder / "bin"
         self.bin.mkdir()
@@ -227,13 +239,15 @@ class Quickstart(FolderTest):
 
     def test_no_install(self) -> None:
         self.provide("g++", "python3", "ninja-build")
-        for arguments, more in (["--no-install"], ""), (["test", "--no-install"], f" {TEST_ONLY}"):
+        for arguments, jobs in (["--no-install"], ["demo"]), (["test", "--no-install"], ["demo", "test"]):
+            missing = " ".join(package for package, job in listed().items()
+                               if job in jobs and package not in ("g++", "python3", "ninja-build"))
             result = self.start(*arguments)
             self.assertEqual((result.returncode, result.stderr, self.calls()), (1, "", []))
             self.assertEqual(result.stdout.splitlines()[1:], [
-                f"missing: cmake nasm qemu-user qemu-system-x86{more}",
+                f"missing: {missing}",
                 "install: apt-get update && env DEBIAN_FRONTEND=noninteractive "
-                f"apt-get install -y --no-install-recommends cmake nasm qemu-user qemu-system-x86{more}"])
+                f"apt-get install -y --no-install-recommends {missing}"])
 
     def test_a_known_package_needs_no_command(self) -> None:
         """A removed package whose configuration is left is not installed."""
@@ -308,10 +322,17 @@ class Quickstart(FolderTest):
         self.assertNotIn("\x1b", self.start(TERM="xterm").stdout)
 
     def test_every_package_says_why(self) -> None:
-        lines = (TOOLS / "packages.txt").read_text("utf-8").splitlines()
-        for line in filter(None, lines):
-            if not line.startswith("#"):
-                self.assertRegex(line, r"^[a-z0-9.+-]+ +[a-z0-9.+=>-]+ +(demo|test|optional) +# \w")
+        for path in LISTS:
+            for line in filter(None, path.read_text("utf-8").splitlines()):
+                if not line.startswith("#"):
+                    self.assertRegex(line, r"^[a-z0-9.+-]+ +[a-z0-9.+=>-]+ +(demo|test|optional) +# \w")
+
+    def test_a_target_s_packages_are_installed(self) -> None:
+        folder = self.project / "golf" / "targets" / "zzz"
+        folder.mkdir()
+        (folder / "packages.txt").write_text("qemu-user  qemu-i386  demo  # again\nzzz  -  demo  # why\n", "utf-8")
+        self.provide_all()
+        self.assertIn("missing: zzz\n", self.start("--no-install").stdout)
 
 
 if __name__ == "__main__":

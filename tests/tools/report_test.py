@@ -79,7 +79,7 @@ class Text(unittest.TestCase):
                          ["`a` new 100 / 109", "`a` 100 → 98 (-2) / 109", "`a` 98 / 109 → 108 (-1)"])
         self.assertEqual(freshness.story_sizes(text), [change.sizes for change in changes])
         self.assertEqual(first_shape(changes[0].sizes), {"a": 100})
-        self.assertIn("Size: +3 asm-boot n, ", text)
+        self.assertIn("Size: +3 a n, ", text)
         changed = text.replace("| 108 |  -1 |", "| 108 |  -2 |")
         self.assertNotEqual(changed, text)
         self.assertEqual(freshness.differences(changed, text, True, []), [report.TODAY])

@@ -1,8 +1,8 @@
 """The engines of a picture by target, which is how pictures are divided.
 
     from common.picture.groups import by_target
-    by_target(["asm-boot", "asm-linux-i386", "asm-old"], {"asm-linux-i386": "linux-i386", "asm-boot": "boot"})
-        # {"linux-i386": ["asm-linux-i386"], "boot": ["asm-boot"], "gone": ["asm-old"]}
+    by_target(["asm-pc", "asm-board", "asm-old"], {"asm-board": "board", "asm-pc": "pc"})
+        # {"board": ["asm-board"], "pc": ["asm-pc"], "gone": ["asm-old"]}
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ GONE = "gone"  # the group of engines that have no target any more
 
 def targets() -> dict[str, str]:
     """The target of every engine that there is."""
-    return {engine.name: engine.target for engine in engines.table()}
+    return {engine.name: engine.target.name for engine in engines.table()}
 
 
 def by_target(names: Iterable[str], target_of: Mapping[str, str]) -> dict[str, list[str]]:

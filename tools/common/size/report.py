@@ -51,6 +51,7 @@ class Today:
 def text(today: Today, changes: Sequence[Change]) -> str:
     """The report."""
     first, *others = today.shapes
+    example = today.sizes[0].engine
     parts = [
         f"{HEADER}\n\n# Size report",
         "Counted is every byte of a program that is neither tensor nor vocabulary: headers, code, constants, padding.\n"
@@ -77,8 +78,8 @@ def text(today: Today, changes: Sequence[Change]) -> str:
         "first parent, or that does not build. Where branches were merged, a row also names engines whose bytes are not "
         "those of\nthe row above.\n\n"
         "The gate, `tools/llama512 gate BASE`, measures the commits since BASE again. Growth of an engine needs a line "
-        "in the\ncommit's message, with the exact number of bytes:\n\n    Size: +3 asm-boot, ε is part of the model"
-        + "".join(f"\n    Size: +3 asm-boot {name}, ε is part of the model" for name in others),
+        f"in the\ncommit's message, with the exact number of bytes:\n\n    Size: +3 {example}, ε is part of the model"
+        + "".join(f"\n    Size: +3 {example} {name}, ε is part of the model" for name in others),
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 

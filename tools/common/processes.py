@@ -54,15 +54,18 @@ def temporary_folder(inside: Path | None = None) -> Iterator[Path]:
     """A folder for the time of the `with` block, in TMPDIR or inside another folder. Removes those of killed tools."""
     prefix = f".{PREFIX}" if inside else PREFIX
     remove_left(Path(inside or tempfile.gettempdir()), re.escape(prefix) + r"\w+")
-    held = None
-    while held is None:
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=inside))
-        held = _claim(folder)
+    folder = held = None
     try:
+        with uninterrupted():  # a signal finds it either not made, or known here
+            while held is None:
+                folder = Path(tempfile.mkdtemp(prefix=prefix, dir=inside))
+                held = _claim(folder)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(held)
+        with uninterrupted():
+            if folder is not None and held is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(held)
 
 
 def _claim(folder: Path) -> int | None:

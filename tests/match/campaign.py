@@ -104,8 +104,8 @@ def draw(seed: int, index: int, most_work: float = WORK, most_weights: int = WEI
         heads for each    1 to 3,  1 to 8           bytes a piece   2 to 20,   1 to 255
         hidden_dim        8 to 200, 1 to 8192       n_layers        1 to 5,    1 to 300
 
-    It is drawn again until it costs no more than WEIGHTS and WORK allow (`most_weights`, `most_work`). A context that costs more ends early, by BOS, after
-    12 to 40 passes at the latest. Half are tied. Half of the models have scales as well: embedding and residual stream
+    It is drawn again until it costs no more than WEIGHTS and WORK allow (`most_weights`, `most_work`). A context that costs
+    more ends early, by BOS, after 12 to 40 passes at the latest. Half are tied. Half of the models have scales as well: embedding and residual stream
     10^-3 to 10^6, queries 10^-2 to 10, gate and up 10^-1 to 10, logits 10^-1 to 10."""
     generator = random.Random(f"{seed} {index}")
 

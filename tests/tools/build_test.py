@@ -1,4 +1,4 @@
-"""tools/build.py and common/engine/builds.py: nothing is done twice, nothing half-done is left, and fallback flags are named."""
+"""tools/build.py, common/engine/builds.py: nothing is done twice, nothing half-done is left, fallback flags are named."""
 
 from __future__ import annotations
 

@@ -49,7 +49,8 @@ class Model(FolderTest):
 
     def test_status_of_an_absent_model(self) -> None:
         """Status 3 is for CMake's question alone: everywhere else an absent model is a failure like others."""
-        script = ("import sys; sys.path.insert(0, sys.argv[1]); import pack; from common import errors; from common.model import models\n"
+        script = ("import sys; sys.path.insert(0, sys.argv[1]); import pack\n"
+                  "from common import errors; from common.model import models\n"
                   "def find_model(*_): raise models.ModelNotFound('no model')\n"
                   "pack.find_model = find_model; sys.argv[:2] = ['pack.py']; errors.run_tool(pack.main)")
         for words, status in ((["--check"], pack.ABSENT), (["--check", "--model", "m"], 1),

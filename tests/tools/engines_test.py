@@ -17,7 +17,6 @@ from common.model import checkpoint, models, tokenizer
 from common.pack import encodings, layouts, packer
 
 
-
 class Table(FolderTest):
     def test_rows(self) -> None:
         table = engines.table()

@@ -13,7 +13,6 @@ from support.skip import main
 from support.tools import TOOLS, run_tool
 
 
-
 class FrontDoor(FolderTest):
     def setUp(self) -> None:
         """A small project of its own, so that the test knows every tool in it."""

@@ -12,7 +12,6 @@ from support.folders import FolderTest
 from support.skip import main
 from support.tools import ROOT, TOOLS
 
-
 PACKAGES = {"g++": ["g++", "12.2.0"], "cmake": ["cmake", "3.25.1"], "ninja-build": ["ninja", "1.11"],
             "python3": ["python3", "3.11.2"], "nasm": ["nasm", "2.16"], "qemu-user": ["qemu-i386", "7.2"],
             "qemu-system-x86": ["qemu-system-i386", "7.2"], "git": ["git", "2.39.5"], "bochs": ["bochs-bin", "2.7"],

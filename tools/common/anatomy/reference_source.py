@@ -15,7 +15,6 @@ from common.errors import UserError
 from common.project import ROOT
 
 
-
 @dataclass(frozen=True)
 class Function:
     """A function of the reference."""

@@ -74,11 +74,11 @@ def build(engine: Engine, model: Model, folder: Path | None = None, encoding: st
     chosen, searched = (tuple(flags), False) if flags is not None else toolchain.small_flags(engine, compiler)
     packing.check_shape(engine, model, encoding)
     with processes.lock(files / "lock"):  # two builds into one folder would mix what they make
-        inputs = input_hash(engine, encoding, compiler, chosen, (model.checkpoint, model.tokenizer))
+        state = input_hash(engine, encoding, compiler, chosen, (model.checkpoint, model.tokenizer))
         built = Built(engine, model.name, encoding, folder / engine.name, files, compiler, chosen, searched, 0, 0, {})
         try:
             facts = json.loads((files / "build.json").read_text(encoding="utf-8"))
-            if facts["inputs"] == inputs and facts["sha256"] == digests(built):
+            if facts["inputs"] == state and facts["sha256"] == digests(built):
                 return replace(built, counted=facts["counted"], packed=facts["packed"], sha256=facts["sha256"])
         except (OSError, ValueError, KeyError, TypeError):
             pass  # no build there, or not a finished one
@@ -98,7 +98,7 @@ def build(engine: Engine, model: Model, folder: Path | None = None, encoding: st
         with atomic_write(files / "build.json", "w") as file:
             json.dump({"engine": engine.name, "model": model.name, "encoding": encoding, "compiler": compiler,
                        "flags": list(chosen), "searched": searched, "counted": built.counted, "packed": built.packed,
-                       "inputs": inputs, "sha256": built.sha256}, file, indent=1)
+                       "inputs": state, "sha256": built.sha256}, file, indent=1)
             file.write("\n")
         return built
 

@@ -19,7 +19,6 @@ from common.errors import UserError
 from common.model.checkpoint import Config
 from common.project import ROOT
 
-
 TABLE = ROOT / "golf" / "engines.json"
 
 

@@ -23,6 +23,7 @@ from common.model.tokenizer import Vocabulary
 from common.pack import packer
 from common.pack.packer import Span
 
+
 def check_shape(engine: Engine, model: Model, encoding: str) -> tuple[Config, Vocabulary, list[Span]]:
     """Refuses a model whose shape the engine cannot take, with the figures. Does not read its weights."""
     if encoding not in engine.encodings:

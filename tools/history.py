@@ -14,7 +14,7 @@ examples:
   tools/llama512 history
   tools/llama512 history --check         is what is committed still right? writes nothing
   tools/llama512 history --retry         builds commits again that did not build
-  tools/llama512 history --json          the story as a list of objects
+  tools/llama512 history --json          the changes as a list of objects
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from common.picture import groups
 from common.picture.bars import bars_svg
 from common.picture.chart import line_chart
 from common.project import ROOT
-from common.size import changes as story, freshness, git, measure, moves, one_line, record, report, states
-from common.size.changes import Change
+from common.size import freshness, git, measure, moves, one_line, record, report, states
+from common.size.changes import Change, first_shape, orphans, sizes_by_state, tell, unmeasured
 from common.size.prices import price_list
 from common.size.record import RECORD, Row
 from common.size.report import ANATOMY, CHART, Today
@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 when something is stale")
     parser.add_argument("--retry", action="store_true", help="build commits again that did not build")
     parser.add_argument("--prune", action="store_true", help="drop states that no commit of the history has any more")
-    parser.add_argument("--json", action="store_true", help="print the story as a list of objects")
+    parser.add_argument("--json", action="store_true", help="print the changes as a list of objects")
     options = parser.parse_args()
     if options.check and (options.retry or options.prune or options.json):
         parser.error("--check goes alone")
@@ -62,14 +62,14 @@ def main() -> int:
 
     git.require_repository(ROOT)
     if git.is_shallow(ROOT):
-        raise UserError(f"{ROOT}: this clone is shallow, so the story would begin in the middle; get the rest with "
+        raise UserError(f"{ROOT}: this clone is shallow, so the list of changes would begin in the middle; get the rest with "
                         "`git fetch --unshallow`")
     chains = states.toolchains()
     rows = complete(ROOT, options.retry)
     rows = tidied(rows, ROOT, options.prune)
     record.write(ROOT / RECORD, rows)
-    changes = story.tell(rows, set(chains.values()), ROOT)
-    print(json.dumps([as_object(change) for change in changes], indent=1) if options.json else story_table(changes))
+    changes = tell(rows, set(chains.values()), ROOT)
+    print(json.dumps([as_object(change) for change in changes], indent=1) if options.json else changes_table(changes))
     wanted = headline_compilers(ROOT)
     if wanted <= set(chains.values()):
         for name, content in fresh_files(today_facts(), changes, ROOT).items():
@@ -103,7 +103,7 @@ def complete(root: Path, retry: bool) -> list[Row]:
     """The record with all commits and the working tree; written after each measurement."""
     path = root / RECORD
     rows = record.read(path)
-    missing = story.unmeasured(rows, states.toolchains(), root, retry)
+    missing = unmeasured(rows, states.toolchains(), root, retry)
     if missing:
         with Progress("history", total=len(missing), unit="commits") as progress:
             for commit in missing:
@@ -124,7 +124,7 @@ def complete(root: Path, retry: bool) -> list[Row]:
 
 def tidied(rows: Sequence[Row], root: Path, prune: bool) -> list[Row]:
     """Without the states of experiments that were never committed; with `prune` without all that are in no history."""
-    lost = story.orphans(rows, root)
+    lost = orphans(rows, root)
     committed = {row.name for head in git.heads(root) if (text := git.file_at(head, RECORD, root))
                  for row in record.parse(text, f"{head}:{RECORD}")}
     return [row for row in rows if row.inputs not in lost or not prune and row.name in committed]
@@ -147,7 +147,7 @@ def today_facts() -> Today:
 
 def fresh_files(today: Today, changes: Sequence[Change], root: Path) -> dict[str, str]:
     """What is written, by its path."""
-    files = {CHART: line_chart([story.first_shape(change.sizes) for change in changes], today.targets),
+    files = {CHART: line_chart([first_shape(change.sizes) for change in changes], today.targets),
              ANATOMY: bars_svg(today.anatomy, today.targets),
              REPORT: report.text(today, changes)}
     readme = root / blocks.README
@@ -179,21 +179,21 @@ def check(root: Path) -> int:
     lost: list[Mapping[str, int]] = []
     why = unseen(root)
     if why:
-        remark(f"{why}: the story is not compared")
+        remark(f"{why}: the changes are not compared")
     else:
         stale += stale_record(rows, today, root)
-        missing = story.unmeasured(rows, chains, root)
+        missing = unmeasured(rows, chains, root)
         stale += [f"{RECORD}: no row of commit {commit.short} ({commit.subject})" for commit in missing]
-        changes = story.tell(rows, set(chains.values()), root)
-        sizes = story.sizes_by_state(rows, set(chains.values()))
-        lost = [sizes.get(key, {}) for key in story.orphans(rows, root)]
+        changes = tell(rows, set(chains.values()), root)
+        sizes = sizes_by_state(rows, set(chains.values()))
+        lost = [sizes.get(key, {}) for key in orphans(rows, root)]
         if lost:
             remark(f"{RECORD} has {len(lost)} states that no commit of the history has (an amended commit, a squash); "
-                   "the story may tell of them")
+                   "the report may tell of them")
     fresh = fresh_files(today, changes, root)
     committed = {name: (root / name).read_text("utf-8") for name in fresh if (root / name).is_file()}
-    if REPORT in committed:  # the chart shows the story as it is told there
-        fresh[CHART] = line_chart([*map(story.first_shape, freshness.story_sizes(committed[REPORT]))], today.targets)
+    if REPORT in committed:  # the chart shows the changes as they are told there
+        fresh[CHART] = line_chart([*map(first_shape, freshness.told_sizes(committed[REPORT]))], today.targets)
     for name, content in fresh.items():
         if name not in committed:
             stale.append(f"{name}: it is not there")
@@ -235,8 +235,8 @@ def stale_record(rows: Sequence[Row], today: Today, root: Path) -> list[str]:
 
 # --- Showing -----------------------------------------------------------------------------------------------------
 
-def story_table(changes: Sequence[Change]) -> str:
-    """The story for a terminal."""
+def changes_table(changes: Sequence[Change]) -> str:
+    """The changes for a terminal."""
     rows = []
     for change, said in zip(changes, moves.of(changes)):
         subject = change.commit.subject if change.commit else ""

@@ -65,7 +65,7 @@ class HistoryTest(RepositoryTest):
 
 
 class Walk(HistoryTest):
-    def test_story(self) -> None:
+    def test_changes(self) -> None:
         self.put(a=100)
         first = self.commit("first")
         self.put(a=90, b=200)
@@ -167,7 +167,7 @@ class Walk(HistoryTest):
         self.root = shallow
         status, said = self.check()
         self.assertEqual(status, 0, said)
-        self.assertIn("this clone is shallow: the story is not compared", said)
+        self.assertIn("this clone is shallow: the changes are not compared", said)
         before = self.files()
         self.assertUserError("git fetch --unshallow", self.history)
         self.assertEqual(self.files(), before)
@@ -191,7 +191,7 @@ class Terminal(HistoryTest):
         before = {label: 1010 for name in names for label in (name, f"{name} n")}
         commit = git.Commit("1" * 40, (), "2020-01-01", "a subject " * 20, "")
         now = {label: size - 12 for label, size in before.items()}
-        text = history.story_table([Change(commit, "", before, {}), Change(commit, "", now, before),
+        text = history.changes_table([Change(commit, "", before, {}), Change(commit, "", now, before),
                                     Change(commit, "", {}, now, "x.asm: error"), Change(commit, "", now, now)])
         self.assertLessEqual(max(map(len, text.splitlines())), 125)
         self.assertEqual(len(text.splitlines()), 2 + 15 + 15 + 1 + 1)
@@ -312,7 +312,7 @@ class Check(HistoryTest):
         for old, new in (("new 100", "new 999"), ("→ 99 (-1)", "→ 97 (-3)")):
             self.assertIn(old, text)
             path.write_text(text.replace(old, new), "utf-8")
-            self.assertStale("The story")
+            self.assertStale("Every change")
         path.write_text(text, "utf-8")
         path = self.root / history.RECORD
         rows = path.read_text("utf-8").splitlines(True)
@@ -350,12 +350,12 @@ class Check(HistoryTest):
                 self.assertStale(name, *parts)
             (self.root / name).write_text(files[name], "utf-8")
 
-        edited(history.REPORT, "first", "First", "section 'The story of every change'")
-        edited(history.REPORT, "2020-01-01", "2020-01-02", "The story")
-        edited(history.REPORT, "99 (-1)", "99 (-2)", "The story")
+        edited(history.REPORT, "first", "First", "section 'Every change'")
+        edited(history.REPORT, "2020-01-01", "2020-01-02", "Every change")
+        edited(history.REPORT, "99 (-1)", "99 (-2)", "Every change")
         edited(history.REPORT, "|  -1 |", "|  -2 |", "section 'Today'")
         edited(history.REPORT, "headers", "Headers", "beginning")
-        edited(history.REPORT, "this commit", "0123456789a", "The story")  # a name, but no date and no subject
+        edited(history.REPORT, "this commit", "0123456789a", "Every change")  # a name, but no date and no subject
         edited(report.CHART, "99", "98")
         edited(report.ANATOMY, "99", "98")
         edited(history.RECORD, ",99,10,87,2,", ",99,11,86,2,", "differs from what was measured")
@@ -396,7 +396,7 @@ class Check(HistoryTest):
         line = next(line for line in text.splitlines() if "this commit" in line)
         known = next(line for line in path.read_text("utf-8").splitlines() if "second" in line)
         path.write_text(path.read_text("utf-8").replace(known, line), "utf-8")
-        self.assertStale("The story")
+        self.assertStale("Every change")
 
     def test_a_commit_without_a_row(self) -> None:
         self.begin()

@@ -12,7 +12,7 @@ from common.size import moves
 from common.size.changes import Change
 
 
-def story(*sizes: dict[str, int]) -> list[Change]:
+def told(*sizes: dict[str, int]) -> list[Change]:
     """Changes one after the other."""
     return [Change(None, str(number), now, before) for number, (now, before) in enumerate(zip(sizes, ({}, *sizes)))]
 
@@ -22,11 +22,11 @@ class Moves(unittest.TestCase):
         use_shapes(self, "m", "n")
 
     def test_words(self) -> None:
-        said = moves.of(story({"a": 100, "a n": 120, "b": 50}, {"a": 90, "a n": 120, "b": 50, "b n": 60},
+        said = moves.of(told({"a": 100, "a n": 120, "b": 50}, {"a": 90, "a n": 120, "b": 50, "b n": 60},
                               {"a": 90, "a n": 120, "b": 50}, {"b": 50}, {"b": 50}))
         self.assertEqual(said, [{"a": "new 100 / 120", "b": "new 50"}, {"a": "100 → 90 (-10) / 120", "b": "50 / new 60"},
                                 {"b": "50 / gone"}, {"a": "gone"}, {}])
-        self.assertEqual(moves.of(story({"a n": 1}))[0], {"a": "new – / 1"})
+        self.assertEqual(moves.of(told({"a n": 1}))[0], {"a": "new – / 1"})
 
     def test_branches(self) -> None:
         """Two branches, told by date, and the merge: each compared with its parent, and told after another one."""

@@ -45,7 +45,7 @@ class Text(unittest.TestCase):
         self.assertEqual(row(report.text(TODAY, []), "`a`")[2], "")
         self.assertEqual(row(report.text(TODAY, [replace(SECOND, before={"a": 98})]), "`a`")[2], "0")
 
-    def test_story(self) -> None:
+    def test_changes(self) -> None:
         broken = Change(commit("3", "broken"), "k3", {}, {"a": 98}, "x.asm: error: <no>")
         last = Change(None, "k4", {"b": 513}, {"a": 98, "b": 512})
         text = report.text(TODAY, [FIRST, SECOND, broken, last])
@@ -77,7 +77,7 @@ class Text(unittest.TestCase):
                       "| `b`    | nasm                      |   1 |   2 |\n", text)
         self.assertEqual([row(text, number)[-1] for number in "123"],
                          ["`a` new 100 / 109", "`a` 100 → 98 (-2) / 109", "`a` 98 / 109 → 108 (-1)"])
-        self.assertEqual(freshness.story_sizes(text), [change.sizes for change in changes])
+        self.assertEqual(freshness.told_sizes(text), [change.sizes for change in changes])
         self.assertEqual(first_shape(changes[0].sizes), {"a": 100})
         self.assertIn("Size: +3 a n, ", text)
         changed = text.replace("| 108 |  -1 |", "| 108 |  -2 |")

@@ -1,4 +1,4 @@
-"""A chart of lines as SVG: the counted bytes of every engine over the changes of the story, a panel for each target.
+"""A chart of lines as SVG: the counted bytes of every engine over the changes, a panel for each target.
 
     from common.picture.chart import line_chart
     svg = line_chart([{"asm-boot": 430}, {"asm-boot": 424}], {"asm-boot": "boot"})     # each change; each engine's target
@@ -101,7 +101,7 @@ def line_chart(changes: Changes, targets: Mapping[str, str]) -> str:
         f'<rect class="ground" width="{WIDTH}" height="{height}"/>',
         f'<text class="heading" x="{MARGIN}" y="27">Counted bytes of each engine, change by change</text>',
         f'<text class="quiet" x="{MARGIN}" y="47">up: bytes, to a scale of its own for each target; to the right: '
-        "changes, as numbered in the story</text>",
+        "changes, as numbered in the report</text>",
     ]
     for number, (target, members) in enumerate(groups.items()):
         row, column = divmod(number, columns)

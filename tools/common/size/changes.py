@@ -1,7 +1,7 @@
-"""The story of the sizes: every commit that changed the bytes of an engine, from the record and git's history.
+"""The changes of the sizes: every commit that changed the bytes of an engine, from the record and git's history.
 
-    from common.size import record, changes as story
-    for change in story.tell(record.read(), ("g++ 12.2.0", "nasm 2.16.01")):
+    from common.size import changes, record
+    for change in changes.tell(record.read(), ("g++ 12.2.0", "nasm 2.16.01")):
         change.name, change.sizes, change.deltas
 
 The files of the working tree are the last change, "this commit", when they decide other sizes than HEAD's files may.

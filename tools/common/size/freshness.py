@@ -14,14 +14,14 @@ from typing import Mapping, Sequence
 
 from common.size import moves
 from common.size.changes import THIS_COMMIT
-from common.size.report import DELTA, NEXT_ENGINE, STORY, TODAY
+from common.size.report import CHANGES, DELTA, NEXT_ENGINE, TODAY
 
 
 def differences(committed: str, fresh: str, visible: bool, lost: Sequence[Mapping[str, int]]) -> list[str]:
     """The sections that differ beyond what they may; "" is what stands before the first one.
 
     Visible: git's history is there; otherwise what needs it is not compared. Lost are the sizes of states that the
-    record has and the history has not: the committed story may tell of them."""
+    record has and the history has not: the committed report may tell of them."""
     old, new = _sections(committed), _sections(fresh)
     stale = []
     for title in dict.fromkeys([*new, *old]):
@@ -30,9 +30,9 @@ def differences(committed: str, fresh: str, visible: bool, lost: Sequence[Mappin
     return stale
 
 
-def story_sizes(document: str) -> list[dict[str, int]]:
+def told_sizes(document: str) -> list[dict[str, int]]:
     """Counted bytes by label of each change that a report tells of."""
-    return _told_sizes(_sections(document).get(STORY, []))
+    return _told_sizes(_sections(document).get(CHANGES, []))
 
 
 def _sections(document: str) -> dict[str, list[str]]:
@@ -47,17 +47,17 @@ def _sections(document: str) -> dict[str, list[str]]:
 
 
 def _equal(title: str, old: list[str], new: list[str], visible: bool, lost: Sequence[Mapping[str, int]]) -> bool:
-    if title == STORY:
+    if title == CHANGES:
         if not visible:
             return True
-        return _tells(old, new, lost) if lost else _story_lines(old, old) == _story_lines(new, old)
+        return _tells(old, new, lost) if lost else _change_lines(old, old) == _change_lines(new, old)
     if title == TODAY and (not visible or lost):
         return _without_delta(old) == _without_delta(new)
     return old == new
 
 
 def _tells(old: list[str], new: list[str], lost: Sequence[Mapping[str, int]]) -> bool:
-    """Whether a committed story has every change of the history in its order, and besides them only lost states."""
+    """Whether a committed list has every change of the history in its order, and besides them only lost states."""
     told = _told_sizes(old)
     for wanted in _told_sizes(new):
         while told and told[0] != wanted:
@@ -70,7 +70,7 @@ def _tells(old: list[str], new: list[str], lost: Sequence[Mapping[str, int]]) ->
 
 
 def _told_sizes(lines: list[str]) -> list[dict[str, int]]:
-    """Of each change in the story's table: counted bytes by label; none of one that does not build."""
+    """Of each change in the report's table: counted bytes by label; none of one that does not build."""
     found: list[dict[str, int]] = []
     above: dict[str, int] = {}
     for row in map(cells, lines):
@@ -89,11 +89,11 @@ def cells(line: str) -> list[str] | None:
             for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
 
 
-COMMIT, DATE, SUBJECT, BYTES = 1, 2, 3, 4  # columns of the story
+COMMIT, DATE, SUBJECT, BYTES = 1, 2, 3, 4  # columns of the table of changes
 
 
-def _story_lines(lines: list[str], committed: list[str]) -> list[object]:
-    """The story without commit hashes; without the last row's date and subject where the committed one has none yet."""
+def _change_lines(lines: list[str], committed: list[str]) -> list[object]:
+    """The changes without commit hashes; without the last row's date and subject where the committed one has none yet."""
     rows: list[list[str]] = [row for row in map(cells, committed) if row]
     unnamed = bool(rows) and len(rows[-1]) > SUBJECT and rows[-1][COMMIT] == THIS_COMMIT
     found: list[object] = []

@@ -1,4 +1,4 @@
-"""What a change moved, in words, and read from them again: the cells of the story.
+"""What a change moved, in words, and read from them again: the cells of the report.
 
     for change, said in zip(changes, moves.of(changes)):
         said["asm-boot"]                                # "424 → 412 (-12) / 432 → 420 (-12)": for each shape

@@ -1,4 +1,4 @@
-// config.hpp: the seven numbers that define a Llama 2 model's shape.
+// The seven numbers that define a Llama 2 model's shape.
 #pragma once
 
 #include <array>

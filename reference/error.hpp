@@ -1,4 +1,4 @@
-// error.hpp: the one kind of error that this library reports to its user.
+// The one kind of error that this library reports to its user.
 #pragma once
 
 #include <stdexcept>

@@ -1,4 +1,4 @@
-// generate.hpp: the loop that feeds the prompt and then the model's own tokens back to it.
+// The loop that feeds the prompt and then the model's own tokens back to it.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// main.cpp: the program `reference`, from the command line to a story on stdout.
+// The program `reference`, from the command line to a story on stdout.
 
 #include <algorithm>
 #include <cerrno>

@@ -1,4 +1,4 @@
-// ops.hpp: the operations of the transformer, each a plain loop over float32.
+// The operations of the transformer, each a plain loop over float32.
 //
 // Shapes stand beside the arguments; matrices are row-major. Sizes must fit together as the shapes say:
 // the functions do not check. Sums run from the first element to the last, as in llama2.c.

@@ -1,4 +1,4 @@
-// options.hpp: the command line of the program `reference`.
+// The command line of the program `reference`.
 #pragma once
 
 #include <cstddef>

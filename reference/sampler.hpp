@@ -1,4 +1,4 @@
-// sampler.hpp: from logits to the next token. The arithmetic follows llama2.c's run.c step by step,
+// From logits to the next token. The arithmetic follows llama2.c's run.c step by step,
 // so that the same seed gives the same text.
 #pragma once
 

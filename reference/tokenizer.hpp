@@ -1,4 +1,4 @@
-// tokenizer.hpp: text to tokens and back, by byte-pair encoding (BPE) as SentencePiece and llama2.c do it.
+// Text to tokens and back, by byte-pair encoding (BPE) as SentencePiece and llama2.c do it.
 //
 // Tokens 0, 1, 2 are <unk>, BOS and EOS; token 3 + b is the byte b, written "<0xNN>".
 #pragma once

@@ -1,4 +1,4 @@
-// transformer.hpp: the Llama 2 model: from a token and its position to the logits of the next token.
+// The Llama 2 model: from a token and its position to the logits of the next token.
 //
 // Llama 2: arXiv:2307.09288, section 2.2. Grouped-query attention: arXiv:2305.13245, section 2.2.
 #pragma once

@@ -1,4 +1,4 @@
-// weights.hpp: the tensors that a forward pass needs, wherever they come from.
+// The tensors that a forward pass needs, wherever they come from.
 #pragma once
 
 #include <array>

@@ -24,6 +24,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from argparse import Namespace
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -101,6 +102,59 @@ class Teller:
         return self.tell("--temp", "0.8", "--top-p", "0.9", "--seed", str(seed), file=file)
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """All that was measured."""
+
+    model: Path
+    greedy: Story
+    greedy_problems: list[str]
+    gap: float  # the smallest difference between the best two logits along the greedy story
+    gap_position: int
+    samples: list[Story]
+    failures: dict[int, list[str]]  # problems by seed
+    verbatim: int  # samples that stand in the corpus
+    rounding: list[tuple[str, bool, int, int]]  # see compare_rounding
+    prompted: dict[str, Story]  # by name
+    carried: list[str]  # the names that their stories carry
+    name_problems: dict[str, list[str]]
+
+    @property
+    def words(self) -> int:
+        return len(self.greedy.text.split())
+
+    @property
+    def pass_share(self) -> float:
+        return 1 - len(self.failures) / len(self.samples)
+
+    @property
+    def distinct(self) -> int:
+        return len({story.text for story in self.samples})
+
+    @property
+    def bars(self) -> list[Bar]:
+        consistent = sum(not found for found in self.name_problems.values())
+        return [
+            Bar("greedy story", self.greedy_problems[0] if self.greedy_problems else "passes the checker", "passes",
+                not self.greedy_problems),
+            Bar("greedy words", str(self.words), f"{MIN_WORDS} to {MAX_WORDS}", MIN_WORDS <= self.words <= MAX_WORDS),
+            Bar("greedy smallest logit gap", f"{self.gap:.3f} at position {self.gap_position}", "more is better", True),
+            Bar("samples that pass", f"{self.pass_share:.1%} of {len(self.samples)}", f"{MIN_PASS_SHARE:.0%}",
+                self.pass_share >= MIN_PASS_SHARE),
+            Bar("distinct samples", str(self.distinct), str(len(self.samples)), self.distinct == len(self.samples)),
+            Bar(f"verbatim in {CORPUS_STORIES:,} stories", str(self.verbatim), "0", self.verbatim == 0),
+            *(Bar(f"same text, {name}", f"greedy {'yes' if same_greedy else 'NO'}, samples {same} of {total}",
+                  f"yes, {total}", same_greedy and same == total) for name, same_greedy, same, total in self.rounding),
+            Bar("names carried", f"{len(self.carried)} of {len(self.prompted)}", str(MIN_NAMES),
+                len(self.carried) >= MIN_NAMES),
+            Bar("… whose story passes, too", f"{consistent} of {len(self.prompted)}", "more is better", True),
+        ]
+
+    @property
+    def passed(self) -> bool:
+        return all(bar.passed for bar in self.bars)
+
+
 def main() -> int:
     parser = argument_parser(__doc__)
     parser.add_argument("model", nargs="?", metavar="MODEL", help="a name or a checkpoint (default: the project's own)")
@@ -114,16 +168,23 @@ def main() -> int:
     if options.samples < 1:
         parser.error(f"--samples: {options.samples}, at least 1 is needed")
 
+    verdict = judge(options)
+    if options.json:
+        print(json.dumps(to_json(verdict), indent=2))
+    else:
+        show(verdict, options.failures)
+    return 0 if verdict.passed else 1
+
+
+def judge(options: Namespace) -> Verdict:
+    """Lets the model tell all its stories, and measures them."""
     checker = Checker(options.grammar)
     model = find_model(options.model, options.tokenizer)
     programs = build()
     teller = Teller(programs.path("reference"), model)
 
     greedy = teller.tell()
-    greedy_problems = problems(checker, greedy)
     gap, gap_position = smallest_gap(teller)
-    words = len(greedy.text.split())
-
     with ThreadPoolExecutor(cpu_count() or 1) as pool, Progress("judge", options.samples, "samples") as progress:
         def sample(seed: int) -> Story:
             story = teller.sample(seed)
@@ -132,54 +193,47 @@ def main() -> int:
         samples = list(pool.map(sample, range(1, options.samples + 1)))
         prompted = {name: story for gender, names in NAMES.items() for name, story in zip(names, pool.map(
             lambda name, gender=gender: teller.tell("--prompt", PROMPT.format(gender, name)), names))}
-    failures = {seed: found for seed, story in enumerate(samples, 1) if (found := problems(checker, story))}
-    share = 1 - len(failures) / len(samples)
-    distinct = len({story.text for story in samples})
-    verbatim = count_verbatim(programs, options, {story.text for story in samples})
-    carried = [name for name, story in prompted.items() if carries(checker, name, story)]
-    consistent = [name for name, story in prompted.items() if not problems(checker, story)]
-    rounding = compare_rounding(teller, greedy, samples[:ROUNDING_SAMPLES])
+    return Verdict(
+        model.checkpoint, greedy, problems(checker, greedy), gap, gap_position, samples,
+        failures={seed: found for seed, story in enumerate(samples, 1) if (found := problems(checker, story))},
+        verbatim=count_verbatim(programs, options, {story.text for story in samples}),
+        rounding=compare_rounding(teller, greedy, samples[:ROUNDING_SAMPLES]),
+        prompted=prompted,
+        carried=[name for name, story in prompted.items() if carries(checker, name, story)],
+        name_problems={name: problems(checker, story) for name, story in prompted.items()})
 
-    bars = [
-        Bar("greedy story", greedy_problems[0] if greedy_problems else "passes the checker", "passes", not greedy_problems),
-        Bar("greedy words", str(words), f"{MIN_WORDS} to {MAX_WORDS}", MIN_WORDS <= words <= MAX_WORDS),
-        Bar("greedy smallest logit gap", f"{gap:.3f} at position {gap_position}", "more is better", True),
-        Bar("samples that pass", f"{share:.1%} of {len(samples)}", f"{MIN_PASS_SHARE:.0%}", share >= MIN_PASS_SHARE),
-        Bar("distinct samples", str(distinct), str(len(samples)), distinct == len(samples)),
-        Bar(f"verbatim in {CORPUS_STORIES:,} stories", str(verbatim), "0", verbatim == 0),
-        *(Bar(f"same text, {name}", f"greedy {'yes' if same_greedy else 'NO'}, samples {same} of {total}",
-              f"yes, {total}", same_greedy and same == total) for name, same_greedy, same, total in rounding),
-        Bar("names carried", f"{len(carried)} of {len(prompted)}", str(MIN_NAMES), len(carried) >= MIN_NAMES),
-        Bar("… whose story passes, too", f"{len(consistent)} of {len(prompted)}", "more is better", True),
-    ]
-    passed = all(bar.passed for bar in bars)
-    if options.json:
-        print(json.dumps({
-            "model": str(model.checkpoint), "passed": passed, "bars": [asdict(bar) for bar in bars],
-            "greedy": {"text": greedy.text, "words": words, "ended": greedy.ended, "problems": greedy_problems,
-                       "smallest_gap": gap, "smallest_gap_position": gap_position},
-            "samples": {"count": len(samples), "pass_share": share, "distinct": distinct, "verbatim": verbatim,
-                        "failures": {str(seed): found for seed, found in failures.items()}},
-            "rounding": [{"encoding": name, "greedy_same": same_greedy, "samples_same": same, "samples": total}
-                         for name, same_greedy, same, total in rounding],
-            "names": {name: {"carried": name in carried, "problems": problems(checker, story), "text": story.text}
-                      for name, story in prompted.items()},
-        }, indent=2))
-        return 0 if passed else 1
 
-    print(greedy.text, end="\n\n")
-    if options.failures:
-        for seed, found in failures.items():
-            print(f"seed {seed}: {'; '.join(found)}\n  {samples[seed - 1].text}\n")
-        for name, story in prompted.items():
-            if found := problems(checker, story):
-                print(f"name {name}: {'; '.join(found)}\n  {story.text}\n")
+def to_json(verdict: Verdict) -> dict[str, object]:
+    """What --json prints."""
+    return {
+        "model": str(verdict.model), "passed": verdict.passed, "bars": [asdict(bar) for bar in verdict.bars],
+        "greedy": {"text": verdict.greedy.text, "words": verdict.words, "ended": verdict.greedy.ended,
+                   "problems": verdict.greedy_problems, "smallest_gap": verdict.gap,
+                   "smallest_gap_position": verdict.gap_position},
+        "samples": {"count": len(verdict.samples), "pass_share": verdict.pass_share, "distinct": verdict.distinct,
+                    "verbatim": verdict.verbatim,
+                    "failures": {str(seed): found for seed, found in verdict.failures.items()}},
+        "rounding": [{"encoding": name, "greedy_same": same_greedy, "samples_same": same, "samples": total}
+                     for name, same_greedy, same, total in verdict.rounding],
+        "names": {name: {"carried": name in verdict.carried, "problems": verdict.name_problems[name], "text": story.text}
+                  for name, story in verdict.prompted.items()},
+    }
+
+
+def show(verdict: Verdict, failures: bool) -> None:
+    """For people: the greedy story, what is wrong with the others, and the bars."""
+    print(verdict.greedy.text, end="\n\n")
     if failures:
-        kinds = Counter(found.split(":")[0] for all_found in failures.values() for found in all_found)
+        for seed, found in verdict.failures.items():
+            print(f"seed {seed}: {'; '.join(found)}\n  {verdict.samples[seed - 1].text}\n")
+        for name, found in verdict.name_problems.items():
+            if found:
+                print(f"name {name}: {'; '.join(found)}\n  {verdict.prompted[name].text}\n")
+    if verdict.failures:
+        kinds = Counter(found.split(":")[0] for all_found in verdict.failures.values() for found in all_found)
         print("problems in samples: " + ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()), end="\n\n")
     print(table([[bar.name, bar.measured, bar.wanted, paint("ok", "green") if bar.passed else paint("MISSED", "red")]
-                 for bar in bars], ["bar", "measured", "wanted", ""], "llll"))
-    return 0 if passed else 1
+                 for bar in verdict.bars], ["bar", "measured", "wanted", ""], "llll"))
 
 
 def problems(checker: Checker, story: Story) -> list[str]:
@@ -203,7 +257,7 @@ def smallest_gap(teller: Teller) -> tuple[float, int]:
         return matching.smallest_gap(path, teller.config.vocab_size)
 
 
-def count_verbatim(programs: Programs, options: object, texts: set[str]) -> int:
+def count_verbatim(programs: Programs, options: Namespace, texts: set[str]) -> int:
     """How many of the texts stand in the corpus."""
     with processes.temporary_folder() as folder:
         path = folder / "corpus.txt"

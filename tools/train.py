@@ -25,6 +25,7 @@ import json
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 from common.engine import engines
@@ -44,7 +45,8 @@ SMOKE = {**DEFAULTS, "stories": 3_000, "steps": 150, "batch": 8, "rate": 0.01, "
          "heads": 2, "kv_heads": 1}
 
 
-def main() -> None:
+def command_line() -> Namespace:
+    """Its options, with `sizes` and `name` as they will be."""
     parser = argument_parser(__doc__)
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR", help="the folder to make")
     source = parser.add_mutually_exclusive_group()
@@ -62,37 +64,29 @@ def main() -> None:
     options = parser.parse_args()
     if options.seed < 0 or options.threads < 1:
         parser.error("--seed must not be negative, --threads must be at least 1")
-    sizes = {name: value if getattr(options, name) is None else getattr(options, name)
-             for name, value in (SMOKE if options.smoke else DEFAULTS).items()}
+    options.sizes = {name: value if getattr(options, name) is None else getattr(options, name)
+                     for name, value in (SMOKE if options.smoke else DEFAULTS).items()}
     for engine in options.engine:
         engines.find(engine)  # an unknown one is better refused now than after half an hour
+    options.name = options.name or options.output.resolve().name
+    if "/" in options.name or not options.name:
+        parser.error(f"--name: {options.name!r} is not a model's name")
+    return options
 
-    name = options.name or options.output.resolve().name
-    if "/" in name or not name:
-        parser.error(f"--name: {name!r} is not a model's name")
+
+def main() -> None:
+    options = command_line()
     settings = {"corpus": _identity(options.corpus), "grammar": None if options.corpus else
-                _identity(options.grammar or GRAMMAR), "seed": options.seed, **sizes}
+                _identity(options.grammar or GRAMMAR), "seed": options.seed, **options.sizes}
     work = options.output / "work"
-    _protect_what_is_there(options.output, name, [options.corpus, options.grammar])
+    _protect_what_is_there(options.output, options.name, [options.corpus, options.grammar])
     _prepare(work, settings, options.restart)
 
     started = time.monotonic()
     programs = build()
-    corpus = options.corpus or work / "corpus.txt"
-    if not options.corpus and not corpus.exists():
-        programs.run("corpus", "--grammar", options.grammar or GRAMMAR, "--out", corpus,
-                     "--stories", sizes["stories"], "--seed", options.seed)
-    tokenizer, tokens = options.output / f"{name}.tokenizer.bin", work / "corpus.tokens"
-    if not (tokens.exists() and tokenizer.exists()):
-        programs.run("tokenize", "--corpus", corpus, "--tokenizer", tokenizer, "--tokens", tokens,
-                     "--vocab-size", sizes["vocab_size"], "--seq-len", sizes["seq_len"])
-    model = options.output / f"{name}.bin"
-    flags = [argument for key, value in sizes.items() if key != "stories"
-             for argument in ("--" + key.replace("_", "-"), value)]
-    programs.run("train", "--tokens", tokens, "--out", model, "--state", work / "state", "--seed", options.seed,
-                 "--threads", options.threads, *flags)
+    model = _make(programs, options, work)
     with atomic_write(options.output / "train.json", "w") as file:
-        json.dump({"model": name, **settings}, file, indent=2)
+        json.dump({"model": options.name, **settings}, file, indent=2)
         file.write("\n")
 
     print(f"{model} after {time_text(time.monotonic() - started)}. Its story:\n", flush=True)
@@ -100,6 +94,25 @@ def main() -> None:
     for engine in options.engine:
         _build_engine(engine, model, options.output / "engines")
     print(f"\nNext:\n  tools/llama512 judge {model}\n  tools/llama512 verify --model {model}")
+
+
+def _make(programs: Programs, options: Namespace, work: Path) -> Path:
+    """Corpus, tokenizer, model: each step where it is not done yet. The model's path."""
+    sizes = options.sizes
+    corpus = options.corpus or work / "corpus.txt"
+    if not options.corpus and not corpus.exists():
+        programs.run("corpus", "--grammar", options.grammar or GRAMMAR, "--out", corpus,
+                     "--stories", sizes["stories"], "--seed", options.seed)
+    tokenizer, tokens = options.output / f"{options.name}.tokenizer.bin", work / "corpus.tokens"
+    if not (tokens.exists() and tokenizer.exists()):
+        programs.run("tokenize", "--corpus", corpus, "--tokenizer", tokenizer, "--tokens", tokens,
+                     "--vocab-size", sizes["vocab_size"], "--seq-len", sizes["seq_len"])
+    model = options.output / f"{options.name}.bin"
+    flags = [argument for key, value in sizes.items() if key != "stories"
+             for argument in ("--" + key.replace("_", "-"), value)]
+    programs.run("train", "--tokens", tokens, "--out", model, "--state", work / "state", "--seed", options.seed,
+                 "--threads", options.threads, *flags)
+    return model
 
 
 def _identity(path: Path | None) -> dict[str, str] | None:

@@ -1,4 +1,4 @@
-; boot.asm: a story from one boot sector. The image is this sector, then the packed model.
+; A story from one boot sector. The image is this sector, then the packed model.
 ;
 ; MEMORY MAP (physical addresses)
 ;     … 900Ah          stack, in protected mode too; before that the disk packet. Nothing is written into 7000h-7FFFh,

@@ -1,4 +1,4 @@
-; linux-i386.asm: a whole Linux program that tells a story; the model is in its own (only) segment.
+; A whole Linux program that tells a story; the model is in its own (only) segment.
 ;
 ; MEMORY MAP
 ;     200000h   ELF header, 52 bytes; its free bytes hold code and constants

@@ -1,4 +1,4 @@
-// checkpoint.hpp: a model file of any format, open: its shape and its tensors.
+// A model file of any format, open: its shape and its tensors.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// llama2c.hpp: the checkpoint formats of https://github.com/karpathy/llama2.c (export.py).
+// The checkpoint formats of https://github.com/karpathy/llama2.c (export.py).
 //
 //   v0  28-byte header: the 7 int32 of Config; vocab_size is negative when the classifier is untied.
 //       Then float32 tensors.

@@ -1,4 +1,4 @@
-// mapped_file.hpp: a file as bytes in memory, read-only.
+// A file as bytes in memory, read-only.
 #pragma once
 
 #include <bit>

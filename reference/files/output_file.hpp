@@ -1,4 +1,4 @@
-// output_file.hpp: a file that appears under its name only when it is complete.
+// A file that appears under its name only when it is complete.
 #pragma once
 
 #include <cstddef>

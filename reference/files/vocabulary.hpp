@@ -1,4 +1,4 @@
-// vocabulary.hpp: llama2.c's tokenizer.bin (its tokenizer.py).
+// Llama2.c's tokenizer.bin (its tokenizer.py).
 //
 // int32 max_token_length, then one record per token: float32 score, int32 length, `length` bytes of text.
 // Nothing says how many records there are: that is the checkpoint's vocab_size.

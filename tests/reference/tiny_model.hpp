@@ -1,4 +1,4 @@
-// tiny_model.hpp: small models with random weights, in memory and as checkpoint files.
+// Small models with random weights, in memory and as checkpoint files.
 #pragma once
 
 #include <cstdint>

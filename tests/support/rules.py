@@ -35,10 +35,14 @@ MOST_TEXT_OFFSET = 4  # bytes: the length and zeros, so that a record may be rea
 def manifest_problems(manifest: dict, config: Config) -> list[str]:
     """The spans cover the file without overlap or hole; each matrix is there once, with its number of weights; there is
     one vocabulary record for each token, and no other data."""
-    problems = []
-    encoding, size, spans = manifest["encoding"], manifest["bytes"], manifest["spans"]
+    return coverage_problems(manifest) + count_problems(manifest, config)
+
+
+def coverage_problems(manifest: dict) -> list[str]:
+    """The spans cover the file, without overlap or hole."""
+    problems, size = [], manifest["bytes"]
     covered = bytearray(size)
-    for span in spans:
+    for span in manifest["spans"]:
         for row in range(span["rows"]):
             start = span["offset"] + row * span["row_stride"]
             end = start + span["row_bytes"]
@@ -50,13 +54,18 @@ def manifest_problems(manifest: dict, config: Config) -> list[str]:
     holes = covered.count(0)
     if holes:
         problems.append(f"{holes} bytes are in no span, the first at {covered.index(0)}")
+    return problems
 
+
+def count_problems(manifest: dict, config: Config) -> list[str]:
+    """Each matrix is there once, with its number of weights; there is one vocabulary record for each token."""
+    problems, encoding = [], manifest["encoding"]
     shapes = config.shapes()
     wanted = {(name, None): config.vocab_size * config.dim for name in SINGLE}
     wanted |= {(name, layer): math.prod(shapes[name][1:]) for name in MATRICES for layer in range(config.n_layers)}
     found: dict[tuple[str, int | None], int] = {}
     padding = records = 0
-    for span in spans:
+    for span in manifest["spans"]:
         tensor, bytes_ = span["tensor"], span["rows"] * span["row_bytes"]
         if tensor == "padding":
             padding += bytes_

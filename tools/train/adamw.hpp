@@ -1,4 +1,4 @@
-// adamw.hpp: the optimizer, and how its learning rate changes over the steps.
+// The optimizer, and how its learning rate changes over the steps.
 #pragma once
 
 #include <cmath>

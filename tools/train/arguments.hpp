@@ -1,4 +1,4 @@
-// arguments.hpp: `--name VALUE` command lines, the same for every program of this folder.
+// `--name VALUE` command lines, the same for every program of this folder.
 #pragma once
 
 #include <charconv>

@@ -1,4 +1,4 @@
-// bpe.hpp: byte-pair encoding: learns a vocabulary from words, and encodes words with it.
+// Byte-pair encoding: learns a vocabulary from words, and encodes words with it.
 //
 // BPE: Sennrich, Haddow, Birch, arXiv:1508.07909. The vocabulary is laid out as SentencePiece and llama2.c do it:
 // 0 <unk>, 1 BOS, 2 EOS, 3 + b the byte b, then merges in the order in which they were learnt, then characters.

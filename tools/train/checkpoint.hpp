@@ -1,4 +1,4 @@
-// checkpoint.hpp: parameters to a llama2.c v0 checkpoint, and back from a checkpoint of any format.
+// Parameters to a llama2.c v0 checkpoint, and back from a checkpoint of any format.
 #pragma once
 
 #include <algorithm>

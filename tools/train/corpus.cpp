@@ -1,4 +1,4 @@
-// corpus.cpp: the program `corpus`: any number of stories out of a grammar, one per paragraph.
+// The program `corpus`: any number of stories out of a grammar, one per paragraph.
 
 #include <algorithm>
 #include <chrono>

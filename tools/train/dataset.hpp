@@ -1,4 +1,4 @@
-// dataset.hpp: the tokens of a corpus as stories, in an order that depends on the seed and the epoch alone.
+// The tokens of a corpus as stories, in an order that depends on the seed and the epoch alone.
 #pragma once
 
 #include <cstdint>

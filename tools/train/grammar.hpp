@@ -1,4 +1,4 @@
-// grammar.hpp: a grammar of stories, read from a file such as fables.grammar (which explains the format).
+// A grammar of stories, read from a file such as fables.grammar (which explains the format).
 #pragma once
 
 #include <array>

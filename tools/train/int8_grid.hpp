@@ -1,4 +1,4 @@
-// int8_grid.hpp: the grid that the last third of the training, and the exported weights, live on.
+// The grid that the last third of the training, and the exported weights, live on.
 //
 // Each tensor name (wq of all layers together, and so on) has one step, a power of two; a weight is an integer from
 // -127 to 127 times that step. Such a weight is exact as int8, as bfloat16 (8 significant bits) and as float32, so that

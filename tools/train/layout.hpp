@@ -1,4 +1,4 @@
-// layout.hpp: where each tensor lies among the parameters, which are one vector.
+// Where each tensor lies among the parameters, which are one vector.
 //
 // The model is Llama 2 with a tied classifier. Norm gains are 1 and are not trained: the matrices next to them can do
 // their work.

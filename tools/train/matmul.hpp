@@ -1,4 +1,4 @@
-// matmul.hpp: the one matrix product that forward and backward pass share.
+// The one matrix product that forward and backward pass share.
 //
 // Of a layer y = W x with rows of X as positions, all three products have this form (A is read through two strides,
 // so that it may stand transposed; B and C are row-major):

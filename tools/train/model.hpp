@@ -1,4 +1,4 @@
-// model.hpp: the forward pass of Llama 2 over one story, and its backward pass, written by hand.
+// The forward pass of Llama 2 over one story, and its backward pass, written by hand.
 //
 // Shapes: T positions, D dim, Q qkv_dim (queries, keys, values side by side), H hidden_dim, V vocab_size.
 // The template's Real is float for training, and double where gradients are checked against differences.

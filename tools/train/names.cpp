@@ -1,4 +1,4 @@
-// names.cpp: hero names out of syllables. A model that sees thousands of them learns to copy a name, not to know it.
+// Hero names out of syllables. A model that sees thousands of them learns to copy a name, not to know it.
 
 #include <algorithm>
 #include <cctype>

@@ -1,4 +1,4 @@
-// random.hpp: random numbers that depend on a seed and nothing else, on every machine.
+// Random numbers that depend on a seed and nothing else, on every machine.
 #pragma once
 
 #include <cmath>

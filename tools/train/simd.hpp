@@ -1,4 +1,4 @@
-// simd.hpp: vectors of float or double that become SSE, AVX or AVX-512 registers, whichever the compiler targets.
+// Vectors of float or double that become SSE, AVX or AVX-512 registers, whichever the compiler targets.
 #pragma once
 
 #include <cmath>

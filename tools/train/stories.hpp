@@ -1,4 +1,4 @@
-// stories.hpp: a text corpus as stories and words.
+// A text corpus as stories and words.
 #pragma once
 
 #include <cctype>

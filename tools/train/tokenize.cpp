@@ -1,4 +1,4 @@
-// tokenize.cpp: the program `tokenize`: learns a tokenizer from a corpus, and writes the corpus as tokens.
+// The program `tokenize`: learns a tokenizer from a corpus, and writes the corpus as tokens.
 
 #include <algorithm>
 #include <chrono>

@@ -1,4 +1,4 @@
-// train.cpp: the program `train`: from a corpus in tokens to a checkpoint.
+// The program `train`: from a corpus in tokens to a checkpoint.
 
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-// trainer.hpp: training as a sequence of steps that can stop anywhere and go on with the same result.
+// Training as a sequence of steps that can stop anywhere and go on with the same result.
 #pragma once
 
 #include <cstdint>

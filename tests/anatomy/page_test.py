@@ -20,7 +20,7 @@ import unittest
 from collections import Counter
 from pathlib import Path
 
-from support.browser import Browser
+from browser import Browser
 from support.tools import ROOT
 
 PHONE = (360, 740)

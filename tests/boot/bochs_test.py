@@ -14,8 +14,8 @@ import unittest
 from pathlib import Path
 
 import bochs
-from support import images
-from support.images import BootTest, boot
+import images
+from images import BootTest, boot
 
 from common.errors import UserError
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support import images
-from support.images import BootTest
+import images
+from images import BootTest
 
 from common.machine import screen
 from common.machine.qemu import CYLINDER, SECTOR, Machine

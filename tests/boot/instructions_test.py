@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from support import images
+import images
 
 from common.engine import builds
 from common.errors import UserError

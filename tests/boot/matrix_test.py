@@ -11,8 +11,8 @@ from __future__ import annotations
 import unittest
 from dataclasses import replace
 
-from support import images
-from support.images import BootTest, boot
+import images
+from images import BootTest, boot
 
 from common.machine import screen
 

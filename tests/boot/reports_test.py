@@ -16,8 +16,9 @@ import unittest
 import unittest.mock
 from dataclasses import replace
 
-from support import cases, images
-from support.images import BootTest, Sample
+import images
+from images import BootTest, Sample
+from support import cases
 from support.tools import TOOLS
 
 from common.errors import UserError

@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from support import images
+import images
 
 from common.errors import UserError
 from common.match import matching

@@ -14,8 +14,8 @@ import time
 import unittest
 from pathlib import Path
 
-from support import images
-from support.images import BootTest
+import images
+from images import BootTest
 
 from common.engine import engines
 from common.machine import screen

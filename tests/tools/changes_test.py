@@ -6,7 +6,7 @@ import json
 import unittest
 from dataclasses import replace
 
-from support.repository import RepositoryTest, use_shapes
+from repository import RepositoryTest, use_shapes
 from support.skip import main
 
 from common.size import changes, record, states

@@ -6,7 +6,7 @@ from dataclasses import replace
 from unittest import TestCase
 
 from report_test import FIRST, SECOND, THIS, TODAY, commit
-from support.repository import use_shapes
+from repository import use_shapes
 from support.skip import main
 
 from common.size import freshness, report

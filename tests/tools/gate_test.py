@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import gate
-from support.repository import RepositoryTest, use_shapes
+from repository import RepositoryTest, use_shapes
 from support.skip import main
 
 from common.size import record, states

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from unittest import mock
 
-from support.repository import RepositoryTest
+from repository import RepositoryTest
 from support.skip import main
 from support.tools import TOOLS
 

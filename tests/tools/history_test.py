@@ -8,7 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 import history
-from support.repository import RepositoryTest, use_shapes
+from repository import RepositoryTest, use_shapes
 from support.skip import main
 from support.tools import ROOT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import unittest
 
-from support.repository import use_shapes
+from repository import use_shapes
 from support.skip import main
 
 from common.size import moves

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 
+from repository import RepositoryTest
 from support.folders import FolderTest
-from support.repository import RepositoryTest
 from support.skip import main
 from support.tools import ROOT
 

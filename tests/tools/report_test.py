@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 from dataclasses import replace
 
-from support.repository import today_of, use_shapes
+from repository import today_of, use_shapes
 from support.skip import main
 
 from common.size import freshness, report

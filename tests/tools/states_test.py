@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from unittest import mock
 
-from support.repository import RepositoryTest
+from repository import RepositoryTest
 from support.skip import main
 from support.tools import ROOT
 

@@ -1,6 +1,6 @@
 """What the boot tests share: models to boot, images, and the comparison of a machine's screen with the reference.
 
-    from support import images
+    import images
     model = images.short_model(folder)                          # 32 tokens of the default model
     sample = images.sample(engine, model, folder)               # image and expected text
     run = images.boot(sample, cpu="486", memory=8, disk="ide")  # to the end

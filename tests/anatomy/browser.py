@@ -1,6 +1,6 @@
 """A headless Chromium, driven by WebDriver: plain HTTP to chromedriver, no packages.
 
-    from support.browser import Browser
+    from browser import Browser
     with Browser(width=360, height=740) as browser:
         browser.open(Path("anatomy.html").as_uri())
         browser.run("return document.title")

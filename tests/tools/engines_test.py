@@ -6,13 +6,15 @@ import json
 import re
 import subprocess
 from dataclasses import MISSING, replace
+from unittest import mock
 
 from support.folders import FolderTest
 from support.skip import main
 from support.tools import ROOT, run_tool
 
-from common.engine import engines, inputs, targets
+from common.engine import engines, inputs, targets, toolchains
 from common.engine.engines import Engine
+from common.machine import run
 from common.model import checkpoint, models, tokenizer
 from common.pack import encodings, layouts, packer
 
@@ -57,6 +59,21 @@ class Table(FolderTest):
                 if engine.source.startswith(f"golf/{folder}/"):
                     for encoding in engine.encodings:
                         self.assertTrue((ROOT / f"golf/{folder}/weights/{encoding}.{suffix}").is_file())
+
+    def test_what_is_not_there(self) -> None:
+        engine = engines.table()[0]
+        target = replace(engine.target, facts={"machine": "board"})
+        self.assertUserError("toolchain: 'engines' is no module", toolchains.of, replace(engine, toolchain="engines"))
+        self.assertUserError("toolchain: 'rustc' is no module", toolchains.of, replace(engine, toolchain="rustc"))
+        for name in ("board", "screen"):
+            self.assertUserError(f"target.json: machine: '{name}' is no module", run.machine,
+                                 replace(engine, target=replace(target, facts={"machine": name})))
+        self.assertUserError("target.json: image: it is not there", getattr, target, "image")
+        for field, value in (("layout", "heap"), ("memory_map", "none")):
+            rows = json.loads(engines.TABLE.read_text("utf-8"))
+            rows["engines"][1][field] = value
+            with mock.patch.object(engines, "_table_file", lambda: rows):
+                self.assertUserError(f"{rows['engines'][1]['name']}: {field}: '{value}', known are ", engines.table)
 
     def test_unknown_target(self) -> None:
         self.assertUserError("golf/targets/none/target.json: no such file; .* known are", targets.find, "none")

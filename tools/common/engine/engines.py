@@ -17,6 +17,7 @@ from common.engine import targets
 from common.engine.targets import Target
 from common.errors import UserError
 from common.model.checkpoint import Config
+from common.pack.layouts import LAYOUTS
 from common.project import ROOT
 
 TABLE = ROOT / "golf" / "engines.json"
@@ -76,6 +77,10 @@ def _table_file() -> dict:
 def table() -> list[Engine]:
     """All engines, in the table's order."""
     lists = ("encodings", "features", "choices")
+    for row in _table_file()["engines"]:
+        for field_name, known in (("layout", LAYOUTS), ("memory_map", _table_file()["memory_maps"])):
+            if row.get(field_name) not in known:
+                raise UserError(f"{TABLE}: {row['name']}: {field_name}: {row.get(field_name)!r}, known are {', '.join(known)}")
     return [Engine(**{name: tuple(value) if name in lists else value for name, value in row.items()}
                    | {"target": targets.find(row["target"])}) for row in _table_file()["engines"]]
 

@@ -26,7 +26,7 @@ CPP_FLAGS = (
 
 def command(target: Target) -> str:
     """The target's C++ compiler. $LLAMA512_CXX is another one for the targets of the host's compiler."""
-    prefix = target.facts["gcc"]["prefix"]
+    prefix = target.fact("gcc")["prefix"]
     return f"{prefix}g++" if prefix else os.environ.get("LLAMA512_CXX", "g++")
 
 
@@ -51,7 +51,7 @@ def small_flags(engine: Engine, compiler: str) -> tuple[tuple[str, ...], bool]:
     """The flags that make the engine small, and whether they are the searched ones for this very compiler.
 
     The set of the nearest version is the best guess, if this version knows its flags."""
-    sets, facts = engine.target.flag_sets(), engine.target.facts["gcc"]
+    sets, facts = engine.target.flag_sets(), engine.target.fact("gcc")
     if sets:
         found = nearest(sets, compiler)
         flags = tuple(sets[found]["flags"])
@@ -77,7 +77,7 @@ def make(engine: Engine, files: Path, flags: Sequence[str]) -> None:
 def compile(engine: Engine, files: Path, flags: Sequence[str]) -> None:
     """engine.o from the source, model.hpp and the target's folder."""
     target, source = engine.target, ROOT / engine.source
-    facts = target.facts["gcc"]
+    facts = target.fact("gcc")
     steps.run([command(target), *CPP_FLAGS, *facts["machine"], *facts["flags"], *flags, "-I", ".", "-I", str(target.folder),
                "-I", str(source.parent), "-c", str(source), "-o", "engine.o"], files)
 
@@ -85,7 +85,7 @@ def compile(engine: Engine, files: Path, flags: Sequence[str]) -> None:
 def link(engine: Engine, files: Path) -> None:
     """engine.elf and engine.bin from engine.o and model.packed, by the target's linker script."""
     target = engine.target
-    facts = target.facts["gcc"]
+    facts = target.fact("gcc")
     with atomic_write(files / "model.S", "w") as file:
         file.write('.section .note.GNU-stack, "", %progbits\n'
                    '.section .model, "a"\n.globl model\nmodel: .incbin "model.packed"\n')

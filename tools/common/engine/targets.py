@@ -41,13 +41,20 @@ class Target:
     folder: Path
     facts: Mapping[str, Any] = field(hash=False, compare=False)
 
+    def fact(self, name: str) -> Any:
+        """What target.json says of something."""
+        if name not in self.facts:
+            raise UserError(f"{self.folder / 'target.json'}: {name}: it is not there; tools/common/engine/targets.py says what "
+                            "it means")
+        return self.facts[name]
+
     @property
     def image(self) -> str:
-        return self.facts["image"]
+        return self.fact("image")
 
     @property
     def machine(self) -> str:
-        return self.facts["machine"]
+        return self.fact("machine")
 
     @property
     def flagset(self) -> Path:

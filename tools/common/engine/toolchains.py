@@ -10,11 +10,19 @@ import importlib
 from types import ModuleType
 
 from common.engine.engines import Engine
+from common.errors import UserError
 
 
 def of(engine: Engine) -> ModuleType:
     """The engine's toolchain."""
-    return importlib.import_module(f"common.engine.{engine.toolchain}")
+    try:
+        module = importlib.import_module(f"common.engine.{engine.toolchain}")
+    except ModuleNotFoundError:
+        module = None
+    if not hasattr(module, "make"):
+        raise UserError(f"golf/engines.json: {engine.name}: toolchain: {engine.toolchain!r} is no module of tools/common/engine "
+                        "that makes engines; a new toolchain is one there")
+    return module
 
 
 def name(engine: Engine) -> str:

@@ -56,12 +56,12 @@ def seen(engine: Engine) -> int | None:
 
 
 def emulated(engine: Engine) -> bool:
-    return _wanted() or ISA.get(platform.machine()) != engine.target.facts["isa"]
+    return _wanted() or ISA.get(platform.machine()) != engine.target.fact("isa")
 
 
 def runner(engine: Engine) -> list[str]:
     """The command that runs the engine's programs under emulation."""
-    return [engine.target.facts["emulator"]]
+    return [engine.target.fact("emulator")]
 
 
 def command(built: Built, emulate: bool) -> list[str]:

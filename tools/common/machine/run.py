@@ -25,6 +25,7 @@ from types import ModuleType
 
 from common.engine.builds import Built
 from common.engine.engines import Engine
+from common.errors import UserError
 from common.match.matching import SLOWEST, TIMEOUT, Expected
 
 
@@ -38,7 +39,15 @@ class Story:
 
 def machine(engine: Engine) -> ModuleType:
     """What the engine runs on."""
-    return importlib.import_module(f"common.machine.{engine.target.machine}")
+    name = engine.target.machine
+    try:
+        module = importlib.import_module(f"common.machine.{name}")
+    except ModuleNotFoundError:
+        module = None
+    if not hasattr(module, "measure"):
+        raise UserError(f"{engine.target.folder / 'target.json'}: machine: {name!r} is no module of tools/common/machine that "
+                        "runs engines; a new kind of machine is one there")
+    return module
 
 
 def run(built: Built, show: bool = False, emulate: bool = False, timeout: float = TIMEOUT,

@@ -50,6 +50,8 @@ class ByHand(unittest.TestCase):
         w1 = self.model.layer("w1", 1).tolist()  # (3, 2)
         self.assertEqual(floats(self.packed(Matrix("w1", 1))), w1)
         self.assertEqual(floats(self.packed(Matrix("w1", 1, order=[2, 0, 1]))), w1[4:] + w1[:4])
+        self.assertEqual(floats(self.packed(Matrix("w1", 1, order=[2]), Matrix("wcls"), Matrix("w1", 1, order=[0, 1]))),
+                         w1[4:] + self.embedding + w1[:4])  # a matrix in two parts
         self.assertEqual(floats(self.packed(Matrix("w1", 1, backwards=True))),
                          [w1[1], w1[0], w1[3], w1[2], w1[5], w1[4]])
         self.assertEqual(floats(self.packed(Matrix("w1", 1, transposed=True))), w1[::2] + w1[1::2])

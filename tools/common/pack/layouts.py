@@ -40,7 +40,7 @@ class Matrix:
 
     tensor: str
     layer: int | None = None
-    order: Sequence[int] | None = None  # which row (or column) comes when; None: 0, 1, 2, …
+    order: Sequence[int] | None = None  # which row (or column) comes when, maybe not all of them; None: 0, 1, 2, …
     transposed: bool = False  # the packed rows are the tensor's columns
     backwards: bool = False  # the elements within a packed row go from the last to the first
     gain: str | None = None  # the norm before the matrix, whose gains are folded into it

@@ -141,9 +141,10 @@ def _span(part: Matrix | Text, encoding: Encoding, config: Config, longest: int)
     start = (part.layer or 0) * n_rows * n_columns
     rows, columns = (n_columns, n_rows) if part.transposed else (n_rows, n_columns)
     row_step, step = (1, n_columns) if part.transposed else (n_columns, 1)
-    cells = [_cells(start + row * row_step, columns, step, part.backwards) for row in part.order or range(rows)]
+    cells = [_cells(start + row * row_step, columns, step, part.backwards)
+             for row in (range(rows) if part.order is None else part.order)]
     gain_start = 0 if part.layer is None else part.layer * config.dim
-    return Weights(part.tensor, rows, encoding.row_bytes(columns), encoding=encoding, layer=part.layer, gain=part.gain,
+    return Weights(part.tensor, len(cells), encoding.row_bytes(columns), encoding=encoding, layer=part.layer, gain=part.gain,
                    factors=part.factors, scale=math.prod(FACTORS[name](config) for name in part.factors), cells=cells,
                    gain_cells=_cells(gain_start, config.dim, 1, part.backwards) if part.gain else None, columns=columns)
 

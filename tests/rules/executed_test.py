@@ -126,6 +126,14 @@ class Log(unittest.TestCase):
             "0x0000000000200300:  OBJD-T: 5589e5\n0x00200400:\n"),
             [(0x2000A6, 3), (0x2000A9, 8), (0x200300, 3), (0x200400, 1)])
 
+    def test_other_machines(self) -> None:
+        """Disassemblers that write halfwords and words."""
+        self.assertEqual(rules.executed(
+            "0x0000000000010068:  715d              addi                    sp,sp,-80\n"
+            "0x0000000000010070:  28ebb407          fld                     fs0,654(s7)\n"
+            "0x00400570:  d2800000  mov      x0, #0\n0x0001037a:  f242 2c10  movw     ip, #0x2210\n0x0001037e:  add0\n"),
+            [(0x10068, 2), (0x10070, 4), (0x400570, 4), (0x1037A, 4), (0x1037E, 2)])
+
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # planted programs crash

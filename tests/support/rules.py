@@ -371,8 +371,10 @@ def image_of(built: Built) -> Image:
         json.loads((built.files / "manifest.json").read_text("utf-8")), built.counted)
 
 
-# `0x002000a6:  83 ec 18    subl …`, or without a disassembler `0x002000a6:  OBJD-T: 83ec18…`
-INSTRUCTION = re.compile(r"^0x([0-9a-f]+):\s+(?:OBJD-T:\s*([0-9a-f]+)|((?:[0-9a-f]{2} )+))?", re.MULTILINE)
+# `0x002000a6:  83 ec 18    subl …`: bytes, or as other machines' disassemblers write them, halfwords or words;
+# `0x002000a6:  OBJD-T: 83ec18…` without a disassembler.
+INSTRUCTION = re.compile(
+    r"^0x([0-9a-f]+):\s+(?:OBJD-T:\s*([0-9a-f]+)|((?:[0-9a-f]{2})+(?: (?:[0-9a-f]{2})+)*)(?= |$))?", re.MULTILINE)
 
 
 def executed(log: str) -> list[tuple[int, int]]:

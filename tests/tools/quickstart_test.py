@@ -12,24 +12,15 @@ from support.folders import FolderTest
 from support.skip import main
 from support.tools import ROOT, TOOLS
 
-PACKAGES = {"g++": ["g++", "12.2.0"], "cmake": ["cmake", "3.25.1"], "ninja-build": ["ninja", "1.11"],
-            "python3": ["python3", "3.11.2"], "nasm": ["nasm", "2.16"], "qemu-user": ["qemu-i386", "7.2"],
-            "qemu-system-x86": ["qemu-system-i386", "7.2"], "git": ["git", "2.39.5"], "bochs": ["bochs-bin", "2.7"],
-            "chromium": ["chromium", "140.0"], "chromium-driver": ["chromedriver", "140.0"]}
-OPTIONAL = ("chromium", "chromium-driver")
-LIBRARIES = ("python3-pyelftools", "python3-capstone", "libgtest-dev")
-NO_COMMAND = ("bochs-sdl", "bochsbios", "vgabios", *LIBRARIES)
-FOR_TESTS = ("git", *LIBRARIES, "bochs", "bochs-sdl", "bochsbios", "vgabios")  # the demo goes without
-TEST_ONLY = " ".join(FOR_TESTS)
 LISTS = [TOOLS / "packages.txt", *sorted((ROOT / "golf" / "targets").glob("*/packages.txt"))]
+ROWS = [line.split()[:3] for path in LISTS for line in path.read_text("utf-8").splitlines() if line and line[0] != "#"]
+JOBS = {package: job for package, _, job in ROWS}  # the job that needs each package, in the order of the lists
+COMMANDS = [(package, *command.split(">=")) for package, command, _ in ROWS if command != "-"]
+PACKAGES = list(dict.fromkeys(package for package, *_ in COMMANDS))
+NO_COMMAND = [package for package in JOBS if package not in PACKAGES]
+FOR_TESTS, OPTIONAL = ([package for package, job in JOBS.items() if job == wanted] for wanted in ("test", "optional"))
 BASICS = ("sh", "cat", "dirname", "readlink", "sed", "grep", "head", "sort", "env")
 DEBIAN = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\n'
-
-
-def listed() -> dict[str, str]:
-    """The job that needs each package, in the order of the lists."""
-    rows = [line.split() for path in LISTS for line in path.read_text("utf-8").splitlines() if line and line[0] != "#"]
-    return {package: job for package, _, job, *_ in rows}
 
 
 class Quickstart(FolderTest):
@@ -59,10 +50,8 @@ class Quickstart(FolderTest):
         self.release = self.folder / "os-release"
         self.release.write_text(DEBIAN, "utf-8")
         # "Installing" a package makes its command appear, and dpkg know it.
-        lines = [f"{package}) cp '{self.prepared(*command)}' '{self.bin}/{command[0]}' ;;"
-                 for package, command in PACKAGES.items()]
-        self.stub("install", 'echo "$1" >> "$INSTALLED"; case $1 in ' + " ".join(lines) + " esac", self.folder,
-                  log=False)
+        lines = [f"[ $1 != {package} ] || cp '{path}' '{self.bin}'" for package in PACKAGES for path in self.commands(package)]
+        self.stub("install", "\n".join(['echo "$1" >> "$INSTALLED"', *lines]), self.folder, log=False)
 
     def stub(self, name: str, body: str, folder: Path | None = None, log: bool = True) -> Path:
         path = (folder or self.bin) / name
@@ -77,12 +66,17 @@ class Quickstart(FolderTest):
         return self.stub(name, f'[ "$1" = --version ] && echo "{name} (Debian) {version}" && exit\n'
                          f'echo "{name} $*" >> "$LOG"', self.folder / "archive", log=False)
 
+    def commands(self, package: str) -> list[Path]:
+        """All that a package brings, as new as it has to be."""
+        return [self.prepared(command, f"{version[0] if version else 1}.0")
+                for name, command, *version in COMMANDS if name == package]
+
     def provide(self, *names: str) -> None:
         """These packages are on the machine from the start."""
         for name in names:
-            if name in PACKAGES:
-                shutil.copy(self.prepared(*PACKAGES[name]), self.bin)
-            else:
+            for path in self.commands(name):
+                shutil.copy(path, self.bin)
+            if name not in PACKAGES:
                 self.installed.write_text(self.installed.read_text("utf-8") + f"{name}\n", "utf-8")
 
     def provide_all(self) -> None:
@@ -164,18 +158,21 @@ class Quickstart(FolderTest):
 
     def test_installs_what_is_missing(self) -> None:
         self.provide("g++", "python3", "ninja-build")
+        missing = " ".join(package for package, job in JOBS.items()
+                           if job == "demo" and package not in ("g++", "python3", "ninja-build"))
+        self.assertRegex(missing, "^cmake nasm .*qemu-user")
         result = self.start()
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         self.assertEqual(self.calls(), [
             "apt-get update",
-            "apt-get install -y --no-install-recommends cmake nasm qemu-user qemu-system-x86",
+            f"apt-get install -y --no-install-recommends {missing}",
             "llama512 fetch --if-missing",
             "cmake --workflow --preset demo"])
         result = self.start("test")
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         self.assertEqual(self.calls(), [
             "apt-get update",
-            f"apt-get install -y --no-install-recommends {TEST_ONLY}",
+            f"apt-get install -y --no-install-recommends {' '.join(FOR_TESTS)}",
             "apt-get install -y --no-install-recommends chromium chromium-driver",
             "cmake --workflow --preset test"])
         self.start("test")
@@ -216,18 +213,19 @@ class Quickstart(FolderTest):
         self.assertEqual(self.calls(), ["apt-get update"])
 
     def test_sudo(self) -> None:
-        self.provide(*PACKAGES, *NO_COMMAND[:-1])
+        others = [name for name in NO_COMMAND if name != "libgtest-dev"]
+        self.provide(*PACKAGES, *others)
         self.stub("id", "echo 1000", log=False)
         result = self.start("test")
         self.assertEqual((result.returncode, self.calls()), (1, []))
         self.assertIn("there is no sudo, so run as root: apt-get update && apt-get install libgtest-dev", result.stderr)
-        self.provide(NO_COMMAND[-1])
+        self.provide("libgtest-dev")
         (self.bin / "chromium").unlink()
         result = self.start("test")
         self.assertEqual((result.returncode, result.stderr, self.calls()), (0, "", ["cmake --workflow --preset test"]))
         self.assertIn("missing, so tests will be skipped: chromium\n", result.stdout)
         self.provide("chromium")
-        self.installed.write_text("\n".join([*NO_COMMAND[:-1], ""]), "utf-8")
+        self.installed.write_text("\n".join([*others, ""]), "utf-8")
         self.stub("sudo", '"$@"')
         self.assertEqual(self.start("test").returncode, 0)
         self.assertEqual(self.calls(), [
@@ -239,7 +237,7 @@ class Quickstart(FolderTest):
     def test_no_install(self) -> None:
         self.provide("g++", "python3", "ninja-build")
         for arguments, jobs in (["--no-install"], ["demo"]), (["test", "--no-install"], ["demo", "test"]):
-            missing = " ".join(package for package, job in listed().items()
+            missing = " ".join(package for package, job in JOBS.items()
                                if job in jobs and package not in ("g++", "python3", "ninja-build"))
             result = self.start(*arguments)
             self.assertEqual((result.returncode, result.stderr, self.calls()), (1, "", []))
@@ -332,6 +330,17 @@ class Quickstart(FolderTest):
         (folder / "packages.txt").write_text("qemu-user  qemu-i386  demo  # again\nzzz  -  demo  # why\n", "utf-8")
         self.provide_all()
         self.assertIn("missing: zzz\n", self.start("--no-install").stdout)
+
+    def test_every_command_of_a_package_must_be_there(self) -> None:
+        """Another target may want another command of the same package."""
+        folder = self.project / "golf" / "targets" / "zzz"
+        folder.mkdir()
+        (folder / "packages.txt").write_text("qemu-user  qemu-y  demo  # why\nqemu-user  qemu-z  demo  # why\n", "utf-8")
+        self.provide_all()
+        self.assertIn("missing: qemu-user\n", self.start("--no-install").stdout)
+        result = self.start()
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("qemu-y: not found, though the package qemu-user is installed", result.stderr)
 
 
 if __name__ == "__main__":

@@ -156,9 +156,16 @@ class Headers(FolderTest):
 
     def test_a_place_that_is_not_known(self) -> None:
         self.assertUserError(r"link.ld:2: BYTE\(1\): it is not clear where this stands; put `. = N;` before it", self.units,
-                             "SECTIONS { .all : { . = ALIGN(4);\n BYTE(1) } }", bytes(6))
-        self.assertEqual(self.units("SECTIONS { .all : { . = ALIGN(4); . = 4; BYTE(1) } }", bytes(6)),
+                             "SECTIONS { .all : { . = other;\n BYTE(1) } }", bytes(6))
+        self.assertEqual(self.units("SECTIONS { .all : { . = other; . = 4; BYTE(1) } }", bytes(6)),
                          [(4, "00", "BYTE = 1 @1")])
+
+    def test_aligned_places(self) -> None:
+        self.assertEqual(self.units("SECTIONS { .all : { *(.text)\n . = ALIGN(0x4); BYTE(1)\n . = ALIGN( 1 ); BYTE(2) } }",
+                                    bytes(range(6)), {0: 3}),
+                         [(3, "03", "unused byte @2"), (4, "04", "BYTE = 1 @2"), (5, "05", "BYTE = 2 @3")])
+        self.assertUserError(r"link.ld:1: BYTE\(1\): it is not clear", self.units,
+                             "SECTIONS { .all : { . = other; . = ALIGN(4); BYTE(1) } }", bytes(6))
 
 
 if __name__ == "__main__":

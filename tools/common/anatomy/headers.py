@@ -3,7 +3,7 @@
     from common.anatomy import headers
     headers.units(built, program, {".all": 0}, taken)       # "e_phoff = 32", "unused byte", …
 
-The script says where each number stands: `. = 24;` and what is put before it. The image's format says what its bytes are
+The script says where each number stands: `. = 24;` or `. = ALIGN(4);` and what is put before it. The image's format says what its bytes are
 called there.
 """
 
@@ -43,11 +43,11 @@ def units(built: Built, program: bytes, sections: Mapping[str, int], taken: byte
         elif statement["input"]:
             position = None if position is None else _first_free(taken, position)
         elif statement["place"]:
-            new = _number(statement["place"])
+            new = _place(statement["place"], base, position)
             if new is not None and position is not None:
                 found += [Unit(offset, program[offset:offset + 1], "header", "header", "unused byte", (place,))
-                          for offset in range(position, base + new) if not taken[offset]]
-            position = None if new is None else base + new
+                          for offset in range(position, new) if not taken[offset]]
+            position = new
         elif position is None:
             raise UserError(f"{path}:{place.line}: {statement[0]}: it is not clear where this stands; "
                             "put `. = N;` before it")
@@ -75,8 +75,12 @@ def _first_free(taken: bytearray, position: int) -> int:
     return len(taken) if free < 0 else free
 
 
-def _number(text: str) -> int | None:
+def _place(text: str, base: int, position: int | None) -> int | None:
+    """Where `. = text` leads: a number counts from the section's beginning; None when it is not known."""
+    aligned = re.fullmatch(r"ALIGN\s*\(\s*(\w+)\s*\)", text.strip())
     try:
-        return int(text, 0)
+        if aligned and position is not None:
+            return position + -position % int(aligned[1], 0)
+        return base + int(text, 0)
     except ValueError:
         return None

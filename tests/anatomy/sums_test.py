@@ -20,7 +20,7 @@ from support.sources import other_sources
 from support.tools import ROOT
 
 from common.anatomy import marks
-from common.anatomy.explain import bytes_by, explain
+from common.anatomy.explain import EXPLAINERS, bytes_by, explain
 from common.anatomy.operations import OPERATIONS
 from common.anatomy.units import KINDS, Unit
 from common.engine import builds, engines
@@ -153,6 +153,15 @@ class Defects(FolderTest):
             size = measure.size_of(built)
         self.assertEqual((size.bytes, size.header, size.code, size.data), (built.counted, None, None, None))
         self.assertIn(",,,,", exchange.to_csv([size]))
+
+    def test_a_number_without_a_name(self) -> None:
+        """A byte that no function, variable or line of the linker script has: its place is said, and what to do."""
+        built = builds.build(ENGINES[0], self.model, self.folder / "engines")
+        units = explain(built)
+        lost = next(unit for unit in units if unit.kind == "data")
+        with mock.patch.dict(EXPLAINERS, {ENGINES[0].toolchain: lambda *_: [unit for unit in units if unit is not lost]}), \
+                self.assertRaisesRegex(UserError, f"of byte {lost.offset} the sources say nothing; .* with a mark$"):
+            explain(built)
 
     def test_bytes_that_are_left_over(self) -> None:
         built = builds.build(ENGINES[0], self.model, self.folder / "engines")

@@ -11,6 +11,7 @@ The sources say it themselves, by marks (marks.py). From bytes to source lines l
 from __future__ import annotations
 
 import json
+import re
 from typing import Sequence
 
 from common.anatomy import compiled, listing
@@ -36,8 +37,21 @@ def explain(built: Built) -> list[Unit]:
     explained = sum(len(unit.data) for unit in units)
     if explained != built.counted:
         raise UserError(f"{built.program}: {built.counted} bytes are counted, but {explained} explained; "
-                        "this is a defect of tools/common/anatomy")
+                        + _what_to_do(built, program, units))
     return units
+
+
+def _what_to_do(built: Built, program: bytes, units: Sequence[Unit]) -> str:
+    """About bytes that are explained by nothing."""
+    explained = bytearray(len(program))
+    for piece in [range(unit.offset, unit.offset + len(unit.data)) for unit in units] + [packed(built, program)]:
+        explained[piece.start:piece.stop] = b"\1" * len(piece)
+    gaps = [match.span() for match in re.finditer(rb"\0+", explained)]
+    first = next((start for start, end in gaps if any(program[start:end])), None)  # zeros may fill a sector
+    if first is None:
+        return "this is a defect of tools/common/anatomy"
+    return (f"of byte {first} the sources say nothing; a number that the compiler keeps in memory (.rodata) has no name: "
+            "declare it as a variable, with a mark")
 
 
 def bytes_by(units: Sequence[Unit], field: str) -> dict[str, int]:

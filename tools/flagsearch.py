@@ -2,7 +2,7 @@
 
 A hill-climb over the knobs below and the target's own, from the set in use: it turns each of them alone, then a few at a time, and keeps
 what is not larger. A set is the new best only when the engine built with it still says, token for token, what the
-reference says (on a random checkpoint of the budgets' shape). Every step follows from the seed alone; time only cuts
+reference says (on a random checkpoint of the budgets' shape; of an engine that is emulated here the first positions). Every step follows from the seed alone; time only cuts
 the search short. The state is kept in build/flagsearch/ after every round, so that a search that was interrupted (Ctrl-C)
 goes on where it was; --restart begins anew. At the end, flags that save nothing are dropped, and the set becomes the
 compiler's own in golf/…/flagset.json, if it is smaller than what builds with this compiler use, or if that does not fit
@@ -26,7 +26,7 @@ import os
 import random
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Sequence
 
@@ -37,7 +37,9 @@ from common.errors import UserError, atomic_write, run_tool
 from common.machine import run
 from common.match import matching
 from common.model import random_model
+from common.model.checkpoint import Config
 from common.model.models import Model
+from common.pack.packer import Span
 from common.project import ROOT
 from common.terminal import Progress, argument_parser
 
@@ -107,6 +109,8 @@ def knobs_of(engine: Engine) -> Knobs:
 
 
 ROUND = 4  # sets that are tried in one round; fixed, so that the search does not depend on the machine's cores
+EMULATED = 64  # positions that an engine is checked on where it is emulated, which takes a hundred times as long
+TIMEOUT = 30.0  # seconds for a story; with wrong flags it may never end
 PATIENCE = 150  # rounds without a smaller set, after which the search goes back to the best set and kicks it
 
 
@@ -144,16 +148,22 @@ class Trial:
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine, self.folder, self.knobs = engine, folder, knobs_of(engine)
         shape = engines.budget_shape()
-        weights = random_model.weights(shape.config, seed=512)
-        self.model: Model = random_model.write(folder, shape.name, weights, shape.longest_piece)
-        self.packed = folder / "packed"
-        self.packed.mkdir()
-        self.spans = packing.pack(engine, self.model, engine.encodings[0], self.packed)
-        effective = Model(shape.name, self.packed / "effective.bin", self.packed / "tokenizer.bin")
+        self.packed, self.spans = self.pack("packed", shape.config)[1:]
+        told = replace(shape.config, seq_len=EMULATED) if run.emulated(engine) else shape.config
+        self.model, packed, _ = self.pack("told", told)
+        effective = Model(shape.name, packed / "effective.bin", packed / "tokenizer.bin")
         self.expected = matching.expect(effective)
         if self.expected.gap < matching.SMALLEST_GAP:
             raise UserError(f"the random checkpoint has a near-tie of {self.expected.gap:g}, it cannot tell right from "
                             "wrong; take another seed in tools/flagsearch.py")
+
+    def pack(self, name: str, config: Config) -> tuple[Model, Path, list[Span]]:
+        """A random checkpoint, and what the engine is made from for it."""
+        folder = self.folder / name
+        folder.mkdir()
+        weights = random_model.weights(config, seed=512)
+        model = random_model.write(folder, engines.budget_shape().name, weights, engines.budget_shape().longest_piece)
+        return model, folder, packing.pack(self.engine, model, self.engine.encodings[0], folder)
 
     def size(self, flags: Sequence[str], worker: int) -> int | None:
         """Counted bytes with these flags; None when the compiler or the linker refuses."""
@@ -172,7 +182,7 @@ class Trial:
         """Whether the engine built with these flags says what the reference says."""
         try:
             built = builds.build(self.engine, self.model, self.folder / "right", flags=flags)
-            story = run.run(built, timeout=30)
+            story = run.run(built, timeout=TIMEOUT)
         except UserError:
             return False
         return matching.compare(story.text, self.expected) is None

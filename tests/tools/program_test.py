@@ -54,8 +54,9 @@ class Native(FolderTest):
 
     def command(self, built: object, emulate: str = "") -> tuple[list[str], str]:
         with contextlib.redirect_stderr(io.StringIO()) as said, mock.patch.dict(program._refusals, clear=True), \
-                mock.patch.dict(os.environ, LLAMA512_EMULATE=emulate):
-            return program.native_command(built), said.getvalue()
+                mock.patch.object(program, "_said", set()), mock.patch.dict(os.environ, LLAMA512_EMULATE=emulate):
+            self.assertEqual(program.native_command(built), program.native_command(built))
+            return program.native_command(built), said.getvalue()  # once, however often it runs
 
     def test_kernel_runs_it(self) -> None:
         built = self.built(b"#!/bin/sh\nexec sleep 100\n")

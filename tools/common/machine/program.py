@@ -84,18 +84,22 @@ def _wanted() -> bool:
 
 def native_command(built: Built) -> list[str]:
     """The command that runs a program on this machine: the program itself. A kernel that cannot (one without 32-bit
-    programs, or another processor's) gets the target's emulator before it, and stderr says so. With LLAMA512_EMULATE=1
+    programs, or another processor's) gets the target's emulator before it, and stderr says so once. With LLAMA512_EMULATE=1
     in the environment, every kernel is taken for such a one."""
     program = str(built.program)
     reason = "LLAMA512_EMULATE is set" if _wanted() else _kernel_refuses(program, built.engine.target.name)
     if not reason:
         return [program]
     emulator = runner(built.engine)
-    print(f"{built.engine.name}: {reason}, so it runs under {emulator[0]}", file=sys.stderr)
+    said = f"{built.engine.name}: {reason}, so it runs under {emulator[0]}"
+    if said not in _said:
+        print(said, file=sys.stderr)
+        _said.add(said)
     return [*emulator, program]
 
 
 _refusals: dict[str, str] = {}  # by target
+_said: set[str] = set()
 
 
 def _kernel_refuses(program: str, target: str) -> str:

@@ -244,7 +244,13 @@ class Failure(BuildTest):
 
     def test_no_compiler(self) -> None:
         with mock.patch.dict(os.environ, LLAMA512_CXX="no-such-g++"):
-            self.assertUserError(r"no-such-g\+\+: not found; install g\+\+", self.build)
+            self.assertUserError(r"no-such-g\+\+: not found; install g\+\+, or set LLAMA512_CXX to it$", self.build)
+
+    def test_no_cross_compiler(self) -> None:
+        """LLAMA512_CXX is not for the targets that have a compiler of their own."""
+        target = targets.Target("t", self.folder, {"gcc": {"prefix": "no-such-"}})
+        self.assertUserError(r"no-such-g\+\+: not found; install what golf/targets/t/packages.txt lists", gcc.name,
+                             replace(ENGINE, target=target))
 
     def test_not_gcc(self) -> None:
         path = self.folder / "clang++"

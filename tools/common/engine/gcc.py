@@ -12,7 +12,7 @@ from typing import Sequence
 
 from common.engine import steps
 from common.engine.engines import Engine, nearest
-from common.engine.targets import Target
+from common.engine.targets import FOLDER, Target
 from common.errors import UserError, atomic_write
 from common.project import ROOT
 
@@ -23,6 +23,8 @@ CPP_FLAGS = (
     "-Wall", "-Wextra", "-Wno-register", "-g",
 )
 
+HOST_WAY_OUT = "install g++, or set LLAMA512_CXX to it"
+
 
 def command(target: Target) -> str:
     """The target's C++ compiler. $LLAMA512_CXX is another one for the targets of the host's compiler."""
@@ -31,20 +33,23 @@ def command(target: Target) -> str:
 
 
 @functools.cache
-def compiler_name(command: str) -> str:
+def compiler_name(command: str, way_out: str = HOST_WAY_OUT) -> str:
     """`g++ 12.2.0`; the golfed engines need g++."""
     if shutil.which(command) is None:
-        raise UserError(f"{command}: not found; install g++, or set LLAMA512_CXX to it")
+        raise UserError(f"{command}: not found; {way_out}")
     first = steps.run([command, "--version"]).splitlines()[0]
     version = steps.run([command, "-dumpfullversion", "-dumpversion"]).strip()
     if "clang" in first or not re.fullmatch(r"[\d.]+", version):
-        raise UserError(f"{command}: {first}: the golfed engines need g++; install it, or set LLAMA512_CXX to it")
+        raise UserError(f"{command}: {first}: the golfed engines need g++; {way_out}")
     return f"g++ {version}"
 
 
 def name(engine: Engine) -> str:
     """The compiler with its version: sizes depend on it."""
-    return compiler_name(command(engine.target))
+    target = engine.target
+    if not target.facts["gcc"]["prefix"]:
+        return compiler_name(command(target))
+    return compiler_name(command(target), f"install what {FOLDER}/{target.name}/packages.txt lists (tools/quickstart does)")
 
 
 def small_flags(engine: Engine, compiler: str) -> tuple[tuple[str, ...], bool]:

@@ -38,6 +38,10 @@ class Run(FolderTest):
                                  if script.startswith("sleep") else script], False, 0.3)
             self.assertLess(time.monotonic() - start, 10)
 
+    def test_no_emulator(self) -> None:
+        for start in (program.run_command, program.measure_command, program.replace_process):
+            self.assertUserError("qemu-x: not found; emulators are in the package qemu-user", start, ["qemu-x", "p"])
+
     def test_no_input(self) -> None:
         self.assertEqual(program.run_command(["cat"])[0], b"")
 

@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -71,10 +72,17 @@ def command(built: Built, emulate: bool) -> list[str]:
 def replace_process(words: Sequence[str]) -> None:
     """The command takes this process's place: signals and the exit status are its own."""
     sys.stdout.flush()
+    _check_emulator(words[0])
     try:
         os.execvp(words[0], words)
     except OSError as error:
-        raise UserError(f"{words[0]}: cannot run: {error.strerror}; emulators are in the package qemu-user") from error
+        raise UserError(f"{words[0]}: cannot run: {error.strerror}") from error
+
+
+def _check_emulator(command: str | os.PathLike[str]) -> None:
+    """Refuses a command that is not in PATH; programs have a path."""
+    if "/" not in str(command) and shutil.which(command) is None:
+        raise UserError(f"{command}: not found; emulators are in the package qemu-user (tools/quickstart installs it)")
 
 
 def _wanted() -> bool:
@@ -120,6 +128,7 @@ def _kernel_refuses(program: str, target: str) -> str:
 def run_command(command: Sequence[str | os.PathLike[str]], show: bool = False,
                 timeout: float = 600.0) -> tuple[bytes, float]:
     """Runs a program to its end: what it printed, and the seconds that it took. `show`: also to stdout, as it comes."""
+    _check_emulator(command[0])
     start = time.monotonic()
     shown = bytearray()
     with streams.running(command) as process:
@@ -141,6 +150,7 @@ def measure_command(command: Sequence[str]) -> tuple[bytes, float, int]:
 
     The kernel's own figure of memory, ru_maxrss, is no use: a new process inherits it from this one, which is larger.
     So the process is asked while it runs, again and again; what it had is known to the row of its last positions."""
+    _check_emulator(command[0])
     output, peak = bytearray(), 0
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         assert process.stdout

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from common import processes
 from common.engine import engines, packing
+from common.engine.engines import Engine
 from common.errors import UserError, run_tool, tool_name
 from common.files import protect
 from common.match import domain, matching
@@ -74,15 +75,15 @@ def main() -> None:
             for name in FILES:
                 os.replace(aside / name, options.output / name)
     print(f"{options.output / 'model.packed'}: {packed_bytes(spans):,} bytes in {len(spans)} spans")
-    for warning in domain_warnings(Model(model.name, options.output / "effective.bin", options.output / "tokenizer.bin")):
+    for warning in domain_warnings(Model(model.name, options.output / "effective.bin", options.output / "tokenizer.bin"), engine):
         print(f"{tool_name()}: warning: {warning}", file=sys.stderr)
 
 
-def domain_warnings(effective: Model) -> list[str]:
+def domain_warnings(effective: Model, engine: Engine) -> list[str]:
     """Where the greedy path leaves the numeric domain: as far as a second or two of the reference go."""
     steps = max(SOME_WORK // effective.checkpoint.stat().st_size, 1)
     try:
-        return domain.warnings(matching.expect(effective, steps=steps).extremes)
+        return domain.warnings(matching.expect(effective, steps=steps).extremes, engine.arithmetic)
     except UserError as error:  # there is no reference, or it cannot run the model
         return [f"not checked whether activations stay in the engines' domain: {error}"]
 

@@ -109,7 +109,7 @@ def main() -> int:
         _print_table(original, original_seconds, results, must_match_original)
     failed = [result for result in results if result.difference or (must_match_original and result.original)]
     for result in results:
-        for warning in domain.warnings(result.expected.extremes):
+        for warning in domain.warnings(result.expected.extremes, result.built.engine.arithmetic):
             print(f"{result.built.engine.name}: warning: {warning}", file=sys.stderr)
     for result in failed:
         difference, told = ((result.difference, result.expected) if result.difference else (result.original, original))

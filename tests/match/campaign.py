@@ -140,13 +140,13 @@ def draw(seed: int, index: int, most_work: float = WORK, most_weights: int = WEI
     return Draw(index, config, piece_length, passes, generator.choice([1.0, 2.0, 4.0]), scales)
 
 
-def problem(expected: Expected, steps: int = 0) -> str:
+def problem(expected: Expected, engine: Engine, steps: int = 0) -> str:
     """Why these weights say nothing, "" when they do; `steps` is where the reference was stopped."""
     if steps and len(expected.tokens) == steps:
         return "it does not end early with the packed weights"
     if expected.gap < matching.SMALLEST_GAP:
         return f"a near-tie, the smallest gap is {expected.gap:.2g}"
-    return "; ".join(domain.warnings(expected.extremes))
+    return "; ".join(domain.warnings(expected.extremes, engine.arithmetic))
 
 
 def try_draw(drawn: Draw, engine: Engine, encoding: str, folder: Path) -> tuple[Outcome, int]:
@@ -163,7 +163,7 @@ def try_draw(drawn: Draw, engine: Engine, encoding: str, folder: Path) -> tuple[
             outcome = Outcome("unsuitable", str(reason))
             continue
         steps = drawn.passes and drawn.passes + 1
-        outcome = attempt(engine, encoding, model, folder / "build", TIMEOUT, lambda it: problem(it, steps), steps)
+        outcome = attempt(engine, encoding, model, folder / "build", TIMEOUT, lambda it: problem(it, engine, steps), steps)
         if outcome.verdict != "unsuitable":
             break
     return outcome, seed

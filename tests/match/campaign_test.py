@@ -130,9 +130,10 @@ class Campaign(FolderTest):
         self.assertIn("(reason)", out)
 
     def test_out_of_the_domain(self) -> None:
+        engine = engines.table()[0]
         expected = Expected([5], [b"a"] * 6, [1.0], 1.0, [campaign.domain.Extreme("score", 2e4, 0, 3)])
-        self.assertIn("score: 2e+04 in layer 0 at position 3, beyond", campaign.problem(expected))
-        self.assertEqual(campaign.problem(replace(expected, extremes=[])), "")
+        self.assertIn("score: 2e+04 in layer 0 at position 3, beyond", campaign.problem(expected, engine))
+        self.assertEqual(campaign.problem(replace(expected, extremes=[]), engine), "")
 
 
 class EndsEarly(unittest.TestCase):

@@ -37,6 +37,7 @@ class Engine:
     budgets: Mapping[str, Mapping[str, int]] = field(hash=False)  # counted bytes by compiler and shape
     features: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
+    arithmetic: str = "x87"  # what it computes in: a key of common.match.domain.LIMITS
     console: str = ""  # of a machine that has several: where its text goes
 
     @property

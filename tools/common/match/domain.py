@@ -1,10 +1,10 @@
 """The numeric domain of the golfed engines (golf/README.md, rule 6): is a model's greedy path within it?
 
     from common.match import domain
-    domain.warnings(expected.extremes)     # [] or ["score: 12345 in layer 2 at position 7, beyond 11,000: …"]
+    domain.warnings(expected.extremes, engine.arithmetic)     # [] or ["score: 12345 in layer 2 at position 7, beyond 11,000: …"]
 
-The engines make e^s by squaring, (1 + s / 2^24)^(2^24), in 80 bits: e^11356 is the largest number that 80 bits hold, and
-1 - s / 2^24 is negative from 2^24 on. w3 x is stored times 2^24, as float32.
+The engines make e^s by squaring, (1 + s / 2^24)^(2^24): e^11356 is the largest number that the x87's 80 bits hold, e^709
+that of a double, and 1 - s / 2^24 is negative from 2^24 on. w3 x is stored times 2^24, as float32 or wider.
 """
 
 from __future__ import annotations
@@ -25,10 +25,15 @@ class Extreme:
 
 
 # The largest magnitudes that are exact; what happens beyond them. The reference itself refuses an rms beyond its domain.
-LIMITS = {
-    "score": (11_000.0, "an attention score whose exponential overflows in the engines"),
+COMMON = {
     "gate": (2.0**24, "an activation of w1 whose silu is wrong in the engines"),
     "up": (2.0**104, "an activation of w3 that overflows in the engines"),
+}
+SCORE = "an attention score whose exponential overflows in the engines"
+# By what an engine computes in.
+LIMITS = {
+    "x87": {"score": (11_000.0, SCORE), **COMMON},
+    "double": {"score": (700.0, SCORE), **COMMON},
 }
 
 
@@ -38,8 +43,9 @@ def read(path: Path) -> list[Extreme]:
     return [Extreme(kind, float(value), int(layer), int(position)) for kind, value, layer, position in rows]
 
 
-def warnings(extremes: Sequence[Extreme]) -> list[str]:
-    """A line for each kind that leaves the domain."""
+def warnings(extremes: Sequence[Extreme], arithmetic: str) -> list[str]:
+    """A line for each kind that leaves the domain of an arithmetic."""
+    limits = LIMITS[arithmetic]
     return [f"{extreme.kind}: {extreme.value:.4g} in layer {extreme.layer} at position {extreme.position}, beyond "
-            f"{LIMITS[extreme.kind][0]:.4g}: {LIMITS[extreme.kind][1]}; its tokens may differ, scale the weights down"
-            for extreme in extremes if extreme.kind in LIMITS and not extreme.value <= LIMITS[extreme.kind][0]]
+            f"{limits[extreme.kind][0]:.4g}: {limits[extreme.kind][1]}; its tokens may differ, scale the weights down"
+            for extreme in extremes if extreme.kind in limits and not extreme.value <= limits[extreme.kind][0]]

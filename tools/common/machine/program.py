@@ -47,8 +47,9 @@ def trace(built: Built, log: Path, timeout: float) -> bytes | None:
 def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:
     words = native_command(built)
     results = [measure_command(words) for _ in range(runs)]
-    # Under an emulator, the memory is the emulator's.
-    memory = max(result[2] for result in results) if len(words) == 1 else None
+    # Under an emulator, the memory is the emulator's; the kernel itself may start one (binfmt_misc).
+    native = len(words) == 1 and not emulated(built.engine)
+    memory = max(result[2] for result in results) if native else None
     return results[0][0], min(result[1] for result in results), memory
 
 

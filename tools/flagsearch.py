@@ -270,7 +270,8 @@ def inputs(engine: Engine, compiler: str, seed: int) -> str:
 
 def write_set(engine: Engine, compiler: str, found: dict[str, object]) -> None:
     """Makes what was found the compiler's set; those of the others stay."""
-    sets = engine.target.flag_sets() | {compiler: found}
+    sets = engine.target.flag_sets()
+    sets[engine.name] = dict(sorted((sets.get(engine.name, {}) | {compiler: found}).items()))
     with atomic_write(engine.target.flagset, "w") as file:
         json.dump({"about": "Written by `llama512 flagsearch`: do not edit.", "sets": dict(sorted(sets.items()))},
                   file, indent=1)

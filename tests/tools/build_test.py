@@ -266,8 +266,8 @@ class Flags(BuildTest):
     def flagset(self, sets: dict[str, str]) -> mock._patch:
         """A flagset.json: flags by compiler."""
         path = self.folder / "flagset.json"
-        path.write_text(json.dumps({"sets": {name: {"flags": flags.split()} for name, flags in sets.items()}}),
-                        "utf-8")
+        mine = {name: {"flags": flags.split()} for name, flags in sets.items()}
+        path.write_text(json.dumps({"sets": {"other": {"g++ 12.2.0": {"flags": ["-O0"]}}, ENGINE.name: mine}}), "utf-8")
         return mock.patch.object(targets.Target, "flagset", path)
 
     def test_which_flags(self) -> None:
@@ -286,6 +286,14 @@ class Flags(BuildTest):
         with mock.patch.object(targets.Target, "flagset", self.folder / "none.json"):
             self.assertEqual(gcc.small_flags(ENGINE, "g++ 12.2.0"), (tuple(facts["fallback"]), False))
 
+    def test_a_cross_compiler_of_the_chosen_version(self) -> None:
+        target = targets.Target("t", self.folder, {"gcc": {"prefix": "board-"}})
+        for name, there, found in (("g++", "board-g++", "board-g++"), ("g++-14", "board-g++-14", "board-g++-14"),
+                                   ("/opt/g++-14", "board-g++-14", "board-g++-14"), ("g++-15", "board-g++-14", "board-g++")):
+            with mock.patch.dict(os.environ, LLAMA512_CXX=name), \
+                    mock.patch.object(shutil, "which", lambda command: command == there):
+                self.assertEqual(gcc.command(target), found)
+
     def test_build_uses_them(self) -> None:
         compiler = gcc.compiler_name(gcc.command(ENGINE.target))
         with self.flagset({compiler: "-Os -fno-inline"}):
@@ -300,11 +308,12 @@ class Flags(BuildTest):
         with self.flagset({"g++ 13.1.0": "-Os", "g++ 12.2.0": "-O1"}):
             flagsearch.write_set(ENGINE, "g++ 12.9.0", {"flags": ["-Oz"]})
             flagsearch.write_set(ENGINE, "g++ 12.2.0", {"flags": ["-O2"]})
-            self.assertEqual([(name, found["flags"]) for name, found in ENGINE.target.flag_sets().items()],
+            self.assertEqual([(name, found["flags"]) for name, found in ENGINE.target.flag_sets()[ENGINE.name].items()],
                              [("g++ 12.2.0", ["-O2"]), ("g++ 12.9.0", ["-Oz"]), ("g++ 13.1.0", ["-Os"])])
+            self.assertEqual(ENGINE.target.flag_sets()["other"]["g++ 12.2.0"]["flags"], ["-O0"])
 
     def test_another_version_says_so(self) -> None:
-        sets = ENGINE.target.flag_sets()
+        sets = ENGINE.target.flag_sets()[ENGINE.name]
         flags = sets[engines.nearest(sets, "g++ 99.1.0")]["flags"]
         with self.compiler(version="99.1.0"):
             result = run_tool("build", "--engine", ENGINE.name, "--model", self.model.checkpoint, "-o", self.out)

@@ -27,9 +27,12 @@ HOST_WAY_OUT = "install g++, or set LLAMA512_CXX to it"
 
 
 def command(target: Target) -> str:
-    """The target's C++ compiler. $LLAMA512_CXX is another one for the targets of the host's compiler."""
-    prefix = target.fact("gcc")["prefix"]
-    return f"{prefix}g++" if prefix else os.environ.get("LLAMA512_CXX", "g++")
+    """The target's C++ compiler: g++, or $LLAMA512_CXX. A cross compiler of that version is taken where there is one."""
+    prefix, chosen = target.fact("gcc")["prefix"], os.environ.get("LLAMA512_CXX", "g++")
+    if not prefix:
+        return chosen
+    cross = f"{prefix}{os.path.basename(chosen)}"
+    return cross if shutil.which(cross) else f"{prefix}g++"
 
 
 @functools.cache
@@ -56,7 +59,7 @@ def small_flags(engine: Engine, compiler: str) -> tuple[tuple[str, ...], bool]:
     """The flags that make the engine small, and whether they are the searched ones for this very compiler.
 
     The set of the nearest version is the best guess, if this version knows its flags."""
-    sets, facts = engine.target.flag_sets(), engine.target.fact("gcc")
+    sets, facts = engine.target.flag_sets().get(engine.name), engine.target.fact("gcc")
     if sets:
         found = nearest(sets, compiler)
         flags = tuple(sets[found]["flags"])

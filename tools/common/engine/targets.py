@@ -15,7 +15,7 @@ target.json says
                linker: ld's emulation; fallback: flags that make it small without a searched set; knobs: what flagsearch
                turns besides the knobs of all targets
 
-Beside it lie, for C++, port.hpp, link.ld and flagset.json (the flags that were searched); and packages.txt, what the
+Beside it lie, for C++, port.hpp, link.ld and flagset.json (the flags that were searched, by engine); and packages.txt, what the
 target needs besides tools/packages.txt.
 """
 
@@ -61,8 +61,8 @@ class Target:
         """The file of the flags that `llama512 flagsearch` found."""
         return self.folder / "flagset.json"
 
-    def flag_sets(self) -> dict[str, dict]:
-        """What flagsearch found, by compiler."""
+    def flag_sets(self) -> dict[str, dict[str, dict]]:
+        """What flagsearch found, by engine and compiler: a set suits a source, and a target may have several."""
         return json.loads(self.flagset.read_text("utf-8"))["sets"] if self.flagset.is_file() else {}
 
 

@@ -81,7 +81,7 @@ class Operations(FolderTest):
         self.assertEqual(data["operations"]["sampling"]["title"], "sampling")
         self.assertEqual(data["operations"]["sampling"]["reference"][0]["name"], "sample_top_p")
         self.assertIn(".op-sampling{", html)
-        self.assertIn('<tr data-operation="sampling">', html)
+        self.assertIn('<th scope="col" data-operation="sampling">', html)
         self.assertEqual(list(looks), list(OPERATIONS) + list(new))
         for field in ("code", "pattern", "light", "dark"):
             self.assertEqual(len({getattr(look, field) for look in looks.values()}), len(looks), field)

@@ -142,11 +142,11 @@ class Page(unittest.TestCase):
                                   "button => [button.dataset.operation, "
                                   "Number(button.querySelector('.bytes').textContent)]))")
         self.assertEqual(legend, engine["operations"])
-        table = self.browser.run("return [...document.querySelectorAll('tr')].map(row => "
-                                 "[row.dataset.operation, ...[...row.cells].map(cell => cell.textContent.trim())])")
-        column = table[0].index(engine["engine"])
-        self.assertEqual({row[0]: int(row[column]) for row in table[1:-1]}, engine["operations"])
-        self.assertEqual(int(table[-1][column]), engine["counted"])
+        table = self.browser.run("return [...document.querySelectorAll('tr')].map(row => [...row.cells].map("
+                                 "cell => cell.dataset.operation || cell.textContent.trim()))")
+        (row,) = (dict(zip(table[0], row)) for row in table[1:] if row[0] == engine["engine"])
+        self.assertEqual({name: int(row[name]) for name in engine["operations"]}, engine["operations"])
+        self.assertEqual(int(row["bytes"]), engine["counted"])
 
     def test_click(self) -> None:
         for engine in self.engines:

@@ -86,13 +86,15 @@ def tile(look: Style) -> str:
 
 
 def summary(anatomies: Mapping[str, Sequence[Unit]]) -> str:
-    """The table operation x engine: what is there without the script, too."""
-    def cells(name: str | None) -> str:
-        return "".join(f"<td>{sum(len(unit.data) for unit in units if name in (None, unit.operation))}</td>"
-                       for units in anatomies.values())
-    head = "".join(f'<th scope="col">{html.escape(engine)}</th>' for engine in anatomies)
-    rows = "".join(f'<tr data-operation="{name}"><th scope="row"><span class="swatch op-{name}">{styles()[name].code}'
-                   f"</span> {html.escape(operation.title)}</th>{cells(name)}</tr>\n"
+    """The table engine x operation: what is there without the script, too."""
+    head = "".join(f'<th scope="col" data-operation="{name}"><abbr class="swatch op-{name}" '
+                   f'title="{html.escape(operation.title)}">{styles()[name].code}</abbr></th>'
                    for name, operation in OPERATIONS.items())
-    return (f'<table><thead><tr><th scope="col">operation</th>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n'
-            f'<tfoot><tr><th scope="row">counted bytes</th>{cells(None)}</tr></tfoot></table>')
+
+    def row(engine: str, units: Sequence[Unit]) -> str:
+        sizes = (sum(len(unit.data) for unit in units if unit.operation == name) for name in OPERATIONS)
+        cells = "".join(f"<td>{size}</td>" for size in (sum(len(unit.data) for unit in units), *sizes))
+        return f'<tr><th scope="row">{html.escape(engine)}</th>{cells}</tr>\n'
+    rows = "".join(row(engine, units) for engine, units in anatomies.items())
+    return (f'<table><thead><tr><th scope="col">engine</th><th scope="col">bytes</th>{head}</tr></thead>\n'
+            f"<tbody>\n{rows}</tbody></table>")

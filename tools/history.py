@@ -43,7 +43,7 @@ from common.size.report import ANATOMY, CHART, Today
 from common.terminal import Progress, argument_parser, paint, table
 
 REPORT = "size_report.md"
-ONE_LINE, SPEED = "one-line", "speed"  # blocks of README.md
+ENGINES, ONE_LINE, SPEED = "engines", "one-line", "speed"  # blocks of README.md
 MENDING = "run `tools/llama512 history`"
 SUBJECT = 44  # so many letters of it in a terminal
 
@@ -141,8 +141,9 @@ def today_facts() -> Today:
         anatomy.setdefault(built.engine.name, bytes_by(units, "operation"))  # for the first shape
     with processes.temporary_folder() as temporary:
         line = one_line.commands(one_line.build(temporary))
+    about = {engine.name: engine.about for engine in engines.table()}
     budgets = {engine.name: engine.budgets for engine in engines.table()}
-    return Today(shapes, sizes, groups.targets(), budgets, anatomy, price_list(), line)
+    return Today(shapes, sizes, about, groups.targets(), budgets, anatomy, price_list(), line)
 
 
 def fresh_files(today: Today, changes: Sequence[Change], root: Path) -> dict[str, str]:
@@ -158,6 +159,7 @@ def fresh_files(today: Today, changes: Sequence[Change], root: Path) -> dict[str
 
 def fresh_readme(text: str, today: Today) -> str:
     """README.md with today's smallest engine, and with today's bytes beside the figures of `llama512 speed`."""
+    text = blocks.replaced(text, ENGINES, f"{report.front_table(today)}\n")
     text = blocks.replaced(text, ONE_LINE, f"```sh\n{today.one_line}```\n")
     figures = blocks.content(text, SPEED)
     for size in today.sizes:

@@ -367,25 +367,27 @@ class Check(HistoryTest):
         self.assertFresh()
 
     def test_readme(self) -> None:
-        """The smallest engine's line, and bytes beside speeds, which are not ours to judge."""
+        """The table of engines, the smallest one's line, and bytes beside speeds, which are not ours to judge."""
         self.begin()
         use_shapes(self, "m", "n")
         path = self.root / "README.md"
 
-        def readme(line: str, size: int) -> str:
-            return (f"Title\n\n<!-- one-line: x -->\n```sh\n{line}```\n<!-- end of one-line -->\n<!-- speed: y -->\n"
+        def readme(line: str, size: int, table: str) -> str:
+            return (f"Title\n\n<!-- engines: w -->\n{table}\n<!-- end of engines -->\n<!-- one-line: x -->\n```sh\n{line}```\n<!-- end of one-line -->\n<!-- speed: y -->\n"
                     f"| `a`  |   {size} |  7,000 | 1 MB |\n<!-- end of speed -->\n| `a`  |   1 |\n")
         with mock.patch.object(history, "PROJECT_MODEL", "n"):
             self.put(a="100 120")
             self.history()
-            for line, size in (("", 120), ("line of {'a': 99}\n", 120), ("line of {'a': 100}\n", 100)):
-                path.write_text(readme(line, size), "utf-8")
+            table, line = report.front_table(self.today()), "line of {'a': 100}\n"
+            self.assertRegex(table, r"(?m)^\| `a` +\| what it is +\| +\*\*100\*\* \| +120 \| every token +\|$")
+            for facts in (("", 120, table), ("line of {'a': 99}\n", 120, table), (line, 100, table), (line, 120, "")):
+                path.write_text(readme(*facts), "utf-8")
                 self.assertStale("README.md: it is stale")
             self.history()
-            self.assertEqual(path.read_text("utf-8"), readme("line of {'a': 100}\n", 120))
+            self.assertEqual(path.read_text("utf-8"), readme(line, 120, table))
             self.assertFresh()
             path.write_text("Title\n", "utf-8")
-            self.assertUserError("README.md: no block `<!-- one-line: …", self.check)
+            self.assertUserError("README.md: no block `<!-- engines: …", self.check)
 
     def test_only_the_last_change_may_lack_a_name(self) -> None:
         self.begin()

@@ -28,6 +28,7 @@ class Engine:
     """A row of the table."""
 
     name: str
+    about: str
     toolchain: str  # a module of common/engine
     source: str
     target: Target

@@ -41,6 +41,7 @@ class Today:
 
     shapes: Mapping[str, str]  # in words
     sizes: Sequence[Size]  # for each shape
+    about: Mapping[str, str]  # by engine: what it is
     targets: Mapping[str, str]  # by engine
     budgets: Mapping[str, Mapping[str, Mapping[str, int]]]  # by engine, compiler and shape
     anatomy: Mapping[str, Mapping[str, int]]  # bytes by engine and operation, for the first shape
@@ -82,6 +83,21 @@ def text(today: Today, changes: Sequence[Change]) -> str:
         + "".join(f"\n    Size: +3 {example} {name}, ε is part of the model" for name in others),
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def front_table(today: Today) -> str:
+    """The engines for README.md, between the reference and those whom the idea came from."""
+    rows = [["`reference`", "C++20, any", *[""] * len(today.shapes), "it is the reference: plain code, made to be read"]]
+    for engine, about in today.about.items():
+        first, *others = (str(size.bytes) for size in today.sizes if size.engine == engine)
+        rows.append([f"`{engine}`", about, f"**{first}**", *others, "every token"])
+    for name, size in PEERS.items():
+        rows.append([f"*{name}*", "*boot sector, fixed point, for comparison*", f"*{size}*", *[""] * (len(today.shapes) - 1),
+                     "*the first 61 tokens*"])
+    first, *others = today.shapes
+    headers = ["engine", "what", f"bytes counted for {first}", *(f"for {name}" for name in others),
+               "says what the f32 reference says"]
+    return markdown_table(rows, headers, "ll" + "r" * len(today.shapes) + "l")
 
 
 def today_table(today: Today, changes: Sequence[Change]) -> str:

@@ -50,3 +50,8 @@ foreach(path IN LISTS paths)
   endif()
   list(APPEND inputs ${path})
 endforeach()
+list(LENGTH inputs count)
+if(count LESS 10)
+  message(FATAL_ERROR "${project}: the files of \"inputs\" in golf/engines.json were not found; has this folder's name signs "
+    "like [ ]?")
+endif()

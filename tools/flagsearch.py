@@ -185,7 +185,7 @@ class Trial:
             story = run.run(built, timeout=TIMEOUT)
         except UserError:
             return False
-        return matching.compare(story.text, self.expected) is None
+        return matching.compare(story.text, self.expected, run.seen(self.engine)) is None
 
 
 def flags_of(chosen: dict[int, int], knobs: Knobs) -> list[str]:

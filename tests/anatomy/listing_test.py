@@ -23,14 +23,14 @@ TWO = "; @softmax\n  nop\n%macro SCORE 1\n  mov al, %1\n%endmacro\n"  # line by 
 
 class Listing(FolderTest):
     def units(self, generated: str = "", **sources: str) -> list[tuple[str, str, str]]:
-        """(instruction, operation, where) of what `main` and what it includes make; config.inc is generated."""
+        """(instruction, operation, where) of what `main` and what it includes make; model.inc is generated."""
         golf = self.folder / "golf" / "asm"
         golf.mkdir(parents=True, exist_ok=True)
         for name, text in sources.items():
             (golf / f"{name}.{'asm' if name == 'main' else 'inc'}").write_text(text, "utf-8")
         files = self.folder / "files"
         files.mkdir(exist_ok=True)
-        (files / "config.inc").write_text(generated, "utf-8")
+        (files / "model.inc").write_text(generated, "utf-8")
         engine = replace(ENGINE, source="golf/asm/main.asm")
         with other_sources(self.folder):
             nasm.make(engine, files, [])
@@ -58,7 +58,7 @@ class Listing(FolderTest):
 
     def test_within_one_another(self) -> None:
         main = '; @loop\n%include "outer.inc"\n%macro TWICE 1\n  %rep 2\n  TURN %1\n  %endrep\n%endmacro\n  TWICE 3\n'
-        outer = '\n%include "config.inc"\n%include "one.inc"\n  nop\n'
+        outer = '\n%include "model.inc"\n%include "one.inc"\n  nop\n'
         self.assertEqual(self.units(main=main, outer=outer, one=ONE, generated="%define X 1\n  ; nop\n"), [
             ("nop", "rope", "one.inc:2 < outer.inc:3 < main.asm:2"), ("nop", "loop", "outer.inc:4 < main.asm:2"),
             *[("mov al, %1", "rope", "one.inc:4 < main.asm:5 < main.asm:6 < main.asm:8")] * 2])
@@ -76,7 +76,7 @@ class Listing(FolderTest):
     def test_what_is_in_no_source(self) -> None:
         with self.subTest("a generated file"):
             self.assertUserError("line 1: 'nop': it is not what a generated file has there; ",
-                                 lambda: self.units(main='; @loop\n%include "config.inc"\n', generated="  nop\n"))
+                                 lambda: self.units(main='; @loop\n%include "model.inc"\n', generated="  nop\n"))
         with self.subTest("a macro by another name"):
             self.assertUserError("line 4: 'mov al, %1': no macro by a name of the line before is in a source; ",
                                  lambda: self.units(main='%include "one.inc"\n%define OTHER TURN\n  OTHER 1\n', one=ONE))

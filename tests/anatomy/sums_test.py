@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import unittest
@@ -48,7 +47,6 @@ class Anatomy(unittest.TestCase):
         """All that holds for every engine and model."""
         units = explain(built)
         program = built.program.read_bytes()
-        manifest = json.loads((built.files / "manifest.json").read_text("utf-8"))
         explained: set[int] = set()
         for unit in units:
             self.assertEqual(program[unit.offset:unit.offset + len(unit.data)], unit.data)

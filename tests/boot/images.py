@@ -35,7 +35,6 @@ ENGINES = [engine for engine in engines.table() if engine.target.machine == "pc"
 SHORT = 32  # tokens
 TIMEOUT = 120.0  # seconds for a story
 MODEL = 0x9200  # where the engines load the packed model
-SKIP = 77
 SMALL = Config(24, 40, 2, 6, 2, 40, 12, False)
 
 

@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 import images
+from support.skip import SKIP
 
 from common.engine import builds
 from common.errors import UserError
@@ -63,7 +64,7 @@ def main() -> int:
             model = models.find_model()
         except UserError:
             print(f"SKIP: {error}")
-            return images.SKIP
+            return SKIP
         print(f"the default model is measured, and reported only: {error}")
     with tempfile.TemporaryDirectory(prefix="llama512-boot-") as temporary:
         folder = Path(temporary)

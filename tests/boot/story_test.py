@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import images
+from support.skip import SKIP
 
 from common.errors import UserError
 from common.match import matching
@@ -26,7 +27,7 @@ def main() -> int:
         model = models.find_model()
     except UserError as error:
         print(f"SKIP: {error}")
-        return images.SKIP
+        return SKIP
     with tempfile.TemporaryDirectory(prefix="llama512-boot-") as folder:
         sample = images.sample(engine, model, Path(folder))
         run = images.boot(sample, timeout=300)

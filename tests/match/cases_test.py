@@ -17,13 +17,16 @@ from support import cases
 from support.cases import CASES, Case
 from support.folders import FolderTest
 
-from common.engine import builds, engines
+from common.engine import builds, configuration, engines, packing
+from common.errors import UserError
 from common.machine import program, run
 from common.match import matching
 from common.match.matching import Expected
 from common.model import random_model
+from common.pack import packer
 
 ENGINES = engines.table()
+LARGE = 600_000  # bytes of a packed model that an engine may have no room for
 
 
 class CaseTest(FolderTest):
@@ -62,6 +65,23 @@ class Variety(unittest.TestCase):
         self.assertEqual({case.name for case in CASES if case.ties}, {"ties"})
         self.assertGreaterEqual(max(case.piece_length for case in CASES), 255)
         self.assertTrue(any(8 <= case.piece_length < 128 for case in CASES))
+
+
+class Refused(CaseTest):
+    def test_only_what_is_large(self) -> None:
+        """A case that an engine refuses would test nothing: that is for large models alone."""
+        for engine in ENGINES:
+            for case in CASES:
+                model = cases.sparse_model(case.config, self.folder, case.piece_length)
+                for encoding in engine.encodings:
+                    try:
+                        packing.check_shape(engine, model, encoding)
+                    except UserError:
+                        spans = packer.plan(engine.layout, encoding, case.config, random_model.pieces(
+                            case.config.vocab_size, case.piece_length))
+                        known = configuration.constants(engine, case.config, encoding, spans)
+                        self.assertGreater(max(known["packed_bytes"], known["workspace_bytes"] // 500), LARGE,
+                                           f"{engine.name}, {encoding}: {case.name}")
 
 
 class SeedsAreReplaced(CaseTest):

@@ -15,6 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from support.skip import SKIP
+
 from common.engine import builds, engines
 from common.errors import UserError
 from common.machine import run
@@ -22,7 +24,6 @@ from common.match import matching
 from common.model import models
 
 GOLDEN = {"stories260K": "greedy.txt"}  # llama2.c (commit 350e04f), -t 0 -n 512
-SKIP = 77
 
 
 def golden_text(path: Path) -> bytes:

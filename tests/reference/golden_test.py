@@ -18,10 +18,11 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from support.skip import SKIP
+
 from common.model import models
 
 PROGRAM = ""
-SKIP = 77
 
 FOLDERS = models.data_folders()
 MODELS = next((folder for folder in FOLDERS if (folder / "stories260K.bin").is_file()), FOLDERS[0])

@@ -13,12 +13,12 @@ import tempfile
 from pathlib import Path
 
 import packed_test
+from support.skip import SKIP
 
 from common.engine import engines
 from common.errors import UserError
 from common.model import models
 
-SKIP = 77
 
 
 def main() -> int:

@@ -114,7 +114,7 @@ class Counting(FolderTest):
                     model_bytes = sum(span["rows"] * span["row_bytes"] for span in manifest["spans"]
                                       if span["tensor"] != "padding")
                     config = self.shape.config
-                    weight_bytes = {"f32": 4, "bf16": 2}[encoding]
+                    weight_bytes = rules.WEIGHT_BYTES[encoding]
                     matrices = config.n_layers * config.dim * (2 * config.dim + 2 * config.kv_dim
                                                                + 3 * config.hidden_dim)
                     weights = weight_bytes * (matrices + 2 * config.vocab_size * config.dim)

@@ -196,6 +196,7 @@ class Image:
     """What is built, with a packed model in it: which of its bytes are the engine's, and where they are in memory."""
 
     allowed = ("counted",)  # places whose code may run
+    idle_share = 1 / 2  # of the counted bytes at most are never executed: headers and constants
     entry: int  # address of the first instruction
 
     def __init__(self, program: bytes, packed: bytes, manifest: dict) -> None:
@@ -311,6 +312,7 @@ class DiskImage(Image):
     what of the sector is not, is its padding, and zero."""
 
     allowed = ("counted", "firmware")
+    idle_share = 1 / 3
     entry = 0x7C00  # where the BIOS loads the sector
     SECTOR = 512
     MODEL = 0x9200  # where the engines load the model; in front of it a copy of the sector

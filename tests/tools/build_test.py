@@ -208,7 +208,7 @@ class Failure(BuildTest):
     def fail_at(self, step: str) -> str:
         """Builds with a step that fails; the message."""
         if step == "compile":
-            patch = self.compiler('case "$*" in *engine.o) echo "engine.cpp:1: error: planted" >&2; exit 1;; esac')
+            patch = self.compiler('case "$*" in *engine.o) echo "x87.cpp:1: error: planted" >&2; exit 1;; esac')
         else:
             patch = mock.patch.object(gcc, "link", side_effect=UserError("ld: error: planted"))
         with patch, self.assertRaises(UserError) as caught:

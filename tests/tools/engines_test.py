@@ -12,9 +12,10 @@ from support.folders import FolderTest
 from support.skip import main
 from support.tools import ROOT, run_tool
 
-from common.engine import engines, inputs, targets, toolchains
+from common.engine import engines, inputs, limits, targets, toolchains
 from common.engine.engines import Engine
-from common.machine import run
+from common.machine import run, screen
+from common.match import domain
 from common.model import checkpoint, models, tokenizer
 from common.pack import encodings, layouts, packer
 
@@ -69,11 +70,23 @@ class Table(FolderTest):
             self.assertUserError(f"target.json: machine: '{name}' is no module", run.machine,
                                  replace(engine, target=replace(target, facts={"machine": name})))
         self.assertUserError("target.json: image: it is not there", getattr, target, "image")
-        for field, value in (("layout", "heap"), ("memory_map", "none")):
+        for field, value, said in (("layout", "heap", "'heap', known are "), ("memory_map", "none", "'none', known are "),
+                                   ("encodings", ["f16"], "'f16', known are "), ("colour", 1, "unknown"),
+                                   ("budgets", {}, "a compiler with budgets for"), ("target", None, "missing"),
+                                   ("budgets", {"nasm": {"stories260K": 1}}, "a compiler with budgets for")):
             rows = json.loads(engines.TABLE.read_text("utf-8"))
             rows["engines"][1][field] = value
-            with mock.patch.object(engines, "_table_file", lambda: rows):
-                self.assertUserError(f"{rows['engines'][1]['name']}: {field}: '{value}', known are ", engines.table)
+            if value is None:
+                del rows["engines"][1][field]
+            with mock.patch.object(inputs, "table", lambda: rows):
+                self.assertUserError(f"{rows['engines'][1]['name']}: {field}: .*{said}|{field}: {said}", engines.table)
+        with mock.patch.object(Engine, "limits", [{"field": "colour", "most": 1, "why": ""}]):
+            self.assertUserError("memory_maps: .*colour.*: field .one of", limits.of, engine)
+        self.assertUserError("console: 'paper', known are cells", screen.style, replace(engine, console="paper"))
+        self.assertUserError("arithmetic: 'fixed', known are x87", domain.warnings, [], "fixed")
+        self.assertUserError("machine: 'run' is no module", run.machine, replace(engine, target=replace(
+            target, facts={"machine": "run"})))
+        self.assertUserError("gcc: linker: it is not there", replace(target, facts={"gcc": {}}).gcc, "linker")
 
     def test_unknown_target(self) -> None:
         self.assertUserError("golf/targets/none/target.json: no such file; .* known are", targets.find, "none")

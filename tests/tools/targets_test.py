@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import tokenize
 from pathlib import Path
@@ -21,7 +22,7 @@ OWN = ("golf/targets/", "golf/engines.json")  # the folders themselves, and the 
 def code_files() -> list[Path]:
     """Every source, build description and script of the project, also new ones."""
     listed = subprocess.run(["git", "ls-files", "-c", "-o", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True,
-                            encoding="utf-8").stdout.split("\0")
+                            encoding="utf-8").stdout.split("\0") if shutil.which("git") else []
     found = [ROOT / name for name in listed] if any(listed) else list(ROOT.rglob("*"))  # a copy without git
     return [path for path in found if path.is_file() and "build" not in path.relative_to(ROOT).parts
             and (path.suffix in CODE or not path.suffix and path.relative_to(ROOT).parts[0] in ("tools", "tests", ".ci"))]

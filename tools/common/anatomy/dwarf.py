@@ -2,7 +2,7 @@
 
     from common.anatomy.dwarf import Program
     elf = Program(built.files / "engine.elf")
-    elf.chain(0x2000e1)         # [("golf/cpp/x86.hpp", 37), ("golf/cpp/engine.cpp", 74), ("golf/cpp/engine.cpp", 193)]
+    elf.chain(0x2000e1)         # [("golf/cpp/isa/x86.hpp", 37), ("golf/cpp/x87.cpp", 74), ("golf/cpp/x87.cpp", 193)]
 
 DWARF 4 and 5, of 32 and 64 bits. Lines are those of the engines' sources; others are left out.
 """

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Sequence
+from typing import Callable, Sequence
 
 from common.anatomy import compiled, listing
 from common.anatomy.operations import OPERATIONS
@@ -20,13 +20,21 @@ from common.anatomy.units import KINDS, Unit, packed
 from common.engine.builds import Built
 from common.errors import UserError
 
-EXPLAINERS = {"nasm": listing.units, "gcc": compiled.units}  # by the way that an engine is built
+EXPLAINERS = {"nasm": listing.units, "gcc": compiled.units}  # by toolchain
+
+
+def _explainer(built: Built) -> Callable[[Built, bytes], list[Unit]]:
+    name = built.engine.toolchain
+    if name not in EXPLAINERS:
+        raise UserError(f"{built.engine.name}: toolchain {name!r}: its bytes cannot be explained; add it to EXPLAINERS in "
+                        "tools/common/anatomy/explain.py")
+    return EXPLAINERS[name]
 
 
 def explain(built: Built) -> list[Unit]:
     """Every counted byte, in the program's order."""
     program = built.program.read_bytes()
-    units = EXPLAINERS[built.engine.toolchain](built, program) + _packed_padding(built, program)
+    units = _explainer(built)(built, program) + _packed_padding(built, program)
     units.sort(key=lambda unit: unit.offset)
     end = 0
     for unit in units:

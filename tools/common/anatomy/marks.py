@@ -2,7 +2,7 @@
 
     from common.anatomy.marks import operation, source
     source("golf/asm/boot.asm").marks[98]               # of line 99: "header"
-    operation([("golf/cpp/x86.hpp", 37), ("golf/cpp/engine.cpp", 174)], "byte 170")    # the innermost mark: "attention"
+    operation([("golf/cpp/isa/x86.hpp", 37), ("golf/cpp/x87.cpp", 174)], "byte 170")    # the innermost mark: "attention"
 
 Behind code a mark holds for that line; where the comment stands alone, for all lines from there on. Macros and inlined
 functions without marks belong to the line that uses them.

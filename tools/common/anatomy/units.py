@@ -1,7 +1,7 @@
 """The pieces that an engine's bytes are explained in: instructions, data, fields of headers.
 
     from common.anatomy.units import Unit, unit
-    loop = unit(program, 217, 2, True, "loop 0x2000b2", [("golf/cpp/x86.hpp", 37), ("golf/cpp/engine.cpp", 190)])
+    loop = unit(program, 217, 2, True, "loop 0x2000b2", [("golf/cpp/isa/x86.hpp", 37), ("golf/cpp/x87.cpp", 190)])
     loop.operation, loop.kind               # "rope", "code"
 """
 

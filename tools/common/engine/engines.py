@@ -7,20 +7,19 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from typing import Iterable, Mapping, Sequence
 
-from common.engine import targets
+from common.engine import inputs, targets
 from common.engine.targets import Target
 from common.errors import UserError
 from common.model.checkpoint import Config
+from common.pack.encodings import ENCODINGS
 from common.pack.layouts import LAYOUTS
 from common.project import ROOT
 
-TABLE = ROOT / "golf" / "engines.json"
+TABLE = ROOT / inputs.TABLE
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,12 @@ class Engine:
     @property
     def limits(self) -> list[dict]:
         """The most that the engine can take: field, most, why."""
-        return _table_file()["memory_maps"][self.memory_map]
+        return inputs.table()["memory_maps"][self.memory_map]
 
     @property
     def headline_compiler(self) -> str:
         """The compiler whose sizes are recorded, reported and shown."""
-        return _table_file()["headline_compilers"][self.toolchain]
+        return inputs.table()["headline_compilers"][self.toolchain]
 
     @property
     def budget(self) -> int:
@@ -68,23 +67,33 @@ class Engine:
         return bool(self.features)
 
 
-@functools.cache
-def _table_file() -> dict:
-    try:
-        return json.loads(TABLE.read_text("utf-8"))
-    except ValueError as error:
-        raise UserError(f"{TABLE}: {error}: not JSON; repair it") from error
-
-
 def table() -> list[Engine]:
     """All engines, in the table's order."""
     lists = ("encodings", "features", "choices")
-    for row in _table_file()["engines"]:
-        for field_name, known in (("layout", LAYOUTS), ("memory_map", _table_file()["memory_maps"])):
-            if row.get(field_name) not in known:
-                raise UserError(f"{TABLE}: {row['name']}: {field_name}: {row.get(field_name)!r}, known are {', '.join(known)}")
+    rows = inputs.table()["engines"]
+    for row in rows:
+        _check(row)
     return [Engine(**{name: tuple(value) if name in lists else value for name, value in row.items()}
-                   | {"target": targets.find(row["target"])}) for row in _table_file()["engines"]]
+                   | {"target": targets.find(row["target"])}) for row in rows]
+
+
+def _check(row: Mapping) -> None:
+    """Refuses a row that no engine can be made of: which one, which field, what is known."""
+    fields = Engine.__dataclass_fields__
+    unknown = [name for name in row if name not in fields]
+    missing = [name for name, field in fields.items() if field.default is MISSING and name not in row]
+    where = f"{TABLE}: {row.get('name', 'a row without a name')}"
+    if unknown or missing:
+        raise UserError(f"{where}: {', '.join(unknown or missing)}: {'unknown' if unknown else 'missing'}; the file's head says "
+                        "which fields there are")
+    known = {"layout": LAYOUTS, "memory_map": inputs.table()["memory_maps"], "encodings": ENCODINGS}
+    for name, values in known.items():
+        for value in row[name] if name == "encodings" else [row[name]]:
+            if value not in values:
+                raise UserError(f"{where}: {name}: {value!r}, known are {', '.join(values)}")
+    shapes = [shape["name"] for shape in inputs.table()["shapes"]]
+    if not row["budgets"] or any(set(budgets) != set(shapes) for budgets in row["budgets"].values()):
+        raise UserError(f"{where}: budgets: {row['budgets']}, a compiler with budgets for {', '.join(shapes)} is needed")
 
 
 def names() -> list[str]:
@@ -135,7 +144,7 @@ def shapes() -> list[Shape]:
     """The shapes that budgets are for; the first one is the headline's."""
     return [Shape(row["name"], Config(**{name: value for name, value in row.items()
                                          if name not in ("name", "longest_piece")}, tied=True), row["longest_piece"])
-            for row in _table_file()["shapes"]]
+            for row in inputs.table()["shapes"]]
 
 
 def budget_shape() -> Shape:

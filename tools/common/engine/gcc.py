@@ -28,7 +28,7 @@ HOST_WAY_OUT = "install g++, or set LLAMA512_CXX to it"
 
 def command(target: Target) -> str:
     """The target's C++ compiler: g++, or $LLAMA512_CXX. A cross compiler of that version is taken where there is one."""
-    prefix, chosen = target.fact("gcc")["prefix"], os.environ.get("LLAMA512_CXX", "g++")
+    prefix, chosen = target.gcc("prefix"), os.environ.get("LLAMA512_CXX", "g++")
     if not prefix:
         return chosen
     cross = f"{prefix}{os.path.basename(chosen)}"
@@ -50,7 +50,7 @@ def compiler_name(command: str, way_out: str = HOST_WAY_OUT) -> str:
 def name(engine: Engine) -> str:
     """The compiler with its version: sizes depend on it."""
     target = engine.target
-    if not target.facts["gcc"]["prefix"]:
+    if not target.gcc("prefix"):
         return compiler_name(command(target))
     return compiler_name(command(target), f"install what {FOLDER}/{target.name}/packages.txt lists (tools/quickstart does)")
 

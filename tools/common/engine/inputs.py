@@ -14,10 +14,12 @@ import functools
 import json
 from pathlib import Path
 
+from common.errors import UserError
 from common.project import ROOT
 
 TABLE = "golf/engines.json"
 NOTES = ".md"  # decide nothing
+FIELDS = ("inputs", "input_suffixes", "headline_compilers", "shapes", "memory_maps", "engines")  # of the table
 
 # Where it was until the tools were sorted into folders.
 EARLIER = tuple(f"tools/common/{name}.py" for name in (
@@ -25,18 +27,27 @@ EARLIER = tuple(f"tools/common/{name}.py" for name in (
 
 
 @functools.cache
-def _table() -> dict:
-    return json.loads((ROOT / TABLE).read_text("utf-8"))
+def table() -> dict:
+    """golf/engines.json, as it is."""
+    path = ROOT / TABLE
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: {error}: not JSON; repair it") from error
+    missing = [name for name in FIELDS if name not in found]
+    if missing:
+        raise UserError(f"{path}: {missing[0]}: it is not there; the file's head says what it means")
+    return found
 
 
 def paths() -> list[str]:
     """The files and folders that decide sizes now."""
-    return _table()["inputs"]
+    return table()["inputs"]
 
 
 def suffixes() -> tuple[str, ...]:
     """What a file in these folders ends in when it decides anything."""
-    return tuple(_table()["input_suffixes"])
+    return tuple(table()["input_suffixes"])
 
 
 def files() -> list[Path]:

@@ -34,6 +34,10 @@ DERIVED: dict[str, tuple[str, Callable[[Mapping[str, int]], int]]] = {
     "memory_bytes": ("packed_bytes + workspace_bytes", lambda known: known["packed_bytes"] + known["workspace_bytes"]),
 }
 
+# Constants of the configuration that a limit may speak of.
+FIELDS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len", "longest_piece",
+          "workspace_bytes", "packed_bytes")
+
 # How the bytes are said, whose names are in no checkpoint; and what makes them fewer.
 BYTES = {
     "packed_bytes": ("dim, hidden_dim, n_layers, vocab_size: the packed model has {value:,} bytes",
@@ -50,7 +54,13 @@ BYTES = {
 
 def of(engine: Engine) -> list[Limit]:
     """The engine's limits, in the table's order."""
-    return [Limit(**row) for row in engine.limits]
+    found = []
+    for row in engine.limits:
+        if set(row) != {"field", "most", "why"} or row["field"] not in (*DERIVED, *FIELDS):
+            raise UserError(f"golf/engines.json: memory_maps: {engine.memory_map}: {row}: field (one of {', '.join(FIELDS)}, "
+                            f"{', '.join(DERIVED)}), most and why are needed")
+        found.append(Limit(**row))
+    return found
 
 
 def value(field: str, constants: Mapping[str, int]) -> int:

@@ -48,6 +48,14 @@ class Target:
                             "it means")
         return self.facts[name]
 
+    def gcc(self, name: str) -> Any:
+        """What "gcc" says of something there."""
+        facts = self.fact("gcc")
+        if name not in facts:
+            raise UserError(f"{self.folder / 'target.json'}: gcc: {name}: it is not there; tools/common/engine/targets.py says "
+                            "what it means")
+        return facts[name]
+
     @property
     def image(self) -> str:
         return self.fact("image")

@@ -17,7 +17,9 @@ def of(engine: Engine) -> ModuleType:
     """The engine's toolchain."""
     try:
         module = importlib.import_module(f"common.engine.{engine.toolchain}")
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if error.name != f"common.engine.{engine.toolchain}":
+            raise
         module = None
     if not hasattr(module, "make"):
         raise UserError(f"golf/engines.json: {engine.name}: toolchain: {engine.toolchain!r} is no module of tools/common/engine "

@@ -29,13 +29,19 @@ def run(built: Built, show: bool, emulate: bool, timeout: float) -> Story:
     """Always emulated. What text memory shows in the end must be what was written to it."""
     start = time.monotonic()
     with machine(built) as pc:
-        stream = console.open_stream(built.engine, pc, show)
-        pc.wait_until_stopped(timeout, stream.look_patiently)
-        text, seconds = bytes(stream.text), time.monotonic() - start
-        wrong = screen.problem(pc.text_memory(), text, screen.style(built.engine), pc.before)
-        if wrong:
-            raise UserError(f"{built.program}: {wrong}")
-        return Story(text, seconds)
+        text = _text(built, pc, show, timeout)
+        return Story(text, time.monotonic() - start)
+
+
+def _text(built: Built, pc: Machine, show: bool, timeout: float) -> bytes:
+    """All that the engine tells."""
+    stream = console.open_stream(built.engine, pc, show)
+    pc.wait_until_stopped(timeout, stream.look_patiently)
+    text = bytes(stream.text)
+    wrong = screen.problem(pc.text_memory(), text, screen.style(built.engine), pc.before)
+    if wrong:
+        raise UserError(f"{built.program}: {wrong}")
+    return text
 
 
 def tell(built: Built, emulate: bool) -> None:
@@ -45,15 +51,10 @@ def tell(built: Built, emulate: bool) -> None:
         stream.finish()
 
 
-def trace(built: Built, log: Path, timeout: float) -> bytes | None:
+def trace(built: Built, log: Path, timeout: float) -> bytes:
     log.unlink(missing_ok=True)
-    try:
-        with machine(built, extra=["-d", "in_asm"], log=log) as pc:
-            stream = console.open_stream(built.engine, pc, False)
-            pc.wait_until_stopped(timeout, stream.look)
-            return bytes(stream.text)
-    except UserError:
-        return None  # it reset itself, or went astray
+    with machine(built, extra=["-d", "in_asm"], log=log) as pc:
+        return _text(built, pc, False, timeout)
 
 
 def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:

@@ -37,11 +37,9 @@ def tell(built: Built, emulate: bool) -> None:
     replace_process(command(built, emulate))
 
 
-def trace(built: Built, log: Path, timeout: float) -> bytes | None:
+def trace(built: Built, log: Path, timeout: float) -> bytes:
     log.unlink(missing_ok=True)
-    result = subprocess.run([*runner(built.engine), "-d", "in_asm", "-D", log, built.program], capture_output=True,
-                            timeout=timeout, stdin=subprocess.DEVNULL)
-    return None if result.returncode else result.stdout
+    return run_command([*runner(built.engine), "-d", "in_asm", "-D", str(log), str(built.program)], False, timeout)[0]
 
 
 def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:

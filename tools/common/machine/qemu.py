@@ -1,6 +1,6 @@
 """A PC to boot an image on: QEMU, driven through its machine protocol (QMP), with nothing but pipes.
 
-    from common.machine.pc import Machine
+    from common.machine.qemu import Machine
     with Machine(image, cpu="486", memory=8, disk="ide") as machine:
         machine.before                    # the characters of VGA's text memory, B8000h to BFFFFh, for the boot sector
         machine.wait_until_stopped(timeout=60)

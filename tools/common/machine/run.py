@@ -10,7 +10,7 @@ A kind of machine is one module beside this one, which a target names (`machine`
                                          on this machine's own kernel; `timeout` in seconds
     tell(built, emulate)                 in the foreground, for people: text to stdout
     trace(built, log, timeout)           under an emulator that lists every executed instruction in the file `log`, as
-                                         QEMU's `-d in_asm` does; the text, or None when it did not end well
+                                         QEMU's `-d in_asm` does; the text
     measure(built, runs)                 several times: text, seconds of the processor in the fastest run, bytes of memory
                                          (None: not known)
     seen(engine), emulated(engine)       see below
@@ -42,9 +42,11 @@ def machine(engine: Engine) -> ModuleType:
     name = engine.target.machine
     try:
         module = importlib.import_module(f"common.machine.{name}")
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if error.name != f"common.machine.{name}":
+            raise
         module = None
-    if not hasattr(module, "measure"):
+    if module is None or not hasattr(module, "measure") or module.__name__ == __name__:
         raise UserError(f"{engine.target.folder / 'target.json'}: machine: {name!r} is no module of tools/common/machine that "
                         "runs engines; a new kind of machine is one there")
     return module
@@ -63,8 +65,8 @@ def tell(built: Built, emulate: bool = False) -> None:
     machine(built.engine).tell(built, emulate)
 
 
-def trace(built: Built, log: Path, timeout: float = TIMEOUT) -> bytes | None:
-    """Lists the executed instructions in a file."""
+def trace(built: Built, log: Path, timeout: float = TIMEOUT) -> bytes:
+    """The engine's text; its executed instructions are in the file `log` then, also when it does not end well."""
     return machine(built.engine).trace(built, log, timeout)
 
 

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from common.engine.engines import Engine
+from common.errors import UserError
 
 CELLS = "cells"  # every byte of the text is put into the next cell as it is, over what was there before
 LINES = "lines"  # the screen is cleared first, a newline goes to the next row, and COM1 gets every byte as well
@@ -26,6 +27,8 @@ NEWLINE = 10
 
 def style(engine: Engine) -> str:
     """How the engine's console shows text."""
+    if engine.console not in STYLES:
+        raise UserError(f"golf/engines.json: {engine.name}: console: {engine.console!r}, known are {', '.join(STYLES)}")
     return STYLES[engine.console]
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
 
+from common.errors import UserError
+
 
 @dataclass(frozen=True)
 class Extreme:
@@ -45,6 +47,8 @@ def read(path: Path) -> list[Extreme]:
 
 def warnings(extremes: Sequence[Extreme], arithmetic: str) -> list[str]:
     """A line for each kind that leaves the domain of an arithmetic."""
+    if arithmetic not in LIMITS:
+        raise UserError(f"golf/engines.json: arithmetic: {arithmetic!r}, known are {', '.join(LIMITS)}")
     limits = LIMITS[arithmetic]
     return [f"{extreme.kind}: {extreme.value:.4g} in layer {extreme.layer} at position {extreme.position}, beyond "
             f"{limits[extreme.kind][0]:.4g}: {limits[extreme.kind][1]}; its tokens may differ, scale the weights down"

@@ -1,9 +1,9 @@
 """From a layout to the bytes of the packed file, and back.
 
-    from common.pack import spans
-    plan = spans.plan("stream", "f32", config, pieces)      # a list of Spans: every byte of the packed file
-    packed = spans.encode(plan, model, pieces)
-    effective, texts = spans.decode(plan, config, packed)   # what the engine's weights and pieces really are
+    from common.pack import packer
+    spans = packer.plan("stream", "f32", config, pieces)      # every byte of the packed file
+    packed = packer.encode(spans, model, pieces)
+    effective, texts = packer.decode(spans, config, packed)   # what the engine's weights and pieces really are
 """
 
 from __future__ import annotations

@@ -81,8 +81,20 @@ def commits_that_touch(root: Path = ROOT) -> list[git.Commit]:
 # --- Measuring -----------------------------------------------------------------------------------------------------
 
 def toolchains() -> dict[str, str]:
-    """The present tools that decide sizes, by what the table calls them: {"gcc": "g++ 12.2.0", "nasm": "nasm 2.16.01"}."""
-    return {engine.toolchain: engine_toolchains.name(engine) for engine in engines.table()}
+    """The present tools that decide sizes, by what the table calls them: {"gcc": "g++ 12.2.0", "nasm": "nasm 2.16.01"}. Of
+    several compilers of one kind it is the first engine's; one that is not at hand stops nobody who has another."""
+    found: dict[str, str] = {}
+    problems: dict[str, UserError] = {}
+    for engine in engines.table():
+        if engine.toolchain not in found:
+            try:
+                found[engine.toolchain] = engine_toolchains.name(engine)
+            except UserError as error:
+                problems.setdefault(engine.toolchain, error)
+    for name, problem in problems.items():
+        if name not in found:
+            raise problem
+    return found
 
 
 def toolchains_name() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -141,7 +142,7 @@ class Inputs(OutputTest):
 
 class Full(OutputTest):
     def test_standard_output(self) -> None:
-        closed = f'exec {" ".join(TOOL)} "$@" >&-'
+        closed = f'exec {shlex.join(map(str, TOOL))} "$@" >&-'
         for tool in (("pack", "--check"), ("build", "--engine", ENGINE, "-o", self.folder / "out"), ("size", "--engine", ENGINE),
                      ("anatomy", "--units", "--engine", ENGINE), ("verify", "--engine", ENGINE, "-o", self.folder / "out")):
             arguments = [*map(str, tool), "--model", str(self.model.checkpoint)]

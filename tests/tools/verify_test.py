@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -206,7 +207,7 @@ class Tool(FolderTest):
                 vocabulary[token] = text
             tokenizer.write(self.model.tokenizer, vocabulary, [0.0] * 10)
             liar = self.folder / "liar"
-            liar.write_text(f"#!/bin/sh\n{reference} \"$@\" | sed 's/^{last}$/{' '.join(map(str, lie))}/'\n",
+            liar.write_text(f"#!/bin/sh\n{shlex.quote(str(reference))} \"$@\" | sed 's/^{last}$/{' '.join(map(str, lie))}/'\n",
                             "utf-8")
             liar.chmod(0o755)
             place = f"differs at token {tokens.index(last) + len(lie) - 1}"

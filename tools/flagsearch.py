@@ -105,7 +105,7 @@ COMMON: Knobs = VALUES + [["", f"-f{switch}", f"-fno-{switch}"] for switch in SW
 
 def knobs_of(engine: Engine) -> Knobs:
     """Those of every target, and the engine's target's own."""
-    return COMMON + [["", *values] for values in engine.target.fact("gcc")["knobs"]]
+    return COMMON + [["", *values] for values in engine.target.gcc("knobs")]
 
 
 ROUND = 4  # sets that are tried in one round; fixed, so that the search does not depend on the machine's cores

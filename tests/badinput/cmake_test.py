@@ -59,7 +59,7 @@ class CMake(FolderTest):
     def test_models(self) -> None:
         for name in ("NO", "x-NOTFOUND", "-it's a,b=c&(d):100%s", "${x}$HOME`id`@file@~{é☃}*", "\udcff"):
             with self.subTest(name):
-                model = random_model.write(self.folder / name, name, small_checkpoint())
+                random_model.write(self.folder / name, name, small_checkpoint())
                 result = self.configure(LLAMA512_MODEL=f"{name}/{name}.bin")  # from here
                 self.assertEqual(result.returncode, 0, result.stderr)
                 place = self.build / "engines" / (name if name.isprintable() else "_")

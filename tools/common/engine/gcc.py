@@ -59,14 +59,14 @@ def small_flags(engine: Engine, compiler: str) -> tuple[tuple[str, ...], bool]:
     """The flags that make the engine small, and whether they are the searched ones for this very compiler.
 
     The set of the nearest version is the best guess, if this version knows its flags."""
-    sets, facts = engine.target.flag_sets().get(engine.name), engine.target.fact("gcc")
+    sets = engine.target.flag_sets().get(engine.name)
     if sets:
         found = nearest(sets, compiler)
         flags = tuple(sets[found]["flags"])
         if found == compiler or _accepts(command(engine.target), flags):
             return flags, found == compiler
     old = int(compiler.split()[1].split(".")[0]) < 12
-    return tuple(facts["fallback_before_gcc_12" if old else "fallback"]), False
+    return tuple(engine.target.gcc("fallback_before_gcc_12" if old else "fallback")), False
 
 
 @functools.cache
@@ -85,19 +85,17 @@ def make(engine: Engine, files: Path, flags: Sequence[str]) -> None:
 def compile(engine: Engine, files: Path, flags: Sequence[str]) -> None:
     """engine.o from the source, model.hpp and the target's folder."""
     target, source = engine.target, ROOT / engine.source
-    facts = target.fact("gcc")
-    steps.run([command(target), *CPP_FLAGS, *facts["machine"], *facts["flags"], *flags, "-I", ".", "-I", str(target.folder),
-               "-I", str(source.parent), "-c", str(source), "-o", "engine.o"], files)
+    steps.run([command(target), *CPP_FLAGS, *target.gcc("machine"), *target.gcc("flags"), *flags, "-I", ".",
+               "-I", str(target.folder), "-I", str(source.parent), "-c", str(source), "-o", "engine.o"], files)
 
 
 def link(engine: Engine, files: Path) -> None:
     """engine.elf and engine.bin from engine.o and model.packed, by the target's linker script."""
     target = engine.target
-    facts = target.fact("gcc")
     with atomic_write(files / "model.S", "w") as file:
         file.write('.section .note.GNU-stack, "", %progbits\n'
                    '.section .model, "a"\n.globl model\nmodel: .incbin "model.packed"\n')
-    steps.run([command(target), *facts["machine"], "-c", "model.S", "-o", "model.o"], files)
-    steps.run([f"{facts['prefix']}ld", "-m", facts["linker"], "--no-warn-rwx-segments", "-T", str(target.folder / "link.ld"),
-               "engine.o", "model.o", "-o", "engine.elf"], files)
-    steps.run([f"{facts['prefix']}objcopy", "-O", "binary", "engine.elf", "engine.bin"], files)
+    steps.run([command(target), *target.gcc("machine"), "-c", "model.S", "-o", "model.o"], files)
+    steps.run([f"{target.gcc('prefix')}ld", "-m", target.gcc("linker"), "--no-warn-rwx-segments",
+               "-T", str(target.folder / "link.ld"), "engine.o", "model.o", "-o", "engine.elf"], files)
+    steps.run([f"{target.gcc('prefix')}objcopy", "-O", "binary", "engine.elf", "engine.bin"], files)

@@ -18,11 +18,11 @@ A kind of machine is one module beside this one, which a target names (`machine`
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from common import modules
 from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.errors import UserError
@@ -40,13 +40,8 @@ class Story:
 def machine(engine: Engine) -> ModuleType:
     """What the engine runs on."""
     name = engine.target.machine
-    try:
-        module = importlib.import_module(f"common.machine.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"common.machine.{name}":
-            raise
-        module = None
-    if module is None or not hasattr(module, "measure") or module.__name__ == __name__:
+    module = modules.named("common.machine", name, "measure")
+    if module is None or module.__name__ == __name__:
         raise UserError(f"{engine.target.folder / 'target.json'}: machine: {name!r} is no module of tools/common/machine that "
                         "runs engines; a new kind of machine is one there")
     return module

@@ -15,11 +15,10 @@ name, and says
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from pathlib import Path
 from typing import Protocol, Sequence, cast
 
+from common import modules
 from common.engine.engines import Engine
 from common.errors import UserError
 from common.pack.packer import Span
@@ -35,16 +34,17 @@ class Image(Protocol):
 
 def of(engine: Engine) -> Image:
     """The format of an engine's programs: target.json says it."""
-    name, known = engine.target.image, names()
-    if name not in known:
-        raise UserError(f"{engine.target.folder / 'target.json'}: image: {name!r}: known are {', '.join(known)}; "
+    name = engine.target.image
+    module = modules.named(__name__, name, "padding")
+    if module is None:
+        raise UserError(f"{engine.target.folder / 'target.json'}: image: {name!r}: known are {', '.join(names())}; "
                         "a new format is a module in tools/common/engine/images")
-    return cast(Image, importlib.import_module(f"{__name__}.{name}"))
+    return cast(Image, module)
 
 
 def names() -> list[str]:
     """All formats."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return modules.names(__name__)
 
 
 def counted_bytes(engine: Engine, program: Path, files: Path, spans: Sequence[Span]) -> int:

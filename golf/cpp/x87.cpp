@@ -2,9 +2,9 @@
 //
 //   model.hpp      the model's shape (constexpr; written by the packer), and what encoding its weights have: WEIGHTS
 //   shape.hpp      what follows from it
-//   port.hpp       the target: where the arena is, system calls; with isa/x86.hpp: registers, one-instruction helpers
+//   x87.hpp        the target: where the arena is, system calls; with isa/x86.hpp: registers, one-instruction helpers
 //   weights/….hpp  how a weight is read
-//   link.ld        the ELF header, with code in its free bytes, this code, the packed model, the arena
+//   x87.ld         the ELF header, with code in its free bytes, this code, the packed model, the arena
 //
 // What the machine sees
 // ---------------------
@@ -53,7 +53,7 @@ template <int N, class T> static inline __attribute__((always_inline)) T count(T
   else return N;
 }
 
-#include "port.hpp"
+#include "x87.hpp"
 #include WEIGHTS
 
 static_assert(workspace_bytes == 4LL * (seq_len + 2) * stride);  // the packer checks that it fits into memory
@@ -102,7 +102,7 @@ INLINE void run_of_head() {
 }
 
 // A pass is in pieces: the ELF header has room for some of them, and the jumps between all of them are short (-12).
-// Where each one lies is said in link.ld, how it comes to the next in port.hpp: to_…() falls into it, or jumps.
+// Where each one lies is said in x87.ld, how it comes to the next in x87.hpp: to_…() falls into it, or jumps.
 extern "C" void token(), record(), pass(), layers(), leave(), layer(), rows();
 
 // Position by position @loop

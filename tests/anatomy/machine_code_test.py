@@ -125,11 +125,11 @@ class Headers(FolderTest):
 
     def units(self, script: str, program: bytes, explained: dict[int, int] | None = None,
               sections: dict[str, int] | None = None) -> list[tuple[int, str, str]]:
-        (self.folder / "link.ld").write_text(script, "utf-8")
+        (self.folder / "code.ld").write_text(script, "utf-8")
         taken = bytearray(len(program))
         for offset, size in (explained or {}).items():
             taken[offset:offset + size] = b"\1" * size
-        engine = mock.Mock(target=mock.Mock(folder=self.folder))
+        engine = mock.Mock(target=mock.Mock(folder=self.folder), idea="code", source="code.cpp")
         built = Built(engine, "m", "f32", Path("p"), Path("f"), "g++", (), True, 0, 0, {})
         image = mock.Mock(header_fields=lambda _: ["magic", "magic", "size", "size, flags", "", ""])
         with mock.patch.object(headers, "ROOT", self.folder), mock.patch.object(images, "of", lambda _: image):
@@ -148,6 +148,11 @@ class Headers(FolderTest):
             *[(offset, f"{offset:02x}", "unused byte @8") for offset in (7, 8, 9)],
             (10, "0a0b0c0d", "LONG = 7 @8"), (17, "11", "BYTE = 8 @9")])
 
+    def test_included(self) -> None:
+        (self.folder / "elf.ld").write_text("SECTIONS {\n .all : { BYTE(1)\n BYTE(machine) } }\n", "utf-8")
+        self.assertEqual(self.units("machine = 2;\nINCLUDE elf.ld\n", bytes(range(2))),
+                         [(0, "00", "magic = 1 @2"), (1, "01", "magic = machine @3")])
+
     def test_several_sections(self) -> None:
         script = ("SECTIONS {\n .a : AT(0) { BYTE(1) } > ram :text\n .b 0x80 : { . = 1; BYTE(2) } .gone :\n {BYTE(4)}\n"
                   " .empty : { BYTE(3) }\n}\n")
@@ -155,7 +160,7 @@ class Headers(FolderTest):
                          [(0, "00", "magic = 1 @2"), (4, "00", "unused byte @3"), (5, "00", "BYTE = 2 @3")])
 
     def test_a_place_that_is_not_known(self) -> None:
-        self.assertUserError(r"link.ld:2: BYTE\(1\): it is not clear where this stands; put `. = N;` before it", self.units,
+        self.assertUserError(r"code.ld:2: BYTE\(1\): it is not clear where this stands; put `. = N;` before it", self.units,
                              "SECTIONS { .all : { . = other;\n BYTE(1) } }", bytes(6))
         self.assertEqual(self.units("SECTIONS { .all : { . = other; . = 4; BYTE(1) } }", bytes(6)),
                          [(4, "00", "BYTE = 1 @1")])
@@ -164,7 +169,7 @@ class Headers(FolderTest):
         self.assertEqual(self.units("SECTIONS { .all : { *(.text)\n . = ALIGN(0x4); BYTE(1)\n . = ALIGN( 1 ); BYTE(2) } }",
                                     bytes(range(6)), {0: 3}),
                          [(3, "03", "unused byte @2"), (4, "04", "BYTE = 1 @2"), (5, "05", "BYTE = 2 @3")])
-        self.assertUserError(r"link.ld:1: BYTE\(1\): it is not clear", self.units,
+        self.assertUserError(r"code.ld:1: BYTE\(1\): it is not clear", self.units,
                              "SECTIONS { .all : { . = other; . = ALIGN(4); BYTE(1) } }", bytes(6))
 
 

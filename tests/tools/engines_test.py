@@ -53,9 +53,11 @@ class Table(FolderTest):
             self.assertEqual("emulator" in facts, facts["machine"] == "program", name)
         for engine in engines.table():
             if engine.toolchain == "gcc":
-                kinds = {"prefix": str, "machine": list, "flags": list, "fallback": list, "linker": str, "knobs": list}
+                kinds = {"prefix": str, "machine": list, "flags": dict, "fallback": list, "linker": str, "knobs": list}
                 self.assertEqual({fact: type(engine.target.facts["gcc"][fact]) for fact in kinds}, kinds, engine.target.name)
-                self.assertTrue((engine.target.folder / "port.hpp").is_file() and (engine.target.folder / "link.ld").is_file())
+                for name in (f"{engine.idea}.hpp", f"{engine.idea}.ld"):
+                    self.assertTrue((engine.target.folder / name).is_file(), f"{engine.target.name}: {name}")
+                self.assertIs(type(engine.target.facts["gcc"]["flags"][engine.idea]), list, engine.name)
             for folder, suffix in (("cpp", "hpp"), ("asm", "inc")):
                 if engine.source.startswith(f"golf/{folder}/"):
                     for encoding in engine.encodings:

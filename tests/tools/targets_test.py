@@ -60,7 +60,7 @@ class Names(FolderTest):
 
     def test_it_finds_them(self) -> None:
         target, engine = targets.names()[0], engines.names()[0]
-        for text in (f'if target == "{target}":', f"golf/targets/{target}/port.hpp", f"${{target}} STREQUAL {target})"):
+        for text in (f'if target == "{target}":', f"golf/targets/{target}/x87.hpp", f"${{target}} STREQUAL {target})"):
             self.assertEqual(named(text, targets.names()), [target], text)
         for text in (f"asm-{target}", f"{target}2", f"my_{target}"):
             self.assertEqual(named(text, targets.names()), [], text)

@@ -10,11 +10,12 @@ called there.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Iterator, Mapping
 
 from common.anatomy.marks import Place
 from common.anatomy.units import Unit
-from common.engine import images
+from common.engine import gcc, images
 from common.engine.builds import Built
 from common.errors import UserError
 from common.project import ROOT
@@ -25,17 +26,18 @@ STATEMENT = re.compile(r"(?:^|(?<=[;{}]))[ \t]*(?P<section>[./\w]+)[^:;{}\n]*:[^
                        r"|\b(?P<number>S?QUAD|LONG|SHORT|BYTE)\s*\((?P<value>(?:[^()]|\([^()]*\))*)\)"
                        r"|(?<![\w.])\.\s*=\s*(?P<place>[^;]+);"
                        r"|(?P<input>\*\s*\([^()]*\))"
-                       r"|(?P<end>\})", re.MULTILINE)
+                       r"|(?P<end>\})"
+                       r"|\bINCLUDE\s+(?P<include>[^\s;]+)", re.MULTILINE)
 
 
 def units(built: Built, program: bytes, sections: Mapping[str, int], taken: bytearray) -> list[Unit]:
     """The numbers of the script, and the bytes that it skips. `sections` are the offsets of the output sections, `taken`
     is not 0 for bytes that are explained already."""
-    path = built.engine.target.folder / "link.ld"
+    path = gcc.link_script(built.engine)
     fields = images.of(built.engine).header_fields(program)
     found: list[Unit] = []
     base = position = None  # of the section; where the next byte goes
-    for statement, place in _statements(path.read_text("utf-8"), str(path.relative_to(ROOT))):
+    for statement, place in _statements(path, (ROOT / built.engine.source).parent):
         if statement["section"] or statement["end"]:
             base = position = sections.get(statement["section"] or "")
         elif base is None:
@@ -60,11 +62,15 @@ def units(built: Built, program: bytes, sections: Mapping[str, int], taken: byte
     return found
 
 
-def _statements(script: str, file: str) -> Iterator[tuple[re.Match[str], Place]]:
-    """Each statement, and its line."""
+def _statements(path: Path, included: Path) -> Iterator[tuple[re.Match[str], Place]]:
+    """Each statement of a script, and its line. `included` is the folder of what it includes."""
+    script, file = path.read_text("utf-8"), str(path.relative_to(ROOT))
     lines = script.splitlines()
     without_comments = re.sub(r"/\*.*?\*/", lambda comment: re.sub(r"[^\n]", " ", comment[0]), script, flags=re.DOTALL)
     for match in STATEMENT.finditer(without_comments):
+        if match["include"]:
+            yield from _statements(included / match["include"], included)
+            continue
         number = without_comments.count("\n", 0, match.start()) + 1
         yield match, Place(file, number, lines[number - 1].strip(), "")
 

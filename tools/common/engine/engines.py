@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import MISSING, dataclass, field
+from pathlib import Path
 from typing import Iterable, Mapping, Sequence
 
 from common.engine import inputs, targets
@@ -39,6 +40,11 @@ class Engine:
     choices: tuple[str, ...] = ()
     arithmetic: str = "x87"  # what it computes in: a key of common.match.domain.LIMITS
     console: str = ""  # of a machine that has several: where its text goes
+
+    @property
+    def idea(self) -> str:
+        """What the source is called: files of a target's folder that belong to it are named like it."""
+        return Path(self.source).stem
 
     @property
     def limits(self) -> list[dict]:

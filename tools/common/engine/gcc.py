@@ -55,6 +55,20 @@ def name(engine: Engine) -> str:
     return compiler_name(command(target), f"install what {FOLDER}/{target.name}/packages.txt lists (tools/quickstart does)")
 
 
+def link_script(engine: Engine) -> Path:
+    """The target's linker script for the engine's source. It may INCLUDE what lies beside the source."""
+    return engine.target.folder / f"{engine.idea}.ld"
+
+
+def right_flags(engine: Engine) -> list[str]:
+    """The flags that the engine's source cannot do without on its target."""
+    flags = engine.target.gcc("flags")
+    if engine.idea not in flags:
+        raise UserError(f"{engine.target.folder / 'target.json'}: gcc: flags: {engine.idea}: it is not there; {engine.name} is "
+                        "made of this source")
+    return flags[engine.idea]
+
+
 def small_flags(engine: Engine, compiler: str) -> tuple[tuple[str, ...], bool]:
     """The flags that make the engine small, and whether they are the searched ones for this very compiler.
 
@@ -85,7 +99,7 @@ def make(engine: Engine, files: Path, flags: Sequence[str]) -> None:
 def compile(engine: Engine, files: Path, flags: Sequence[str]) -> None:
     """engine.o from the source, model.hpp and the target's folder."""
     target, source = engine.target, ROOT / engine.source
-    steps.run([command(target), *CPP_FLAGS, *target.gcc("machine"), *target.gcc("flags"), *flags, "-I", ".",
+    steps.run([command(target), *CPP_FLAGS, *target.gcc("machine"), *right_flags(engine), *flags, "-I", ".",
                "-I", str(target.folder), "-I", str(source.parent), "-c", str(source), "-o", "engine.o"], files)
 
 
@@ -97,5 +111,5 @@ def link(engine: Engine, files: Path) -> None:
                    '.section .model, "a"\n.globl model\nmodel: .incbin "model.packed"\n')
     steps.run([command(target), *target.gcc("machine"), "-c", "model.S", "-o", "model.o"], files)
     steps.run([f"{target.gcc('prefix')}ld", "-m", target.gcc("linker"), "--no-warn-rwx-segments",
-               "-T", str(target.folder / "link.ld"), "engine.o", "model.o", "-o", "engine.elf"], files)
+               "-L", str((ROOT / engine.source).parent), "-T", str(link_script(engine)), "engine.o", "model.o", "-o", "engine.elf"], files)
     steps.run([f"{target.gcc('prefix')}objcopy", "-O", "binary", "engine.elf", "engine.bin"], files)

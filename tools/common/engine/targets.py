@@ -2,7 +2,7 @@
 
     from common.engine import targets
     target = targets.find("…")
-    target.facts["isa"], target.folder / "link.ld"
+    target.facts["isa"], target.flagset
 
 target.json says
 
@@ -11,12 +11,13 @@ target.json says
     image      the format of what is built: a module of common/engine/images
     machine    what runs it: a module of common/machine
     emulator   of a program: the command that runs it where the kernel cannot
-    gcc        for C++: prefix of the cross tools; flags that make it right (machine: of every step; flags: of the compiler);
+    gcc        for C++: prefix of the cross tools; flags that make it right (machine: of every step; flags: of the
+               compiler, by source);
                linker: ld's emulation; fallback: flags that make it small without a searched set; knobs: what flagsearch
                turns besides the knobs of all targets
 
-Beside it lie, for C++, port.hpp, link.ld and flagset.json (the flags that were searched, by engine); and packages.txt, what the
-target needs besides tools/packages.txt.
+Beside it lie, for each source in C++ that runs there, SOURCE.hpp and SOURCE.ld, and flagset.json (the flags that were
+searched, by engine); and packages.txt, what the target needs besides tools/packages.txt.
 """
 
 from __future__ import annotations

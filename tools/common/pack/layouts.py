@@ -139,6 +139,42 @@ def boot(config: Config) -> Iterator[Block]:
     yield Records((Text(text_offset=4, multiple=4), Matrix("token_embedding")))
 
 
+def plain(config: Config) -> Iterator[Block]:
+    """The checkpoint as it is, layer by layer: the memory image of golf/cpp/plain.cpp's `struct Model`. Gains stand for
+    themselves, nothing is folded; a tied classifier is there twice."""
+    yield Matrix("token_embedding")
+    for l in range(config.n_layers):
+        yield Matrix("rms_att", order=[l])
+        for tensor in ("wq", "wk", "wv", "wo"):
+            yield Matrix(tensor, l)
+        yield Matrix("rms_ffn", order=[l])
+        for tensor in ("w1", "w3", "w2"):
+            yield Matrix(tensor, l)
+    yield Matrix("rms_final")
+    yield Matrix("wcls")
+    yield Records((Text(),))
+
+
+def doubles(config: Config) -> Iterator[Block]:
+    """Everything in the order of use, for golf/cpp/doubles.cpp. Keys and values alternate by head; a head's values go from
+    the last element to the first, for the engine walks back through them. The classifier's rows go from the last token to
+    the first."""
+    attention, ffn = {"gain": "rms_att"}, {"gain": "rms_ffn"}
+    size = config.head_size
+    for l in range(config.n_layers):
+        for head in range(config.n_kv_heads):
+            elements = range(head * size, (head + 1) * size)
+            yield Matrix("wk", l, order=elements, factors=("sqrt(dim)",), **attention)
+            yield Matrix("wv", l, order=elements[::-1], factors=("sqrt(dim)",), **attention)
+        yield Matrix("wq", l, factors=("sqrt(dim)", "1/sqrt(head_size)", "2^-exp_squarings"), **attention)
+        yield Matrix("wo", l, transposed=True)
+        yield Matrix("w1", l, factors=("sqrt(dim)", "-1", "2^-exp_squarings"), **ffn)
+        yield Matrix("w3", l, factors=("sqrt(dim)", "-1", "2^exp_squarings"), **ffn)
+        yield Matrix("w2", l, transposed=True)
+    yield Matrix("wcls", order=range(config.vocab_size - 1, -1, -1), gain="rms_final")
+    yield Records((Text(multiple=8), Matrix("token_embedding")))
+
+
 def feed_forward(config: Config, l: int) -> Iterator[Block]:
     """w1, w3 and w2 of layer l. The signs make silu's exp(-w1 x), and take themselves away again in the product."""
     ffn = {"gain": "rms_ffn", "backwards": True}
@@ -178,8 +214,23 @@ def asm_linux_workspace(config: Config) -> int:
     return max(asm_stride(config), 256) * config.seq_len
 
 
+def plain_workspace(config: Config) -> int:
+    """golf/cpp/plain.cpp's `struct State`, in doubles; it asserts that it counts the same."""
+    c = config
+    return 8 * (5 * c.dim + 2 * c.hidden_dim + c.seq_len + c.vocab_size + 2 * c.n_layers * c.seq_len * c.kv_dim)
+
+
+def doubles_workspace(config: Config) -> int:
+    """What golf/cpp/doubles.cpp works in; it asserts that it counts the same."""
+    c = config
+    layer = (c.dim + 2 * c.kv_dim) + c.head_size + 2 * c.hidden_dim
+    return 8 * (c.dim + c.n_layers * layer + c.vocab_size) * (c.seq_len + 2)
+
+
 LAYOUTS = {
     "stream": Layout(stream, stream_workspace),
+    "plain": Layout(plain, plain_workspace),
+    "doubles": Layout(doubles, doubles_workspace, empty_pieces=False),
     "asm-linux": Layout(asm_linux, asm_linux_workspace, empty_pieces=False),
     "boot": Layout(boot, boot_workspace, before=b"\x55\xaa", empty_pieces=False),  # the boot sector's signature
 }

@@ -137,7 +137,7 @@ def _span(part: Matrix | Text, encoding: Encoding, config: Config, longest: int)
             part = replace(part, length_bias=0)
         record_bytes = -(-(part.text_offset + longest) // part.multiple) * part.multiple
         return Texts("vocabulary", config.vocab_size, record_bytes, text=part, longest_piece=longest)
-    n_rows, n_columns = (config.vocab_size, config.dim) if part.tensor == "wcls" else config.shapes()[part.tensor][-2:]
+    n_rows, n_columns = (config.vocab_size, config.dim) if part.tensor == "wcls" else (1, *config.shapes()[part.tensor])[-2:]
     start = (part.layer or 0) * n_rows * n_columns
     rows, columns = (n_columns, n_rows) if part.transposed else (n_rows, n_columns)
     row_step, step = (1, n_columns) if part.transposed else (n_columns, 1)
@@ -174,7 +174,7 @@ def encode(spans: Sequence[Span], model: Checkpoint, pieces: Sequence[bytes]) ->
 
 
 def decode(spans: Sequence[Span], config: Config, packed: bytes) -> tuple[Checkpoint, list[bytes]]:
-    """The effective checkpoint (untied, gains of 1, factors divided out again) and the pieces' texts.
+    """The effective checkpoint (untied, gains of 1 where they were folded, factors divided out again) and the pieces' texts.
 
     A weight that no span holds is left NaN, so that a layout with a hole cannot go unnoticed."""
     untied = replace(config, tied=False)

@@ -5,7 +5,7 @@
     image.header_fields(program)[24:28]             # ["e_entry", "e_entry", "e_entry", "e_entry"]
     images.counted_bytes(engine, program, files, spans)
 
-An engine's header is made by its link.ld or its source, so a format only describes. It is one module here, found by its
+An engine's header is made by its linker script or its source, so a format only describes. It is one module here, found by its
 name, and says
 
     header_fields(program) -> list[str]    for each byte from the first one on, the fields that it belongs to ("a, b")

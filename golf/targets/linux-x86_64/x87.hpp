@@ -38,7 +38,7 @@ INLINE void call_rows() {
   asm volatile("jmp *%%rbp" : : "r"(rows_at), "r"(n), "r"(w), "r"(r), "r"(x));
   fall();
 }
-// An instruction whose operand lies `distance` bytes from rows. Only link.ld knows how many, so it fills in the last
+// An instruction whose operand lies `distance` bytes from rows. Only x87.ld knows how many, so it fills in the last
 // byte.
 #define NEAR(instruction, distance) instruction "\n\t.reloc . - 1, R_X86_64_8, " #distance
 INLINE void w_to_model() { asm volatile(NEAR("leal 1(%%rbp), %%esi", near_model) : "=r"(w) : "r"(rows_at)); }

@@ -13,7 +13,7 @@ INLINE word best() { return word(b); }
 INLINE address where(const f32* p) { return (address)p; }
 INLINE f32* cell(address p) { return (f32*)p; }
 
-// The first instruction, `mov $first_row, %edi`, lies on the header's p_memsz and p_flags (-5, see link.ld). Its
+// The first instruction, `mov $first_row, %edi`, lies on the header's p_memsz and p_flags (-5, see x87.ld). Its
 // bytes are BFh and the address of position 0's row, of which the highest must be 7 mod 8: read, write, execute. So
 // p_memsz is 256 * the address + BFh, without the highest byte, and has to reach behind the arena. In front of the
 // rows stand the image (from 2 MiB on, less than 4 KiB of code, the model) and pages that are never touched; behind
@@ -91,7 +91,7 @@ INLINE void w_to_model() { asm volatile("mov $model, %0" : "=r"(w)); }
   JUMP(pass)
 }
 [[noreturn]] INLINE void to_layers_or_leave() {
-  asm volatile(".globl arena_end\n\t.set arena_end, %c0" : : "i"(arena_at((seq_len + 2L) * stride)));  // for link.ld
+  asm volatile(".globl arena_end\n\t.set arena_end, %c0" : : "i"(arena_at((seq_len + 2L) * stride)));  // for x87.ld
   if constexpr (arena.end_bit == 0)
     asm volatile("cmpl %1, %0\n\t" SHORT("0x73", leave) : : "r"(r), "i"(address(arena.end)) : "cc", "memory");  // jae
   else if constexpr (arena.end >> arena.end_bit & 1)

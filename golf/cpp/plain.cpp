@@ -1,0 +1,198 @@
+// Llama 2, greedy, without a library: reference/transformer.cpp and reference/ops.cpp once more, small.
+//
+//   model.hpp   the model's shape (constexpr; written by the packer); shape.hpp: what follows from it
+//   plain.hpp   the target: how a program writes and how it ends
+//   plain.ld    the ELF header, this code, the packed model, zeroed memory
+//
+// What the machine sees
+// ---------------------
+//   ELF header | constants | code | model                       the file, mapped as it is
+//   x | logits | activations | normed | scores                  zero at the start
+//
+// Every number that is computed has a place of its own: a row for each position, and in it for each layer. Nothing is
+// overwritten, so a row's keys and values are the KV cache.
+//
+// How it differs from the reference
+// ---------------------------------
+// - The model is a struct: the packed file is its memory image (`plain` in tools/common/pack). Matrices that multiply
+//   the same vector stand one behind the other, and are multiplied as one: wq, wk, wv, and w1, w3.
+// - matmul adds to its output. That is zero, or the residual stream, into which wo and w2 add.
+// - exp, cos and sin are one function, the exponential of a complex number, by squaring.
+// - It multiplies in float32 as the reference does; what the compiler fuses (fma) or keeps in wider registers (x87) is
+//   not rounded in between.
+//
+// "@rope" in a comment says what the machine code is for: that of its line or, where the comment stands alone, of all
+// lines from there on. `llama512 anatomy` counts by it.
+
+#include "shape.hpp"
+#include "plain.hpp"
+
+constexpr int n_qkv_heads = n_heads + 2 * n_kv_heads;
+
+struct Layer {
+  float rms_att[dim];                       // (dim)
+  float wqkv[n_qkv_heads * head_size][dim]; // (dim + 2 kv_dim, dim): wq, wk, wv
+  float wo[dim][dim];                       // (dim, dim)
+  float rms_ffn[dim];                       // (dim)
+  float w13[2 * hidden_dim][dim];           // (2 hidden_dim, dim): w1, w3
+  float w2[dim][hidden_dim];                // (dim, hidden_dim)
+};
+
+struct Piece {
+  unsigned char length;
+  char text[longest_piece];
+};
+
+struct Model {
+  float token_embedding[vocab_size][dim];  // (vocab_size, dim)
+  Layer layers[n_layers];
+  float rms_final[dim];                    // (dim)
+  float wcls[vocab_size][dim];             // (vocab_size, dim)
+  Piece vocabulary[vocab_size];
+};
+static_assert(sizeof(Model) == packed_bytes);
+extern "C" const Model model;
+
+// Of one layer at one position.
+struct Activations {
+  float qkv[n_qkv_heads][head_size];  // queries, keys, values
+  float heads[n_heads][head_size];    // attention's output
+  float gate_up[2 * hidden_dim];      // w1's and w3's
+};
+
+float x[seq_len][dim];  // the residual stream
+float logits[seq_len][vocab_size];
+Activations activations[n_layers][seq_len];
+float normed[dim];
+float scores[seq_len];
+static_assert(workspace_bytes == sizeof x + sizeof logits + sizeof activations + sizeof normed + sizeof scores);
+
+struct Complex {
+  double re, im;
+};
+
+// e^z = (1 + z / 2^28 + …)^(2^28), by squaring.
+//
+// Of the series' second term only what is left of a turn is taken: without it |e^(i angle)| would grow with the angle.
+[[gnu::noinline]] static Complex exponential(double re, double im) {  // @softmax
+  constexpr int squarings = 28;
+  constexpr double steps = 1 << squarings;
+  re /= steps;
+  im /= steps;
+  re += 1 - im * im / 2;
+  for (int i = 0; i < squarings; i++) {
+    const double square = re * re - im * im;
+    im *= 2 * re;
+    re = square;
+  }
+  return {re, im};
+}
+
+// @embedding
+static void add(float* x, const float* y, int n) {
+  for (int i = 0; i < n; i++) x[i] += y[i];
+}
+
+// a . b @matmul
+[[gnu::noinline]] static float dot(const float* a, const float* b, int n) {
+  float sum = 0;
+  for (int i = 0; i < n; i++) sum += a[i] * b[i];
+  return sum;
+}
+
+// out += w x
+[[gnu::noinline]] static void matmul(float* out, const float* x, const float* w, int n, int d) {
+  for (int row = 0; row < d; row++) out[row] += dot(w + row * n, x, n);
+}
+template <int d, int n> static void matmul(float* out, const float* x, const float (&w)[d][n]) {
+  matmul(out, x, w[0], n, d);
+}
+
+// normed = weight * x / sqrt(mean(x^2) + epsilon) @rmsnorm
+[[gnu::noinline]] static const float* rmsnorm(const float* x, const float* weight) {
+  const float rms = __builtin_sqrtf(dot(x, x, dim) / dim + 1e-5f);
+  for (int i = 0; i < dim; i++) normed[i] = weight[i] * x[i] / rms;
+  return normed;
+}
+
+// The index of the largest value; on a tie the lowest such index. @argmax
+[[gnu::noinline]] static int argmax(const float* x, int n) {
+  int best = 0;
+  for (int i = 1; i < n; i++)
+    if (x[i] > x[best]) best = i;
+  return best;
+}
+
+// x[i] = exp(x[i]) / sum over j of exp(x[j]) @softmax
+static void softmax(float* x, int n) {
+  const float max = x[argmax(x, n)];
+  float sum = 0;
+  for (int i = 0; i < n; i++) sum += x[i] = exponential(x[i] - max, 0).re;
+  for (int i = 0; i < n; i++) x[i] /= sum;
+}
+
+// Turns each pair of each head by the angle pos * 10000^(-2i/head_size). @rope
+static void rope(float* x, int n, int pos) {
+  constexpr float slowdown = __builtin_pow(10000, 2.0 / head_size);
+  for (int head = 0; head < n; head += head_size) {
+    double angle = pos;
+    for (int i = head; i < head + head_size; i += 2) {
+      const Complex turn = exponential(0, angle);
+      const double x0 = x[i], x1 = x[i + 1];
+      x[i] = x0 * turn.re - x1 * turn.im;
+      x[i + 1] = x0 * turn.im + x1 * turn.re;
+      angle /= slowdown;
+    }
+  }
+}
+
+// gate = silu(gate) * up, where silu(z) = z / (1 + exp(-z)) @swiglu
+static void swiglu(float* gate, const float* up, int n) {
+  for (int i = 0; i < n; i++) gate[i] *= up[i] / (1 + 1 / exponential(gate[i], 0).re);
+}
+
+// heads = for each query head: softmax(q . k / sqrt(head_size)) v, over all positions so far @attention
+static void attention(Activations* cache, int pos) {
+  Activations& now = cache[pos];
+  for (int head = 0; head < n_heads; head++) {
+    const int k = n_heads + head / (n_heads / n_kv_heads), v = k + n_kv_heads;
+    for (int t = 0; t <= pos; t++)
+      scores[t] = dot(now.qkv[head], cache[t].qkv[k], head_size) / __builtin_sqrtf(head_size);
+    softmax(scores, pos + 1);
+    for (int t = 0; t <= pos; t++)
+      for (int i = 0; i < head_size; i++) now.heads[head][i] += scores[t] * cache[t].qkv[v][i];
+  }
+}
+
+// @loop
+static void forward(int token, int pos) {
+  float* x = ::x[pos];
+  add(x, model.token_embedding[token], dim);
+  for (int l = 0; l < n_layers; l++) {
+    const Layer& layer = model.layers[l];  // @loading
+    Activations& now = activations[l][pos];
+    // x += attention(rmsnorm(x))
+    matmul(now.qkv[0], rmsnorm(x, layer.rms_att), layer.wqkv);
+    rope(now.qkv[0], dim + kv_dim, pos);
+    attention(activations[l], pos);
+    matmul(x, now.heads[0], layer.wo);
+    // x += w2(silu(w1(rmsnorm(x))) * w3(rmsnorm(x)))
+    matmul(now.gate_up, rmsnorm(x, layer.rms_ffn), layer.w13);
+    swiglu(now.gate_up, now.gate_up + hidden_dim, hidden_dim);
+    matmul(x, now.gate_up, layer.w2);
+  }
+  // logits = wcls(rmsnorm(x))
+  matmul(logits[pos], rmsnorm(x, model.rms_final), model.wcls);
+}
+
+extern "C" [[noreturn, gnu::used]] void start() {
+  int token = 1;
+  for (int pos = 0; pos < seq_len; pos++) {
+    forward(token, pos);
+    token = argmax(logits[pos], vocab_size);
+    if (token == 1) break;
+    const Piece& piece = model.vocabulary[token];
+    write(piece.text, piece.length);
+  }
+  exit();
+}

@@ -73,8 +73,8 @@ struct Complex {
 
 // e^z = (1 + z / 2^28 + …)^(2^28), by squaring.
 //
-// Of the series' second term only what is left of a turn is taken: without it |e^(i angle)| would grow with the angle.
-[[gnu::noinline]] static Complex exponential(double re, double im) {  // @softmax
+// Of the series' second term only that of a turn is taken: without it |e^(i angle)| would grow with the angle. @softmax
+[[gnu::noinline]] static Complex exponential(double re, double im) {
   constexpr int squarings = 28;
   constexpr double steps = 1 << squarings;
   re /= steps;
@@ -133,16 +133,15 @@ static void softmax(float* x, int n) {
 
 // Turns each pair of each head by the angle pos * 10000^(-2i/head_size). @rope
 static void rope(float* x, int n, int pos) {
-  constexpr float slowdown = __builtin_pow(10000, 2.0 / head_size);
-  for (int head = 0; head < n; head += head_size) {
-    double angle = pos;
-    for (int i = head; i < head + head_size; i += 2) {
-      const Complex turn = exponential(0, angle);
-      const double x0 = x[i], x1 = x[i + 1];
-      x[i] = x0 * turn.re - x1 * turn.im;
-      x[i + 1] = x0 * turn.im + x1 * turn.re;
-      angle /= slowdown;
-    }
+  constexpr float slowdown = __builtin_pow(10000, 2.0 / head_size);  // from one pair to the next
+  double angle = 0;
+  for (int i = 0; i < n; i += 2) {
+    if (i % head_size == 0) angle = pos;
+    const Complex turn = exponential(0, angle);
+    const float x0 = x[i], x1 = x[i + 1];
+    x[i] = x0 * turn.re - x1 * turn.im;
+    x[i + 1] = x0 * turn.im + x1 * turn.re;
+    angle /= slowdown;
   }
 }
 
@@ -168,21 +167,21 @@ static void attention(Activations* cache, int pos) {
 static void forward(int token, int pos) {
   float* x = ::x[pos];
   add(x, model.token_embedding[token], dim);
-  for (int l = 0; l < n_layers; l++) {
-    const Layer& layer = model.layers[l];  // @loading
+  for (int l = 0; l < n_layers; l++) {  // through the model @loading
+    const Layer& layer = model.layers[l];
     Activations& now = activations[l][pos];
     // x += attention(rmsnorm(x))
-    matmul(now.qkv[0], rmsnorm(x, layer.rms_att), layer.wqkv);
+    matmul(now.qkv[0], rmsnorm(x, layer.rms_att), layer.wqkv);  // @matmul
     rope(now.qkv[0], dim + kv_dim, pos);
     attention(activations[l], pos);
-    matmul(x, now.heads[0], layer.wo);
+    matmul(x, now.heads[0], layer.wo);  // @matmul
     // x += w2(silu(w1(rmsnorm(x))) * w3(rmsnorm(x)))
-    matmul(now.gate_up, rmsnorm(x, layer.rms_ffn), layer.w13);
+    matmul(now.gate_up, rmsnorm(x, layer.rms_ffn), layer.w13);  // @matmul
     swiglu(now.gate_up, now.gate_up + hidden_dim, hidden_dim);
-    matmul(x, now.gate_up, layer.w2);
+    matmul(x, now.gate_up, layer.w2);  // @matmul
   }
   // logits = wcls(rmsnorm(x))
-  matmul(logits[pos], rmsnorm(x, model.rms_final), model.wcls);
+  matmul(logits[pos], rmsnorm(x, model.rms_final), model.wcls);  // @matmul
 }
 
 extern "C" [[noreturn, gnu::used]] void start() {

@@ -10,8 +10,10 @@ inline void write(const char* text, long length) {
   asm volatile("svc 0" : "+r"(file) : "r"(number), "r"(from), "r"(count) : "memory");
 }
 
+// @loop
 [[noreturn]] inline void exit() {
   register long number asm("x8") = 93;
-  asm volatile("svc 0" : : "r"(number));
+  register long status asm("x0") = 0;
+  asm volatile("svc 0" : : "r"(number), "r"(status));
   __builtin_unreachable();
 }

@@ -10,8 +10,10 @@ inline void write(const char* text, int length) {
   asm volatile("svc 0" : "+r"(file) : "r"(number), "r"(from), "r"(count) : "memory");
 }
 
+// @loop
 [[noreturn]] inline void exit() {
   register int number asm("r7") = 1;
-  asm volatile("svc 0" : : "r"(number));
+  register int status asm("r0") = 0;
+  asm volatile("svc 0" : : "r"(number), "r"(status));
   __builtin_unreachable();
 }

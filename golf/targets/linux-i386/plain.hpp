@@ -7,6 +7,7 @@ inline void write(const char* text, int length) {  // to file 1, the standard ou
   asm volatile("int $0x80" : "+a"(number) : "b"(1), "c"(text), "d"(length) : "memory");
 }
 
+// @loop
 [[noreturn]] inline void exit() {
   asm volatile("int $0x80" : : "a"(1), "b"(0));
   __builtin_unreachable();

@@ -10,8 +10,10 @@ inline void write(const char* text, long length) {
   asm volatile("ecall" : "+r"(file) : "r"(number), "r"(from), "r"(count) : "memory");
 }
 
+// @loop
 [[noreturn]] inline void exit() {
   register long number asm("a7") = 93;
-  asm volatile("ecall" : : "r"(number));
+  register long status asm("a0") = 0;
+  asm volatile("ecall" : : "r"(number), "r"(status));
   __builtin_unreachable();
 }

@@ -7,6 +7,7 @@ inline void write(const char* text, long length) {  // to file 1, the standard o
   asm volatile("syscall" : "+a"(number), "=c"(clobbered_rcx) : "D"(1), "S"(text), "d"(length) : "r11", "memory");
 }
 
+// @loop
 [[noreturn]] inline void exit() {
   asm volatile("syscall" : : "a"(60), "D"(0));
   __builtin_unreachable();

@@ -22,6 +22,8 @@ from common.libraries import library
 from common.project import ROOT
 
 SHF_ALLOC = 2
+WHOLE_WORD = {"EM_386": 1, "EM_ARM": 2}  # relocations without an addend whose four bytes are the address
+FROM_THE_END = {"EM_X86_64": (2, 4)}  # relocations that count from the end of their four bytes
 DW_OP_ADDR = 3  # an expression that is an address
 
 
@@ -46,6 +48,7 @@ class Program:
         self.declared: dict[int, Line] = {}  # where the variable at an address is declared
         self.inlined: list[tuple[list[range], list[Line]]] = []  # the lines that code was inlined into
         self.rows: list[tuple[int, int, Line | None]] = []  # begin and end of a line's code
+        self.users: dict[int, int] = {}  # of an address the first instruction that has it in itself, as the linker knows
         errors = library("elftools.common.exceptions")
         try:
             with open(path, "rb") as file:
@@ -81,7 +84,8 @@ class Program:
         self.start = min(loaded.values(), default=0)  # the address of the program's first byte
         self.sections = {name: address - self.start for name, address in loaded.items()}
         self._read_symbols(elf)
-        information = elf.get_dwarf_info()
+        self._read_relocations(elf)
+        information = elf.get_dwarf_info(relocate_dwarf_sections=False)  # the linker has done that
         for unit in information.iter_CUs() if information.has_debug_info else ():
             compilation = _Compilation(information, unit)
             self.rows += compilation.rows()
@@ -102,6 +106,25 @@ class Program:
                 thumb = code and self.machine == "EM_ARM" and address % 2 == 1  # the low bit is no part of the address
                 found[address - thumb] = Symbol(symbol.name, address - thumb, size, code, thumb)
         self.symbols = sorted(found.values(), key=lambda symbol: symbol.address)
+
+    def _read_relocations(self, elf: Any) -> None:
+        """Who uses which address."""
+        symbols = elf.get_section_by_name(".symtab")
+        for section in elf.iter_sections():
+            if section["sh_type"] not in ("SHT_REL", "SHT_RELA"):
+                continue
+            code = elf.get_section(section["sh_info"])
+            for relocation in section.iter_relocations() if code.name in self.sections else ():
+                place, kind = relocation["r_offset"], relocation["r_info_type"]
+                if relocation.is_RELA():
+                    target = symbols.get_symbol(relocation["r_info_sym"])["st_value"] + relocation["r_addend"]
+                    target += 4 * (kind in FROM_THE_END.get(self.machine, ()))
+                elif kind == WHOLE_WORD.get(self.machine):
+                    start = place - code["sh_addr"]
+                    target = int.from_bytes(code.data()[start:start + 4], "little")
+                else:
+                    continue
+                self.users[target] = min(place, self.users.get(target, place))
 
     def _read_scope(self, compilation: _Compilation, scope: Any, calls: list[Line]) -> None:
         """Variables and inlined functions in a scope, which is itself inlined into the lines `calls`."""

@@ -104,12 +104,14 @@ def compile(engine: Engine, files: Path, flags: Sequence[str]) -> None:
 
 
 def link(engine: Engine, files: Path) -> None:
-    """engine.elf and engine.bin from engine.o and model.packed, by the target's linker script."""
+    """engine.elf and engine.bin from engine.o and model.packed, by the target's linker script.
+
+    engine.elf also says which instruction means which address: `anatomy` tells by it what a constant is for."""
     target = engine.target
     with atomic_write(files / "model.S", "w") as file:
         file.write('.section .note.GNU-stack, "", %progbits\n'
                    '.section .model, "a"\n.globl model\nmodel: .incbin "model.packed"\n')
     steps.run([command(target), *target.gcc("machine"), "-c", "model.S", "-o", "model.o"], files)
-    steps.run([f"{target.gcc('prefix')}ld", "-m", target.gcc("linker"), "--no-warn-rwx-segments",
+    steps.run([f"{target.gcc('prefix')}ld", "-m", target.gcc("linker"), "--no-warn-rwx-segments", "--emit-relocs",
                "-L", str((ROOT / engine.source).parent), "-T", str(link_script(engine)), "engine.o", "model.o", "-o", "engine.elf"], files)
     steps.run([f"{target.gcc('prefix')}objcopy", "-O", "binary", "engine.elf", "engine.bin"], files)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import json
 import unittest
 from array import array
@@ -117,9 +118,9 @@ class Engines(PackTest):
                 self.assertEqual(problems(engine_layout, model, encoding, self.folder / "packed"), [])
 
 
-def planted(change: Callable[[int, Matrix | Records, Config], Iterator[Matrix | Records]]) -> Layout:
-    """A layout like the first engine's, but for what `change` makes of each block."""
-    original = layouts.LAYOUTS[ENGINES[0].layout]
+def planted(name: str, change: Callable[[int, Matrix | Records, Config], Iterator[Matrix | Records]]) -> Layout:
+    """A layout like that of this name, but for what `change` makes of each block."""
+    original = layouts.LAYOUTS[name]
 
     def changed(config: Config) -> Iterator[Matrix | Records]:
         for i, block in enumerate(original.blocks(config)):
@@ -131,11 +132,12 @@ class PlantedLayouts(PackTest):
     """Layouts that break the rules, each in one way. `pack` itself or a check must notice."""
 
     CONFIG = CONFIGS["grouped, tied"]
+    LAYOUT = ENGINES[0].layout  # what is changed
 
     def found(self, change: Callable, factors: dict[str, Callable[[Config], float]] | None = None) -> str:
         engine = replace(ENGINES[0], layout="planted")
         self.model(self.CONFIG)
-        with (mock.patch.dict(layouts.LAYOUTS, planted=planted(change)),
+        with (mock.patch.dict(layouts.LAYOUTS, planted=planted(self.LAYOUT, change)),
               mock.patch.dict(layouts.FACTORS, factors or {})):
             try:
                 return "\n".join(problems(engine, Model("m", self.folder / "m.bin", self.folder / "m.tokenizer.bin"),
@@ -209,6 +211,44 @@ class PlantedLayouts(PackTest):
         self.assertIn("rms_ffn", self.found(gains))
 
 
+class PlantedGains(PlantedLayouts):
+    """The same for a layout whose gains stand for themselves: all of them, or none."""
+
+    LAYOUT = "plain"
+
+    def changed(self, tensor: str, **changes: object) -> str:
+        """What is found when the first block of a tensor is changed; without changes, when it is dropped."""
+        def change(i: int, block: Matrix | Records, config: Config) -> Iterator[Matrix | Records]:
+            if not self.first(tensor, block) or block.order not in (None, [0]):  # [1]: the gains of layer 1
+                yield block
+            elif changes:
+                yield replace(block, **changes)
+        return self.found(change)
+
+    def test_gains(self) -> None:
+        for tensor in rules.GAINS:
+            self.assertRegex(self.changed(tensor), f"{tensor}.*(weights, the checkpoint has|nan)")  # dropped
+        for tensor, gain in rules.GAIN_OF.items():
+            self.assertIn(tensor, self.changed(tensor, gain=gain))  # folded as well
+        self.assertIn("rms_att", self.changed("rms_att", order=[1]))  # another layer's
+
+    def test_all_or_none(self) -> None:
+        """Some gains folded, the others there."""
+        for gain in rules.GAINS:
+            def fold(i: int, block: Matrix | Records, config: Config) -> Iterator[Matrix | Records]:
+                tensor = block.tensor if isinstance(block, Matrix) else ""
+                if tensor != gain:
+                    yield replace(block, gain=gain) if rules.GAIN_OF.get(tensor) == gain else block
+            self.assertIn(gain, self.found(fold))
+
+    def test_other_tensors(self) -> None:
+        def twice(i: int, block: Matrix | Records, config: Config) -> Iterator[Matrix | Records]:
+            yield block
+            if self.first("w2", block):
+                yield Matrix("rms_ffn")
+        self.assertIn("rms_ffn", self.found(twice))
+
+
 class PlantedManifests(PackTest):
     """A manifest that does not say what is in the file."""
 
@@ -272,6 +312,15 @@ class PlantedWeights(unittest.TestCase):
                 effective = Checkpoint(original.config, {key: values[:] for key, values in original.tensors.items()})
                 effective.tensors[name][-1] *= 1 + too_much
                 self.assertEqual(len(rules.decoding_problems(original, effective, encoding)), 1, name)
+
+    def test_gains(self) -> None:
+        """Gains that stand for themselves are the checkpoint's, bit by bit, and all of them."""
+        original = random_model.weights(CONFIGS["full attention, untied"], 1)
+        self.assertEqual(rules.decoding_problems(original, original, "f32"), [])
+        for name, change in itertools.product(rules.GAINS, (lambda gain: gain * (1 + 2.0**-23), lambda gain: 1.0)):
+            effective = Checkpoint(original.config, {key: values[:] for key, values in original.tensors.items()})
+            effective.tensors[name] = array("f", map(change, effective.tensors[name]))
+            self.assertEqual(len(rules.decoding_problems(original, effective, "f32")), 1, name)
 
 
 if __name__ == "__main__":

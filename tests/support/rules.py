@@ -28,6 +28,7 @@ from common.model.tokenizer import BOS, printed
 WEIGHT_BYTES = {"f32": 4, "bf16": 2}
 MATRICES = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")  # one per layer
 SINGLE = ("token_embedding", "wcls")
+GAINS = ("rms_att", "rms_ffn", "rms_final")  # folded into matrices, or there as the checkpoint has them: all of them
 MOST_PADDING = 2  # bytes: before the first bf16 weight
 MOST_TEXT_OFFSET = 4  # bytes: the length and zeros, so that a record may be read in words of 32 bits
 
@@ -58,11 +59,14 @@ def coverage_problems(manifest: dict) -> list[str]:
 
 
 def count_problems(manifest: dict, config: Config) -> list[str]:
-    """Each matrix is there once, with its number of weights; there is one vocabulary record for each token."""
+    """Each matrix is there once, with its number of weights, and all norms' gains or none; there is one vocabulary record
+    for each token."""
     problems, encoding = [], manifest["encoding"]
     shapes = config.shapes()
     wanted = {(name, None): config.vocab_size * config.dim for name in SINGLE}
     wanted |= {(name, layer): math.prod(shapes[name][1:]) for name in MATRICES for layer in range(config.n_layers)}
+    if has_gains(manifest):
+        wanted |= {(name, None): math.prod(shapes[name]) for name in GAINS}
     found: dict[tuple[str, int | None], int] = {}
     padding = records = 0
     for span in manifest["spans"]:
@@ -81,10 +85,11 @@ def count_problems(manifest: dict, config: Config) -> list[str]:
                 problems.append(f"vocabulary: records of {span['row_bytes']} bytes with text at {span['text_offset']}, "
                                 f"at most {most} bytes with text at {MOST_TEXT_OFFSET} are needed")
         else:
-            if span["encoding"] != encoding or bytes_ != math.prod(span["shape"]) * WEIGHT_BYTES[encoding]:
-                problems.append(f"{tensor}: {bytes_} bytes are not {span['shape']} weights in {encoding}")
+            needed = "f32" if tensor in GAINS else encoding
+            if span["encoding"] != needed or bytes_ != math.prod(span["shape"]) * WEIGHT_BYTES[needed]:
+                problems.append(f"{tensor}: {bytes_} bytes are not {span['shape']} weights in {needed}")
             key = tensor, span["layer"]
-            found[key] = found.get(key, 0) + bytes_ // WEIGHT_BYTES[encoding]
+            found[key] = found.get(key, 0) + bytes_ // WEIGHT_BYTES[needed]
     for key in wanted.keys() | found.keys():
         if found.get(key, 0) != wanted.get(key, 0):
             problems.append(f"{key[0]}, layer {key[1]}: {found.get(key, 0)} weights, the checkpoint has "
@@ -96,30 +101,38 @@ def count_problems(manifest: dict, config: Config) -> list[str]:
     return problems
 
 
+def has_gains(manifest: dict) -> bool:
+    """Whether gains stand for themselves, instead of in the matrices behind the norms."""
+    return any(span["tensor"] in GAINS for span in manifest["spans"])
+
+
 GAIN_OF = {"wq": "rms_att", "wk": "rms_att", "wv": "rms_att", "w1": "rms_ffn", "w3": "rms_ffn", "wcls": "rms_final"}
 ROUNDING = {"f32": 2.0**-22, "bf16": 1.01 * 2.0**-8}  # relative
 TINY = 1e-30  # absolute: the smallest bf16 weights
 
 
 def decoding_problems(original: Checkpoint, effective: Checkpoint, encoding: str) -> list[str]:
-    """Every weight of the effective checkpoint is the original one times its norm's gain, but for the rounding."""
+    """Every weight of the effective checkpoint is the original one times its norm's gain, but for the rounding; or, where
+    the gains are there, every weight is the original one, and every gain exactly."""
     problems = []
     config = original.config
     if effective.config != Config(**{**config.__dict__, "tied": False}):
         return [f"the effective checkpoint has another configuration: {effective.config}"]
+    folded = all(value == 1 for name in GAINS for value in effective.tensors[name])
     for name, values in effective.tensors.items():
-        if name.startswith("rms"):
-            if any(value != 1 for value in values):
-                problems.append(f"{name}: a gain was not folded")
+        if name in GAINS:
+            if not folded and values != original.tensors[name]:
+                problems.append(f"{name}: not every gain was folded, and it is not the checkpoint's")
             continue
         source = original.classifier if name == "wcls" else original.tensors[name]
-        gains = original.tensors[GAIN_OF[name]] if name in GAIN_OF else None
+        gains = original.tensors[GAIN_OF[name]] if folded and name in GAIN_OF else None
         size = len(values) // config.n_layers
         for i, (value, old) in enumerate(zip(values, source, strict=True)):
             if gains:
                 old *= gains[(i // size * config.dim if name in MATRICES else 0) + i % config.dim]
             if not abs(value - old) <= ROUNDING[encoding] * abs(old) + TINY:  # NaN, a hole, is caught as well
-                problems.append(f"{name}: weight {i} is {value}, the checkpoint's with its gain is {old}")
+                problems.append(f"{name}: weight {i} is {value}, the checkpoint's with its gain is {old}"
+                                if gains else f"{name}: weight {i} is {value}, the checkpoint's is {old}")
                 break
     return problems
 
@@ -172,7 +185,9 @@ def factor_problems(factors: dict[str, float], config: Config) -> list[str]:
 
 
 def folding_problems(manifest: dict, factors: dict[str, float]) -> list[str]:
-    """Every matrix is scaled by known factors only, and has the gain of the norm before it."""
+    """Every matrix is scaled by known factors only, and has the gain of the norm before it, where gains do not stand for
+    themselves."""
+    gain_of = {} if has_gains(manifest) else GAIN_OF
     problems = []
     for span in manifest["spans"]:
         if span["tensor"] in ("padding", "vocabulary"):
@@ -182,8 +197,8 @@ def folding_problems(manifest: dict, factors: dict[str, float]) -> list[str]:
             problems.append(f"{span['tensor']}: unknown factor {unknown[0]}")
         elif not math.isclose(span["scale"], math.prod(factors[name] for name in span["factors"]), rel_tol=1e-12):
             problems.append(f"{span['tensor']}: scale {span['scale']} is not the product of {span['factors']}")
-        if span["gain"] != GAIN_OF.get(span["tensor"]):
-            problems.append(f"{span['tensor']}: gain {span['gain']}, not {GAIN_OF.get(span['tensor'])}")
+        if span["gain"] != gain_of.get(span["tensor"]):
+            problems.append(f"{span['tensor']}: gain {span['gain']}, not {gain_of.get(span['tensor'])}")
     return problems
 
 

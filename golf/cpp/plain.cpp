@@ -27,6 +27,7 @@
 #include "shape.hpp"
 #include "plain.hpp"
 
+constexpr int kv_mul = n_heads / n_kv_heads;
 constexpr int n_qkv_heads = n_heads + 2 * n_kv_heads;
 
 struct Layer {
@@ -134,14 +135,15 @@ static void softmax(float* x, int n) {
 // Turns each pair of each head by the angle pos * 10000^(-2i/head_size). @rope
 static void rope(float* x, int n, int pos) {
   constexpr float slowdown = __builtin_pow(10000, 2.0 / head_size);  // from one pair to the next
-  double angle = 0;
-  for (int i = 0; i < n; i += 2) {
-    if (i % head_size == 0) angle = pos;
-    const Complex turn = exponential(0, angle);
-    const float x0 = x[i], x1 = x[i + 1];
-    x[i] = x0 * turn.re - x1 * turn.im;
-    x[i + 1] = x0 * turn.im + x1 * turn.re;
-    angle /= slowdown;
+  for (int head = 0; head < n; head += head_size) {
+    double angle = pos;
+    for (int i = head; i < head + head_size; i += 2) {
+      const Complex turn = exponential(0, angle);
+      const float x0 = x[i], x1 = x[i + 1];
+      x[i] = x0 * turn.re - x1 * turn.im;
+      x[i + 1] = x0 * turn.im + x1 * turn.re;
+      angle /= slowdown;
+    }
   }
 }
 
@@ -153,13 +155,15 @@ static void swiglu(float* gate, const float* up, int n) {
 // heads = for each query head: softmax(q . k / sqrt(head_size)) v, over all positions so far @attention
 static void attention(Activations* cache, int pos) {
   Activations& now = cache[pos];
-  for (int head = 0; head < n_heads; head++) {
-    const int k = n_heads + head / (n_heads / n_kv_heads), v = k + n_kv_heads;
-    for (int t = 0; t <= pos; t++)
-      scores[t] = dot(now.qkv[head], cache[t].qkv[k], head_size) / __builtin_sqrtf(head_size);
-    softmax(scores, pos + 1);
-    for (int t = 0; t <= pos; t++)
-      for (int i = 0; i < head_size; i++) now.heads[head][i] += scores[t] * cache[t].qkv[v][i];
+  for (int kv_head = 0; kv_head < n_kv_heads; kv_head++) {
+    const int k = n_heads + kv_head, v = k + n_kv_heads;
+    for (int head = kv_head * kv_mul; head < (kv_head + 1) * kv_mul; head++) {
+      for (int t = 0; t <= pos; t++)
+        scores[t] = dot(now.qkv[head], cache[t].qkv[k], head_size) / __builtin_sqrtf(head_size);
+      softmax(scores, pos + 1);
+      for (int t = 0; t <= pos; t++)
+        for (int i = 0; i < head_size; i++) now.heads[head][i] += scores[t] * cache[t].qkv[v][i];
+    }
   }
 }
 

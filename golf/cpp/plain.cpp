@@ -80,7 +80,7 @@ struct Complex {
   constexpr double steps = 1 << squarings;
   re /= steps;
   im /= steps;
-  re += 1 - im * im / 2;
+  re = 1 + re - im * im / 2;
   for (int i = 0; i < squarings; i++) {
     const double square = re * re - im * im;
     im *= 2 * re;
@@ -147,9 +147,13 @@ static void rope(float* x, int n, int pos) {
   }
 }
 
-// gate = silu(gate) * up, where silu(z) = z / (1 + exp(-z)) @swiglu
+// gate = silu(gate) * up, where silu(z) = z / (1 + exp(-z)), that is z times its part of a softmax of z and 0 @swiglu
 static void swiglu(float* gate, const float* up, int n) {
-  for (int i = 0; i < n; i++) gate[i] *= up[i] / (1 + 1 / exponential(gate[i], 0).re);
+  for (int i = 0; i < n; i++) {
+    float sigmoid[] = {gate[i], 0};
+    softmax(sigmoid, 2);
+    gate[i] *= sigmoid[0] * up[i];
+  }
 }
 
 // heads = for each query head: softmax(q . k / sqrt(head_size)) v, over all positions so far @attention
@@ -157,7 +161,8 @@ static void attention(Activations* cache, int pos) {
   Activations& now = cache[pos];
   for (int kv_head = 0; kv_head < n_kv_heads; kv_head++) {
     const int k = n_heads + kv_head, v = k + n_kv_heads;
-    for (int head = kv_head * kv_mul; head < (kv_head + 1) * kv_mul; head++) {
+    for (int group = 0; group < kv_mul; group++) {
+      const int head = kv_head * kv_mul + group;
       for (int t = 0; t <= pos; t++)
         scores[t] = dot(now.qkv[head], cache[t].qkv[k], head_size) / __builtin_sqrtf(head_size);
       softmax(scores, pos + 1);

@@ -23,7 +23,7 @@ def stop(engine: Engine, folder: Path) -> bytes:
 def jump(engine: Engine, here: int, there: int, folder: Path) -> bytes:
     if engine.toolchain == "nasm":
         return _assembled(f"org {here}\njmp dword {there}\n", folder)
-    return _compiled(engine, f"((void (*)()){there}ul)(); __builtin_unreachable();", folder)
+    return _compiled(engine, f"((void (*)())({there}ul | THUMB))(); __builtin_unreachable();", folder)
 
 
 def _assembled(code: str, folder: Path) -> bytes:
@@ -34,7 +34,8 @@ def _assembled(code: str, folder: Path) -> bytes:
 
 def _compiled(engine: Engine, code: str, folder: Path) -> bytes:
     facts = engine.target.facts["gcc"]
-    (folder / "plant.cpp").write_text(f"void plant() {{ {code} }}\n", "utf-8")
+    thumb = "#ifdef __thumb__\nenum { THUMB = 1 };  // of an address: the mode\n#else\nenum { THUMB };\n#endif\n"
+    (folder / "plant.cpp").write_text(f"{thumb}void plant() {{ {code} }}\n", "utf-8")
     subprocess.run([gcc.command(engine.target), *facts["machine"], *gcc.CPP_FLAGS, "-Os", "-g0", "-c", "plant.cpp"],
                    cwd=folder, check=True)
     subprocess.run([f"{facts['prefix']}objcopy", "-O", "binary", "-j", ".text", "plant.o", "plant.bin"], cwd=folder,

@@ -279,6 +279,8 @@ class Segment:
 class ElfImage(Image):
     """An ELF program, little-endian, of 32 or 64 bits."""
 
+    ARM = 40  # e_machine
+
     def __init__(self, program: bytes, packed: bytes, manifest: dict, counted: int = 0) -> None:
         super().__init__(program, packed, manifest)
         if program[:4] != b"\x7fELF":
@@ -290,6 +292,8 @@ class ElfImage(Image):
         else:
             self.entry, table = struct.unpack_from("<II", program, 24)
             size, count = struct.unpack_from("<HH", program, 42)
+        if struct.unpack_from("<H", program, 18) == (self.ARM,):
+            self.entry &= ~1  # Thumb code, at an even address
         self.headers_end = table + size * count
         self.segments = []
         for header in range(table, table + size * count, size):

@@ -1,25 +1,26 @@
-// Llama 2, greedy, without a library: reference/transformer.cpp and reference/ops.cpp once more, small.
+// Llama 2, greedy, without a library: reference/transformer.cpp and reference/ops.cpp once more, in 1 to 1.4 KB.
 //
 //   model.hpp   the model's shape (constexpr; written by the packer); shape.hpp: what follows from it
-//   plain.hpp   the target: how a program writes and how it ends
-//   plain.ld    the ELF header, this code, the packed model, zeroed memory
+//   plain.hpp   the target: how a program writes, and how it ends
+//   plain.ld    the ELF header, this code, the packed model, zeroed memory (elf32.ld, elf64.ld)
 //
 // What the machine sees
 // ---------------------
-//   ELF header | constants | code | model                       the file, mapped as it is
-//   x | logits | activations | normed | scores                  zero at the start
+//   header | constants | code | model                      the file, mapped as it is
+//   residual | logits | activations | normed | scores      zero at the start
 //
-// Every number that is computed has a place of its own: a row for each position, and in it for each layer. Nothing is
-// overwritten, so a row's keys and values are the KV cache.
+// The model is a struct, whose memory image the packed file is (`plain` in tools/common/pack). Every number that is
+// computed has a place of its own: a row for each position, and in it for each layer. Nothing is overwritten, so the
+// keys and values of all rows are the KV cache, and what is added to begins as zero.
 //
 // How it differs from the reference
 // ---------------------------------
-// - The model is a struct: the packed file is its memory image (`plain` in tools/common/pack). Matrices that multiply
-//   the same vector stand one behind the other, and are multiplied as one: wq, wk, wv, and w1, w3.
-// - matmul adds to its output. That is zero, or the residual stream, into which wo and w2 add.
+// - Matrices that multiply the same vector stand one behind the other and are multiplied as one: wq, wk, wv, and w1, w3.
+// - matmul adds to its output: to zeros, or to the residual stream, where wo and w2 lead.
 // - exp, cos and sin are one function, the exponential of a complex number, by squaring.
-// - It multiplies in float32 as the reference does; what the compiler fuses (fma) or keeps in wider registers (x87) is
-//   not rounded in between.
+// - silu comes from softmax, and softmax's maximum from argmax.
+// All of them save bytes, and each of them is as exact as float32 is. What a processor multiplies and adds at once, or
+// keeps in wider registers, is not rounded in between.
 //
 // "@rope" in a comment says what the machine code is for: that of its line or, where the comment stands alone, of all
 // lines from there on. `llama512 anatomy` counts by it.
@@ -27,16 +28,16 @@
 #include "shape.hpp"
 #include "plain.hpp"
 
-constexpr int kv_mul = n_heads / n_kv_heads;
+constexpr int kv_mul = n_heads / n_kv_heads;  // query heads that share a head of keys and values
 constexpr int n_qkv_heads = n_heads + 2 * n_kv_heads;
 
 struct Layer {
-  float rms_att[dim];                       // (dim)
-  float wqkv[n_qkv_heads * head_size][dim]; // (dim + 2 kv_dim, dim): wq, wk, wv
-  float wo[dim][dim];                       // (dim, dim)
-  float rms_ffn[dim];                       // (dim)
-  float w13[2 * hidden_dim][dim];           // (2 hidden_dim, dim): w1, w3
-  float w2[dim][hidden_dim];                // (dim, hidden_dim)
+  float rms_att[dim];                        // (dim)
+  float wqkv[n_qkv_heads * head_size][dim];  // (dim + 2 kv_dim, dim): wq, wk, wv
+  float wo[dim][dim];                        // (dim, dim)
+  float rms_ffn[dim];                        // (dim)
+  float w13[2 * hidden_dim][dim];            // (2 hidden_dim, dim): w1, w3
+  float w2[dim][hidden_dim];                 // (dim, hidden_dim)
 };
 
 struct Piece {
@@ -54,27 +55,29 @@ struct Model {
 static_assert(sizeof(Model) == packed_bytes);
 extern "C" const Model model;
 
-// Of one layer at one position.
+// What one layer computes at one position.
 struct Activations {
-  float qkv[n_qkv_heads][head_size];  // queries, keys, values
+  float qkv[n_qkv_heads][head_size];  // the heads of queries, then of keys, then of values
   float heads[n_heads][head_size];    // attention's output
-  float gate_up[2 * hidden_dim];      // w1's and w3's
+  float gate_up[2 * hidden_dim];      // w1 x, then w3 x
 };
 
-float x[seq_len][dim];  // the residual stream
+float residual[seq_len][dim];                // x, the residual stream
 float logits[seq_len][vocab_size];
 Activations activations[n_layers][seq_len];
-float normed[dim];
-float scores[seq_len];
-static_assert(workspace_bytes == sizeof x + sizeof logits + sizeof activations + sizeof normed + sizeof scores);
+float normed[dim];                           // rmsnorm's output
+float scores[seq_len];                       // of one head at one position
+static_assert(workspace_bytes == sizeof residual + sizeof logits + sizeof activations + sizeof normed + sizeof scores);
 
 struct Complex {
   double re, im;
 };
 
-// e^z = (1 + z / 2^28 + …)^(2^28), by squaring.
+// e^z = (1 + z / 2^28 + …)^(2^28), by squaring: one multiplication of complex numbers, 28 times.
 //
-// Of the series' second term only that of a turn is taken: without it |e^(i angle)| would grow with the angle. @softmax
+// Of the series only the second term of a turn is needed: without it |e^(i angle)| would grow with the angle.
+// It is right to 3e-8 for exponents up to 0 (below -2^29 it is not 0 any more), and for angles up to 2,000; of 20,000,
+// it is off by 2e-5. @softmax
 [[gnu::noinline]] static Complex exponential(double re, double im) {
   constexpr int squarings = 28;
   constexpr double steps = 1 << squarings;
@@ -89,7 +92,7 @@ struct Complex {
   return {re, im};
 }
 
-// @embedding
+// x += y @embedding
 static void add(float* x, const float* y, int n) {
   for (int i = 0; i < n; i++) x[i] += y[i];
 }
@@ -101,7 +104,7 @@ static void add(float* x, const float* y, int n) {
   return sum;
 }
 
-// out += w x
+// out += w x: out (d), x (n), w (d, n)
 [[gnu::noinline]] static void matmul(float* out, const float* x, const float* w, int n, int d) {
   for (int row = 0; row < d; row++) out[row] += dot(w + row * n, x, n);
 }
@@ -132,7 +135,7 @@ static void softmax(float* x, int n) {
   for (int i = 0; i < n; i++) x[i] /= sum;
 }
 
-// Turns each pair of each head by the angle pos * 10000^(-2i/head_size). @rope
+// Turns each pair of each head of x by the angle pos * 10000^(-2i/head_size). @rope
 static void rope(float* x, int n, int pos) {
   constexpr float slowdown = __builtin_pow(10000, 2.0 / head_size);  // from one pair to the next
   for (int head = 0; head < n; head += head_size) {
@@ -147,7 +150,7 @@ static void rope(float* x, int n, int pos) {
   }
 }
 
-// gate = silu(gate) * up, where silu(z) = z / (1 + exp(-z)), that is z times its part of a softmax of z and 0 @swiglu
+// gate = silu(gate) * up, where silu(z) = z / (1 + exp(-z)): z times its share in a softmax of z and 0 @swiglu
 static void swiglu(float* gate, const float* up, int n) {
   for (int i = 0; i < n; i++) {
     float sigmoid[] = {gate[i], 0};
@@ -174,7 +177,7 @@ static void attention(Activations* cache, int pos) {
 
 // @loop
 static void forward(int token, int pos) {
-  float* x = ::x[pos];
+  float* x = residual[pos];
   add(x, model.token_embedding[token], dim);
   for (int l = 0; l < n_layers; l++) {  // through the model @loading
     const Layer& layer = model.layers[l];

@@ -15,12 +15,12 @@
 //
 // How it differs from the reference
 // ---------------------------------
-// - Matrices that multiply the same vector stand one behind the other and are multiplied as one: wq, wk, wv, and w1, w3.
+// - Matrices that multiply the same vector are multiplied as one, for they stand one behind the other: wq, wk and wv; w1
+//   and w3.
 // - matmul adds to its output: to zeros, or to the residual stream, where wo and w2 lead.
 // - exp, cos and sin are one function, the exponential of a complex number, by squaring.
 // - silu comes from softmax, and softmax's maximum from argmax.
-// All of them save bytes, and each of them is as exact as float32 is. What a processor multiplies and adds at once, or
-// keeps in wider registers, is not rounded in between.
+// - Activations are doubles. Weights, which are float32, are converted where they are multiplied, and nowhere else.
 //
 // "@rope" in a comment says what the machine code is for: that of its line or, where the comment stands alone, of all
 // lines from there on. `llama512 anatomy` counts by it.
@@ -55,22 +55,24 @@ struct Model {
 static_assert(sizeof(Model) == packed_bytes);
 extern "C" const Model model;
 
+typedef double real;  // what activations are
+
 // What one layer computes at one position.
 struct Activations {
-  float qkv[n_qkv_heads][head_size];  // the heads of queries, then of keys, then of values
-  float heads[n_heads][head_size];    // attention's output
-  float gate_up[2 * hidden_dim];      // w1 x, then w3 x
+  real qkv[n_qkv_heads][head_size];  // the heads of queries, then of keys, then of values
+  real heads[n_heads][head_size];    // attention's output
+  real gate_up[2 * hidden_dim];      // w1 x, then w3 x
 };
 
-float residual[seq_len][dim];                // x, the residual stream
-float logits[seq_len][vocab_size];
+real residual[seq_len][dim];                // x, the residual stream
+real logits[seq_len][vocab_size];
 Activations activations[n_layers][seq_len];
-float normed[dim];                           // rmsnorm's output
-float scores[seq_len];                       // of one head at one position
+real normed[dim];                           // rmsnorm's output
+real scores[seq_len];                       // of one head at one position
 static_assert(workspace_bytes == sizeof residual + sizeof logits + sizeof activations + sizeof normed + sizeof scores);
 
 struct Complex {
-  double re, im;
+  real re, im;
 };
 
 // e^z = (1 + z / 2^28 + …)^(2^28), by squaring: one multiplication of complex numbers, 28 times.
@@ -78,49 +80,44 @@ struct Complex {
 // Of the series only the second term of a turn is needed: without it |e^(i angle)| would grow with the angle.
 // It is right to 3e-8 for exponents up to 0 (below -2^29 it is not 0 any more), and for angles up to 2,000; of 20,000,
 // it is off by 2e-5. @softmax
-[[gnu::noinline]] static Complex exponential(double re, double im) {
+[[gnu::noinline]] static Complex exponential(real re, real im) {
   constexpr int squarings = 28;
-  constexpr double steps = 1 << squarings;
+  constexpr real steps = 1 << squarings;
   re /= steps;
   im /= steps;
   re = 1 + re - im * im / 2;
   for (int i = 0; i < squarings; i++) {
-    const double square = re * re - im * im;
+    const real square = re * re - im * im;
     im *= 2 * re;
     re = square;
   }
   return {re, im};
 }
 
-// x += y @embedding
-static void add(float* x, const float* y, int n) {
-  for (int i = 0; i < n; i++) x[i] += y[i];
-}
-
 // a . b @matmul
-[[gnu::noinline]] static float dot(const float* a, const float* b, int n) {
-  float sum = 0;
+template <class T> static real dot(const T* a, const real* b, int n) {
+  real sum = 0;
   for (int i = 0; i < n; i++) sum += a[i] * b[i];
   return sum;
 }
 
 // out += w x: out (d), x (n), w (d, n)
-[[gnu::noinline]] static void matmul(float* out, const float* x, const float* w, int n, int d) {
-  for (int row = 0; row < d; row++) out[row] += dot(w + row * n, x, n);
+static void matmul(real* out, const real* x, const float* w, int n, int d) {
+  for (int row = 0; row < d; row++, w += n) out[row] += dot(w, x, n);
 }
-template <int d, int n> static void matmul(float* out, const float* x, const float (&w)[d][n]) {
+template <int d, int n> static void matmul(real* out, const real* x, const float (&w)[d][n]) {
   matmul(out, x, w[0], n, d);
 }
 
 // normed = weight * x / sqrt(mean(x^2) + epsilon) @rmsnorm
-[[gnu::noinline]] static const float* rmsnorm(const float* x, const float* weight) {
-  const float rms = __builtin_sqrtf(dot(x, x, dim) / dim + 1e-5f);
+static const real* rmsnorm(const real* x, const float* weight) {
+  const real rms = __builtin_sqrt(dot(x, x, dim) / dim + 1e-5f);
   for (int i = 0; i < dim; i++) normed[i] = weight[i] * x[i] / rms;
   return normed;
 }
 
 // The index of the largest value; on a tie the lowest such index. @argmax
-[[gnu::noinline]] static int argmax(const float* x, int n) {
+[[gnu::noinline]] static int argmax(const real* x, int n) {
   int best = 0;
   for (int i = 1; i < n; i++)
     if (x[i] > x[best]) best = i;
@@ -128,21 +125,21 @@ template <int d, int n> static void matmul(float* out, const float* x, const flo
 }
 
 // x[i] = exp(x[i]) / sum over j of exp(x[j]) @softmax
-static void softmax(float* x, int n) {
-  const float max = x[argmax(x, n)];
-  float sum = 0;
+static void softmax(real* x, int n) {
+  const real max = x[argmax(x, n)];
+  real sum = 0;
   for (int i = 0; i < n; i++) sum += x[i] = exponential(x[i] - max, 0).re;
   for (int i = 0; i < n; i++) x[i] /= sum;
 }
 
 // Turns each pair of each head of x by the angle pos * 10000^(-2i/head_size). @rope
-static void rope(float* x, int n, int pos) {
+static void rope(real* x, int n, int pos) {
   constexpr float slowdown = __builtin_pow(10000, 2.0 / head_size);  // from one pair to the next
   for (int head = 0; head < n; head += head_size) {
-    double angle = pos;
+    real angle = pos;
     for (int i = head; i < head + head_size; i += 2) {
       const Complex turn = exponential(0, angle);
-      const float x0 = x[i], x1 = x[i + 1];
+      const real x0 = x[i], x1 = x[i + 1];
       x[i] = x0 * turn.re - x1 * turn.im;
       x[i + 1] = x0 * turn.im + x1 * turn.re;
       angle /= slowdown;
@@ -151,9 +148,9 @@ static void rope(float* x, int n, int pos) {
 }
 
 // gate = silu(gate) * up, where silu(z) = z / (1 + exp(-z)): z times its share in a softmax of z and 0 @swiglu
-static void swiglu(float* gate, const float* up, int n) {
+static void swiglu(real* gate, const real* up, int n) {
   for (int i = 0; i < n; i++) {
-    float sigmoid[] = {gate[i], 0};
+    real sigmoid[] = {gate[i], 0};
     softmax(sigmoid, 2);
     gate[i] *= sigmoid[0] * up[i];
   }
@@ -167,7 +164,7 @@ static void attention(Activations* cache, int pos) {
     for (int group = 0; group < kv_mul; group++) {
       const int head = kv_head * kv_mul + group;
       for (int t = 0; t <= pos; t++)
-        scores[t] = dot(now.qkv[head], cache[t].qkv[k], head_size) / __builtin_sqrtf(head_size);
+        scores[t] = dot(now.qkv[head], cache[t].qkv[k], head_size) / __builtin_sqrt(head_size);
       softmax(scores, pos + 1);
       for (int t = 0; t <= pos; t++)
         for (int i = 0; i < head_size; i++) now.heads[head][i] += scores[t] * cache[t].qkv[v][i];
@@ -177,8 +174,8 @@ static void attention(Activations* cache, int pos) {
 
 // @loop
 static void forward(int token, int pos) {
-  float* x = residual[pos];
-  add(x, model.token_embedding[token], dim);
+  real* x = residual[pos];
+  for (int i = 0; i < dim; i++) x[i] = model.token_embedding[token][i];  // @embedding
   for (int l = 0; l < n_layers; l++) {  // through the model @loading
     const Layer& layer = model.layers[l];
     Activations& now = activations[l][pos];

@@ -5,7 +5,7 @@
 
 The engines make e^s by squaring, (1 + s / 2^24)^(2^24): e^11356 is the largest number that the x87's 80 bits hold, e^709
 that of a double, and 1 - s / 2^24 is negative from 2^24 on. w3 x is stored times 2^24, as float32 or wider.
-cpp-plain subtracts the largest score, squares 28 times, and stores w3 x as it is.
+A stable softmax needs no large numbers.
 """
 
 from __future__ import annotations
@@ -37,10 +37,9 @@ SCORE = "an attention score whose exponential overflows in the engines"
 LIMITS = {
     "x87": {"score": (11_000.0, SCORE), **COMMON},
     "double": {"score": (700.0, SCORE), **COMMON},
-    # The largest score is subtracted, and e^s is made by 28 squarings of doubles. Scores are rounded to float32, as in the
-    # reference: large ones are not exact, but with two that differ by so much only one of them matters.
-    "float32": {"score": (2.0**28, "an attention score whose exponential is wrong in the engines"),
-                "gate": (2.0**29, COMMON["gate"][1])},
+    # The largest score is subtracted first, so no exponential is above 1; it is made by 28 squarings.
+    "double, stable": {"score": (2.0**28, "an attention score whose exponential is wrong in the engines"),
+                       "gate": (2.0**29, COMMON["gate"][1])},
 }
 
 

@@ -61,7 +61,8 @@ class Domain(unittest.TestCase):
 
     def test_gates(self) -> None:
         for arithmetic in ARITHMETICS:
-            self.check(arithmetic, "gate", 1e7, {"w1": 1e6, "w2": 1e-6}, {"w1": 1e7, "w2": 1e-7})
+            part = domain.LIMITS[arithmetic]["gate"][0] / 2**24
+            self.check(arithmetic, "gate", 1e7 * part, {"w1": 1e6 * part, "w2": 1e-6 / part}, {"w1": 1e7 * part, "w2": 1e-7 / part})
 
     def test_small_and_large_streams(self) -> None:
         """What adds to the residual stream may be as large as its squares in float32 allow; small, ε decides."""

@@ -33,7 +33,7 @@ from pathlib import Path
 from common.engine import builds, engines
 from common.engine.builds import Built
 from common.errors import run_tool
-from common.machine import program, run
+from common.machine import here, program, run
 from common.match import domain, lookalikes, matching
 from common.match.matching import Difference, Expected
 from common.model.models import NAMED_MODELS, find_model
@@ -81,7 +81,7 @@ def main() -> int:
         original_seconds = original.seconds
 
     results = []
-    for engine in engines.select(options.engine):
+    for engine in here.choose(options.engine):
         built = builds.build(engine, model, options.output,
                              options.encoding if options.encoding in engine.encodings else None)
         expected, seen = matching.expect(built.effective), run.seen(engine)

@@ -15,7 +15,7 @@ from typing import Any
 from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.errors import UserError
-from common.machine import console, screen
+from common.machine import console, qemu, screen
 from common.machine.qemu import MOST_MEMORY, Machine
 from common.machine.run import Story
 from common.model import checkpoint
@@ -66,6 +66,10 @@ def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:
         fields = Path(f"/proc/{pc.process.pid}/stat").read_text("utf-8").rpartition(")")[2].split()
         seconds = sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
         return bytes(stream.text), seconds, built.packed + workspace(built)
+
+
+def check(engine: Engine) -> None:
+    qemu.program()
 
 
 def seen(engine: Engine) -> int | None:

@@ -23,6 +23,7 @@ from common.engine import builds, engines
 from common.engine.builds import Built
 from common.engine.engines import Shape
 from common.errors import UserError
+from common.machine import here
 from common.model import random_model
 from common.model.models import Model
 
@@ -64,7 +65,7 @@ def built_engines(names: Sequence[str] | None = None, model: Model | None = None
     """The engines of these names (None: all) for a model (None: of the budgets' first shape), in a folder that is gone
     afterwards."""
     with processes.temporary_folder() as folder:
-        chosen = engines.select(names)
+        chosen = here.choose(names, to_run=False)
         model = model or budget_model(folder)
         yield [builds.build(engine, model, folder / "engines") for engine in chosen]
 

@@ -145,7 +145,7 @@ def today_facts() -> Today:
         line = one_line.commands(one_line.build(temporary))
     about = {engine.name: engine.about for engine in engines.table()}
     budgets = {engine.name: engine.budgets for engine in engines.table()}
-    return Today(shapes, sizes, about, groups.targets(), budgets, anatomy, price_list(), line)
+    return Today(shapes, sizes, about, groups.targets(), groups.families(), budgets, anatomy, price_list(), line)
 
 
 def fresh_files(today: Today, changes: Sequence[Change], root: Path) -> dict[str, str]:

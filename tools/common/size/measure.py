@@ -41,6 +41,7 @@ class Size:
     code: int | None
     data: int | None
     packed: int  # the model as the engine reads it, not counted
+    memory: int  # the model, and what the engine works in
     compiler: str  # or assembler
     searched_flags: bool  # whether flagsearch found the flags for this very compiler
     binding: bool  # whether the budget is for this model's shape and this compiler
@@ -105,4 +106,4 @@ def size_of(built: Built, units: Sequence[Unit] | None = None) -> Size:
         print(f"{engine.name}: header, code and data are not known: {error}", file=sys.stderr)
         kinds = dict.fromkeys(KINDS)
     return Size(engine.name, built.model, built.counted, budget, budget - built.counted, **kinds, packed=built.packed,
-                compiler=built.compiler, searched_flags=built.searched, binding=exact and shape is not None)
+                memory=built.memory, compiler=built.compiler, searched_flags=built.searched, binding=exact and shape is not None)

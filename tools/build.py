@@ -1,7 +1,7 @@
 """Builds golfed engines for a model: packs it, compiles and links each engine, and prints the counted bytes.
 
 The programs are DIR/ENGINE, each complete with its model; what they were made from is in DIR/ENGINE.build.
-CMake calls this tool for every engine of golf/engines.json.
+CMake calls this tool for every engine of golf/engines.json that --list names.
 
 examples:
   tools/llama512 build -o /tmp/engines                                    all engines, the default model
@@ -14,8 +14,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from common.engine import builds, engines, prompt
+from common.engine import builds, prompt
 from common.errors import run_tool
+from common.machine import here
 from common.model.models import find_model
 from common.pack.encodings import ENCODINGS
 from common.terminal import add_engines_option, add_model_options, argument_parser
@@ -27,11 +28,16 @@ def main() -> None:
     add_model_options(parser)
     parser.add_argument("--encoding", choices=ENCODINGS, help="of the weights (default: each engine's first)")
     parser.add_argument("--prompt", metavar="TEXT", help="what the story begins with; without --engine, build those that take one")
-    parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR", help="the folder to write to")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("-o", "--output", type=Path, metavar="DIR", help="the folder to write to")
+    where.add_argument("--list", action="store_true", help="write nothing; name the engines that this machine has the tools for")
     options = parser.parse_args()
 
+    if options.list:
+        print("\n".join(engine.name for engine in here.choose(options.engine, to_run=False)))
+        return
     model = find_model(options.model, options.tokenizer)
-    chosen = engines.select(options.engine)
+    chosen = here.choose(options.engine, to_run=False)
     if options.prompt is not None and not options.engine:
         chosen = [engine for engine in chosen if engine.takes_prompt]
     for engine in chosen:

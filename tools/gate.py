@@ -31,6 +31,7 @@ from typing import Mapping, Sequence
 
 from common.engine import engines
 from common.errors import UserError, run_tool
+from common.machine import here
 from common.project import ROOT
 from common.size import changes, git, record, states
 from common.size.git import Commit
@@ -112,6 +113,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the verdicts as an object")
     options = parser.parse_args()
 
+    here.require_all()
     meter = Meter(ROOT)
     verdicts = judge_range(options.base, options.head, meter)
     disagreements = compare_record(options.head, meter)

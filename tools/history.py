@@ -30,6 +30,7 @@ from common.anatomy.explain import bytes_by, explain
 from common.engine import engines
 from common.engine.configuration import CONSTANTS
 from common.errors import UserError, atomic_write, run_tool
+from common.machine import here
 from common.model.models import PROJECT_MODEL
 from common.picture import groups
 from common.picture.bars import bars_svg
@@ -64,6 +65,7 @@ def main() -> int:
     if git.is_shallow(ROOT):
         raise UserError(f"{ROOT}: this clone is shallow, so the list of changes would begin in the middle; get the rest with "
                         "`git fetch --unshallow`")
+    here.require_all()
     chains = states.toolchains()
     rows = complete(ROOT, options.retry)
     rows = tidied(rows, ROOT, options.prune)
@@ -143,7 +145,7 @@ def today_facts() -> Today:
         line = one_line.commands(one_line.build(temporary))
     about = {engine.name: engine.about for engine in engines.table()}
     budgets = {engine.name: engine.budgets for engine in engines.table()}
-    return Today(shapes, sizes, about, groups.targets(), budgets, anatomy, price_list(), line)
+    return Today(shapes, sizes, about, groups.targets(), groups.families(), budgets, anatomy, price_list(), line)
 
 
 def fresh_files(today: Today, changes: Sequence[Change], root: Path) -> dict[str, str]:
@@ -170,6 +172,7 @@ def fresh_readme(text: str, today: Today) -> str:
 
 def check(root: Path) -> int:
     """Whether all that is committed follows from the present files and the history."""
+    here.require_all()
     wanted, chains = headline_compilers(root), states.toolchains()
     if not wanted <= set(chains.values()):
         remark(f"sizes are for {', '.join(sorted(wanted))}, these are {states.toolchains_name()}: not compared")

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Sequence
 
 from common import blocks
-from common.engine import builds, engines
+from common.engine import builds
 from common.engine.builds import Built
 from common.errors import UserError, atomic_write, run_tool
-from common.machine import program, run
+from common.machine import here, program, run
 from common.match import matching
 from common.model.models import Model, find_model
 from common.project import ROOT
@@ -94,7 +94,7 @@ def processor() -> str:
 
 def measure(model: Model, names: Sequence[str] | None, runs: int) -> list[Speed]:
     """The reference and the engines of these names (None: all)."""
-    chosen = engines.select(names)
+    chosen = here.choose(names)
     with Progress("speed", total=1 + len(chosen), unit="engines") as progress:
         progress.update(0, "reference")
         speeds = [reference_speed(model, runs)]

@@ -33,12 +33,14 @@ from pathlib import Path
 from common.engine import builds, engines
 from common.engine.builds import Built
 from common.errors import run_tool
-from common.machine import program, run
+from common.machine import here, program, run
 from common.match import domain, lookalikes, matching
 from common.match.matching import Difference, Expected
 from common.model.models import NAMED_MODELS, find_model
 from common.pack.encodings import ENCODINGS
-from common.terminal import add_engines_option, add_model_options, argument_parser, paint, table
+from common.picture import groups
+from common.size import measure
+from common.terminal import add_engines_option, add_model_options, argument_parser, paint, size_text, table
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def main() -> int:
         original_seconds = original.seconds
 
     results = []
-    for engine in engines.select(options.engine):
+    for engine in here.choose(options.engine):
         built = builds.build(engine, model, options.output,
                              options.encoding if options.encoding in engine.encodings else None)
         expected, seen = matching.expect(built.effective), run.seen(engine)
@@ -124,16 +126,22 @@ def _title(text: str) -> None:
 
 def _print_table(original: Expected, seconds: float, results: list[Result], must_match_original: bool) -> None:
     """The reference's row, then a row per engine."""
-    rows: list[list[object]] = [["reference", None, None, len(original.tokens), "", "", f"{original.gap:.4f}",
+    headers = ["engine", "counted bytes", "budget", "RAM", "tokens", "effective weights", "original weights", "smallest gap",
+               "tokens/s"]
+    rows: list[list[object]] = [["reference", None, None, None, len(original.tokens), "", "", f"{original.gap:.4f}",
                                  round(len(original.tokens) / seconds)]]
-    for result in results:
-        built = result.built
-        rows.append([built.engine.name, built.counted, built.engine.budget, len(result.expected.tokens),
-                     _verdict(result.difference, result.expected, True),
-                     _verdict(result.original, original, must_match_original),
-                     f"{result.expected.gap:.4f}", round(len(result.expected.tokens) / result.seconds)])
-    print(table(rows, ["engine", "counted bytes", "budget", "tokens", "effective weights", "original weights",
-                       "smallest gap", "tokens/s"], "lrrrllrr"))
+    by_name = {result.built.engine.name: result for result in results}
+    families = groups.by_target(by_name, groups.families())
+    for family, members in families.items():
+        if len(families) > 1:
+            rows.append([paint(family, "bold"), *[None] * (len(headers) - 1)])
+        for result in map(by_name.__getitem__, members):
+            built = result.built
+            rows.append([built.engine.name, built.counted, _budget(built), size_text(built.memory),
+                         len(result.expected.tokens), _verdict(result.difference, result.expected, True),
+                         _verdict(result.original, original, must_match_original),
+                         f"{result.expected.gap:.4f}", round(len(result.expected.tokens) / result.seconds)])
+    print(table(rows, headers, "lrrrrllrr"))
     same_text = max((result.same_text for result in results), key=len, default=[])
     if same_text:
         piece = results[0].expected.pieces[same_text[0][0]].decode("utf-8", "backslashreplace")
@@ -144,9 +152,14 @@ def _print_table(original: Expected, seconds: float, results: list[Result], must
         if result.unseen:
             print(f"{result.built.engine.name}: text memory ends after {run.seen(result.built.engine):,} characters: "
                   f"the last {result.unseen:,} are not compared.")
-    shape = engines.budget_shape()
-    if any(result.built.model != shape.name for result in results):
-        print(f"Counted for this model; budgets are for the shape of {shape.name} (`tools/llama512 size`).")
+    if any(not measure.shape_of(result.built) for result in results):
+        print(f"Counted for this model; budgets are for the shape of {engines.budget_shape().name} (`tools/llama512 size`).")
+
+
+def _budget(built: Built) -> int:
+    """For the model's shape, where there is one for it."""
+    shape = measure.shape_of(built) or engines.budget_shape()
+    return built.engine.budget_for(shape.name, built.compiler)[0]
 
 
 def _verdict(difference: Difference | None, told: Expected, required: bool) -> str:
@@ -169,7 +182,7 @@ def _gap(difference: Difference, told: Expected) -> str:
 def _json(result: Result) -> dict[str, object]:
     built = result.built
     return {"engine": built.engine.name, "model": built.model, "encoding": built.encoding, "bytes": built.counted,
-            "budget": built.engine.budget, "tokens": len(result.expected.tokens), "equal": result.difference is None,
+            "budget": _budget(built), "ram_bytes": built.memory, "tokens": len(result.expected.tokens), "equal": result.difference is None,
             "first_difference": result.difference and result.difference.index,
             "equal_to_original": result.original is None, "smallest_gap": result.expected.gap,
             "gap_at_difference": result.difference and result.expected.gap_at(result.difference),

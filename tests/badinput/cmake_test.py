@@ -14,11 +14,11 @@ from support.folders import FolderTest
 from support.models import small_checkpoint
 from support.tools import ROOT
 
-from common.engine import engines
+from common.machine import here
 from common.model import random_model
 from common.model.checkpoint import Checkpoint, Config
 
-ENGINES = engines.names()
+ENGINES = [engine.name for engine in here.choose(None, to_run=False)]
 PROJECT = """cmake_minimum_required(VERSION 3.25)
 project(engines_alone LANGUAGES NONE)
 set(LLAMA512_MODEL "" CACHE STRING "")

@@ -33,7 +33,7 @@ from support.cases import Case
 
 from common.engine import engines
 from common.engine.engines import Engine
-from common.machine import run
+from common.machine import here, run
 from common.match import domain, matching
 from common.match.matching import Expected
 from common.model import random_model
@@ -218,7 +218,7 @@ def main() -> int:
     indices = [options.only] if options.only is not None else range(part - 1, options.count, parts)
     known = done(options.log)
     rows = []
-    for drawn, engine, encoding in jobs(options.seed, indices, engines.select(options.engines), options.quick):
+    for drawn, engine, encoding in jobs(options.seed, indices, here.choose(options.engines), options.quick):
         row = known.get((options.seed, options.quick, drawn.index, engine.name, encoding))
         if row is None:
             start = time.monotonic()

@@ -17,15 +17,15 @@ from support import cases
 from support.cases import CASES, Case
 from support.folders import FolderTest
 
-from common.engine import builds, configuration, engines, packing
+from common.engine import builds, configuration, packing
 from common.errors import UserError
-from common.machine import program, run
+from common.machine import here, program, run
 from common.match import matching
 from common.match.matching import Expected
 from common.model import random_model
 from common.pack import packer
 
-ENGINES = engines.table()
+ENGINES = here.choose(None)
 LARGE = 600_000  # bytes of a packed model that an engine may have no room for
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from support.attempt import Outcome, attempt
 from support.cases import Case
 
-from common.engine import engines
+from common.machine import here
 from common.match import domain, matching
 from common.model import random_model
 from common.model.checkpoint import Config
 
 CONFIG = Config(32, 64, 2, 4, 2, 64, 32, False)
-ENGINES = [engine for engine in engines.table() if "f32" in engine.encodings]
+ENGINES = [engine for engine in here.choose(None) if "f32" in engine.encodings]
 ARITHMETICS = sorted({engine.arithmetic for engine in ENGINES})
 SEEDS = (1, 2, 3)
 

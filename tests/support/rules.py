@@ -80,10 +80,13 @@ def count_problems(manifest: dict, config: Config) -> list[str]:
             problems.append(f"{tensor}: counted as the engine's own")
         if tensor == "vocabulary":
             records += span["rows"]
-            most = MOST_TEXT_OFFSET + -(-manifest["longest_piece"] // 4) * 4
-            if not 1 <= span["text_offset"] <= MOST_TEXT_OFFSET or span["row_bytes"] > most:
-                problems.append(f"vocabulary: records of {span['row_bytes']} bytes with text at {span['text_offset']}, "
-                                f"at most {most} bytes with text at {MOST_TEXT_OFFSET} are needed")
+            longest = manifest["longest_piece"]
+            most = max(MOST_TEXT_OFFSET + -(-longest // 4) * 4, -(-(longest + 1) // 8) * 8)
+            places = [(offset, 0) for offset in range(1, MOST_TEXT_OFFSET + 1)] + [(0, span["row_bytes"] - 1)]
+            if (span["text_offset"], span["length_offset"]) not in places or span["row_bytes"] > most:
+                problems.append(f"vocabulary: records of {span['row_bytes']} bytes with text at {span['text_offset']} and the "
+                                f"length at {span['length_offset']}, at most {most} bytes with text at {MOST_TEXT_OFFSET} "
+                                "and the length at 0, or last, are needed")
         else:
             needed = "f32" if tensor in GAINS else encoding
             if span["encoding"] != needed or bytes_ != math.prod(span["shape"]) * WEIGHT_BYTES[needed]:
@@ -150,8 +153,12 @@ def vocabulary_problems(manifest: dict, packed: bytes, pieces: Sequence[bytes]) 
             record = packed[start:start + span["row_bytes"]]
             text = printed(pieces[token])
             lengths = {len(text), 0} if token == BOS else {len(text)}
-            good = {(bytes([length + span["length_bias"]]).ljust(span["text_offset"], b"\0") + text)
-                    .ljust(len(record), b"\0") for length in lengths}
+            good = []
+            for length in lengths:
+                data = bytearray(len(record))
+                data[span["text_offset"]:span["text_offset"] + len(text)] = text
+                data[span["length_offset"]:span["length_offset"] + 1] = bytes([length + span["length_bias"]])
+                good.append(bytes(data))
             if record not in good:
                 problems.append(f"vocabulary: token {token}: {record!r} for the piece {pieces[token]!r}")
     return problems

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,5 +25,7 @@ def run_tool(*arguments: object, env: dict[str, str] | None = None,
 
 
 def without_notes(stderr: str) -> str:
-    """Without what `build` notes about a compiler that no flags were searched for."""
-    return "".join(line for line in stderr.splitlines(True) if "no searched flags" not in line)
+    """Without notes about a compiler that no flags were searched for, programs that the kernel cannot run, and engines whose
+    tools are not here."""
+    notes = r"not here: |.*(no searched flags|the kernel cannot run it)"
+    return "".join(line for line in stderr.splitlines(True) if not re.match(notes, line))

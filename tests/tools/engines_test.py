@@ -48,7 +48,7 @@ class Table(FolderTest):
         self.assertEqual({engine.target.name for engine in engines.table()}, set(targets.names()))
         for name in targets.names():
             facts = targets.find(name).facts
-            for fact in ("about", "isa", "image", "machine"):
+            for fact in ("about", "family", "isa", "image", "machine"):
                 self.assertIs(type(facts[fact]), str, f"{name}: {fact}")
             self.assertEqual("emulator" in facts, facts["machine"] == "program", name)
         for engine in engines.table():

@@ -23,7 +23,7 @@ class Files(FolderTest):
         with path.open(newline="", encoding="utf-8") as file:
             (first, _) = csv.DictReader(file)
         self.assertEqual(first, {"engine": "e", "model": "m", "bytes": "400", "budget": "410", "headroom": "10",
-                                 "header": "50", "code": "340", "data": "10", "packed": "12345",
+                                 "header": "50", "code": "340", "data": "10", "packed": "12345", "memory": "23456",
                                  "compiler": "g++ 12.2.0", "searched_flags": "1", "binding": "1"})
 
     def test_bad_csv(self) -> None:

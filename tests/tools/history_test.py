@@ -379,7 +379,7 @@ class Check(HistoryTest):
             self.put(a="100 120")
             self.history()
             table, line = report.front_table(self.today()), "line of {'a': 100}\n"
-            self.assertRegex(table, r"(?m)^\| `a` +\| what it is +\| +\*\*100\*\* \| +120 \| every token +\|$")
+            self.assertRegex(table, r"(?m)^\| `a` +\| what it is +\| +\*\*100\*\* \| +120 \| +5\.0 KB \| every token +\|$")
             for facts in (("", 120, table), ("line of {'a': 99}\n", 120, table), (line, 100, table), (line, 120, "")):
                 path.write_text(readme(*facts), "utf-8")
                 self.assertStale("README.md: it is stale")

@@ -13,7 +13,7 @@ from common.engine import engines
 from common.size import measure
 from common.size.measure import Size
 
-SIZE = Size("e", "m", bytes=400, budget=410, headroom=10, header=50, code=340, data=10, packed=12345,
+SIZE = Size("e", "m", bytes=400, budget=410, headroom=10, header=50, code=340, data=10, packed=12345, memory=23456,
             compiler="g++ 12.2.0", searched_flags=True, binding=True)
 
 

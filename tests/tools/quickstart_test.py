@@ -14,11 +14,15 @@ from support.tools import ROOT, TOOLS
 
 LISTS = [TOOLS / "packages.txt", *sorted((ROOT / "golf" / "targets").glob("*/packages.txt"))]
 ROWS = [line.split()[:3] for path in LISTS for line in path.read_text("utf-8").splitlines() if line and line[0] != "#"]
-JOBS = {package: job for package, _, job in ROWS}  # the job that needs each package, in the order of the lists
+JOBS: dict[str, str] = {}  # the first job that needs each package, in the order of the lists
+for package, _, job in sorted(ROWS, key=lambda row: row[2] != "demo"):
+    JOBS.setdefault(package, job)
+JOBS = {package: JOBS[package] for package, *_ in ROWS}
 COMMANDS = [(package, *command.split(">=")) for package, command, _ in ROWS if command != "-"]
 PACKAGES = list(dict.fromkeys(package for package, *_ in COMMANDS))
 NO_COMMAND = [package for package in JOBS if package not in PACKAGES]
-FOR_TESTS, OPTIONAL = ([package for package, job in JOBS.items() if job == wanted] for wanted in ("test", "optional"))
+FOR_TESTS, FOR_ALL, OPTIONAL = ([package for package, job in JOBS.items() if job in wanted]
+                                for wanted in (("all", "test"), ("all",), ("optional",)))
 BASICS = ("sh", "cat", "dirname", "readlink", "sed", "grep", "head", "sort", "env")
 DEBIAN = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\n'
 
@@ -109,6 +113,20 @@ class Quickstart(FolderTest):
         for arguments in (["test"], ["test", "--no-install"], ["--no-install", "test"]):
             self.assertEqual(self.start(*arguments).returncode, 0)
             self.assertEqual(self.calls(), ["cmake --workflow --preset test"])
+
+    def test_all(self) -> None:
+        """The demo does not ask for what only some engines need; --all and the tests do."""
+        self.provide(*(name for name in PACKAGES if name not in FOR_ALL), *NO_COMMAND)
+        self.assertTrue(FOR_ALL)
+        self.start()
+        self.assertEqual(self.calls(), ["llama512 fetch --if-missing", "cmake --workflow --preset demo"])
+        for arguments in ["--all", "--no-install"], ["test", "--no-install"], ["test", "--all", "--no-install"]:
+            result = self.start(*arguments)
+            self.assertEqual((result.returncode, result.stdout.splitlines()[1]), (1, f"missing: {' '.join(FOR_ALL)}"))
+        self.start("--all")
+        self.assertEqual(self.calls(), ["apt-get update",
+                                        f"apt-get install -y --no-install-recommends {' '.join(FOR_ALL)}",
+                                        "llama512 fetch --if-missing", "cmake --workflow --preset demo"])
 
     def test_model_by_name(self) -> None:
         self.provide_all()
@@ -236,7 +254,7 @@ class Quickstart(FolderTest):
 
     def test_no_install(self) -> None:
         self.provide("g++", "python3", "ninja-build")
-        for arguments, jobs in (["--no-install"], ["demo"]), (["test", "--no-install"], ["demo", "test"]):
+        for arguments, jobs in (["--no-install"], ["demo"]), (["test", "--no-install"], ["demo", "all", "test"]):
             missing = " ".join(package for package, job in JOBS.items()
                                if job in jobs and package not in ("g++", "python3", "ninja-build"))
             result = self.start(*arguments)
@@ -322,7 +340,7 @@ class Quickstart(FolderTest):
         for path in LISTS:
             for line in filter(None, path.read_text("utf-8").splitlines()):
                 if not line.startswith("#"):
-                    self.assertRegex(line, r"^[a-z0-9.+-]+ +[a-z0-9.+=>-]+ +(demo|test|optional) +# \w")
+                    self.assertRegex(line, r"^[a-z0-9.+-]+ +[a-z0-9.+=>-]+ +(demo|all|test|optional) +# \w")
 
     def test_a_target_s_packages_are_installed(self) -> None:
         folder = self.project / "golf" / "targets" / "zzz"

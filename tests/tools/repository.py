@@ -131,9 +131,9 @@ class RepositoryTest(FolderTest):
 
 def today_of(first: dict[str, int], *others: dict[str, int]) -> Today:
     """Facts of engines with these bytes, for the shape m, and for n."""
-    sizes = [Size(name, model, size, 999, 999 - size, 10, size - 12, 2, 1000, "nasm 2.0", True, True)
+    sizes = [Size(name, model, size, 999, 999 - size, 10, size - 12, 2, 1000, 5000, "nasm 2.0", True, True)
              for model, found in zip("mn", (first, *others)) for name, size in found.items()]
     return Today({name: "dim 1" for name in "mn"[:1 + len(others)]}, sizes, dict.fromkeys(first, "what it is"),
-                 dict.fromkeys(first, "t"),
+                 dict.fromkeys(first, "t"), dict.fromkeys(first, "kind"),
                  {name: {"nasm": {"m": 999}} for name in first},
                  {name: {"header": 10, "matmul": size - 10} for name, size in first.items()}, [], f"line of {first}\n")

@@ -22,6 +22,7 @@ from common.engine import builds, engines
 from common.engine.builds import Built
 from common.errors import UserError
 from common.model import models, random_model, tokenizer
+from common.pack.layouts import LAYOUTS
 
 ENGINE = engines.table()[0]
 PIECES = random_model.pieces(10, 7)
@@ -67,6 +68,7 @@ case "$*" in *effective.bin*) {lines(effective)};; *) {lines(original or effecti
         model = models.Model(name, self.model.checkpoint, self.model.tokenizer)
         (files / "effective.bin").write_bytes(self.model.checkpoint.read_bytes())
         (files / "tokenizer.bin").write_bytes(self.model.tokenizer.read_bytes())
+        (files / "manifest.json").write_text('{"longest_piece": 7, "config": {}}', "utf-8")
         built = Built(ENGINE, name, "f32", self.program, files, "g++ 12.2.0", (), True, 600, 1000, {})
         built = replace(built, sha256=builds.digests(built))
         with mock.patch.object(verify.builds, "build", lambda *_: built), \
@@ -83,7 +85,7 @@ class Verdict(VerifyTest):
         status, out, error = self.verify()
         self.assertEqual((status, error), (0, ""))
         row = next(line.split() for line in out.splitlines() if line.startswith(ENGINE.name))
-        self.assertEqual(row[:7], [ENGINE.name, "600", str(ENGINE.budget), "2", "equal", "equal", "0.2500"])
+        self.assertEqual([*row[:3], *row[5:9]], [ENGINE.name, "600", str(ENGINE.budget), "2", "equal", "equal", "0.2500"])
 
     def test_outside_the_domain(self) -> None:
         """A warning, whatever the verdict is."""
@@ -153,7 +155,8 @@ class Verdict(VerifyTest):
         self.assertEqual(status, 0)
         self.assertGreater(row.pop("tokens_per_second"), 0)
         self.assertEqual(row, {"engine": ENGINE.name, "model": "m", "encoding": "f32", "bytes": 600,
-                               "budget": ENGINE.budget, "tokens": 2, "equal": True, "first_difference": None,
+                               "budget": ENGINE.budget, "ram_bytes": 1000 + LAYOUTS[ENGINE.layout].workspace(small_checkpoint().config),
+                               "tokens": 2, "equal": True, "first_difference": None,
                                "equal_to_original": True, "smallest_gap": 0.25, "gap_at_difference": None,
                                "same_text": [], "unseen_bytes": 0})
         self.says(4, 3)

@@ -37,6 +37,10 @@ class UserError(Exception):
     status = 1  # that the tool ends with
 
 
+class MissingTool(UserError):
+    """A program that is not on this machine; the message says how to get it."""
+
+
 def tool_name() -> str:
     """The running tool as the user knows it: `llama512 fetch` for tools/fetch.py."""
     return f"llama512 {Path(sys.argv[0]).stem}"

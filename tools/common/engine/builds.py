@@ -24,7 +24,9 @@ from common.engine import images, inputs, packing, toolchains
 from common.engine.engines import Engine
 from common.errors import UserError, atomic_write
 from common.files import protect
+from common.model import checkpoint
 from common.model.models import Model
+from common.pack.layouts import LAYOUTS
 from common.pack.packer import packed_bytes
 from common.project import ROOT
 
@@ -46,6 +48,16 @@ class Built:
     counted: int  # bytes of the program that are neither tensor nor vocabulary
     packed: int  # bytes of the packed model
     sha256: dict[str, str]  # of the program, effective.bin and tokenizer.bin
+
+    @property
+    def workspace(self) -> int:
+        """Bytes of memory that it works in, until the end of the context."""
+        return LAYOUTS[self.engine.layout].workspace(checkpoint.read_config(self.effective.checkpoint))
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it uses: of the model, and those that it works in."""
+        return self.packed + self.workspace
 
     @property
     def effective(self) -> Model:

@@ -10,7 +10,7 @@ from typing import Sequence
 
 from common.engine import steps
 from common.engine.engines import Engine
-from common.errors import UserError
+from common.errors import MissingTool, UserError
 from common.project import ROOT
 
 
@@ -22,7 +22,7 @@ class SectorFull(UserError):
 def assembler_name() -> str:
     """`nasm 2.16.01`."""
     if shutil.which("nasm") is None:
-        raise UserError("nasm: not found; install the package nasm (tools/quickstart does)")
+        raise MissingTool("nasm: not found; install the package nasm (tools/quickstart does)")
     return f"nasm {steps.run(['nasm', '-v']).split()[2]}"
 
 

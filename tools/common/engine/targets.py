@@ -7,6 +7,7 @@
 target.json says
 
     about      what the machine is
+    family     which machines it belongs to, for tables
     isa        the instruction set, as the headers in golf/cpp/isa are named
     image      the format of what is built: a module of common/engine/images
     machine    what runs it: a module of common/machine

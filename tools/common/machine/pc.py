@@ -15,11 +15,9 @@ from typing import Any
 from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.errors import UserError
-from common.machine import console, screen
+from common.machine import console, qemu, screen
 from common.machine.qemu import MOST_MEMORY, Machine
 from common.machine.run import Story
-from common.model import checkpoint
-from common.pack.layouts import LAYOUTS
 
 CPU, MEMORY, DISK = "qemu32", 128, "ide"  # the default machine
 BELOW_WORKSPACE = 2  # MB: the engines work in the memory above 1 MB and a little
@@ -65,7 +63,11 @@ def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:
         # Behind the name, which is in parentheses, are the fields 3 and on; 14 and 15 are times.
         fields = Path(f"/proc/{pc.process.pid}/stat").read_text("utf-8").rpartition(")")[2].split()
         seconds = sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
-        return bytes(stream.text), seconds, built.packed + workspace(built)
+        return bytes(stream.text), seconds, built.memory
+
+
+def check(engine: Engine) -> None:
+    qemu.program()
 
 
 def seen(engine: Engine) -> int | None:
@@ -81,14 +83,9 @@ def machine(built: Built, **options: Any) -> Machine:
     return Machine(built.program, CPU, memory_for(built), DISK, **options)
 
 
-def workspace(built: Built) -> int:
-    """Bytes of memory that the engine works in."""
-    return LAYOUTS[built.engine.layout].workspace(checkpoint.read_config(built.effective.checkpoint))
-
-
 def memory_for(built: Built, wanted: int | None = None) -> int:
     """MB of memory for a machine that runs the engine: what is wanted, or else enough."""
-    needed = BELOW_WORKSPACE + -(-workspace(built) >> 20)
+    needed = BELOW_WORKSPACE + -(-built.workspace >> 20)
     most = wanted or MOST_MEMORY
     if needed > most:
         raise UserError(f"{built.program}: memory: {built.engine.name} needs {needed} MB for this model, and "

@@ -22,7 +22,7 @@ from typing import Sequence
 from common import streams
 from common.engine.builds import Built
 from common.engine.engines import Engine
-from common.errors import UserError
+from common.errors import MissingTool, UserError
 from common.machine.run import Story
 
 # Instruction sets by what the kernel calls its processor.
@@ -59,6 +59,11 @@ def emulated(engine: Engine) -> bool:
     return _wanted() or ISA.get(platform.machine()) != engine.target.fact("isa")
 
 
+def check(engine: Engine) -> None:
+    if emulated(engine):
+        _check_emulator(runner(engine)[0])
+
+
 def runner(engine: Engine) -> list[str]:
     """The command that runs the engine's programs under emulation."""
     return [engine.target.fact("emulator")]
@@ -81,7 +86,7 @@ def replace_process(words: Sequence[str]) -> None:
 def _check_emulator(command: str | os.PathLike[str]) -> None:
     """Refuses a command that is not in PATH; programs have a path."""
     if "/" not in str(command) and shutil.which(command) is None:
-        raise UserError(f"{command}: not found; emulators are in the package qemu-user (tools/quickstart installs it)")
+        raise MissingTool(f"{command}: not found; emulators are in the package qemu-user (tools/quickstart installs it)")
 
 
 def _wanted() -> bool:

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Callable, Sequence
 
 from common import processes
-from common.errors import UserError, atomic_write
+from common.errors import MissingTool, UserError, atomic_write
 
 QEMU = "qemu-system-i386"
 TEXT_MEMORY = (0xB8000, 0x8000)  # address and bytes: a character and its attribute, in turn
@@ -53,12 +53,13 @@ DISKS: dict[str, list[str]] = {
 
 def processors() -> str:
     """QEMU's list of what `cpu` may be."""
-    return subprocess.run([_qemu(), "-cpu", "help"], capture_output=True, encoding="utf-8", check=True).stdout
+    return subprocess.run([program(), "-cpu", "help"], capture_output=True, encoding="utf-8", check=True).stdout
 
 
-def _qemu() -> str:
+def program() -> str:
+    """QEMU's command."""
     if shutil.which(QEMU) is None:
-        raise UserError(f"{QEMU}: not found; install the package qemu-system-x86 (tools/quickstart does)")
+        raise MissingTool(f"{QEMU}: not found; install the package qemu-system-x86 (tools/quickstart does)")
     return QEMU
 
 
@@ -72,7 +73,7 @@ class Machine:
         `exact`: the disk ends where the file ends, whatever its size. `bad_sector`: a sector that cannot be read.
         `log`: where QEMU's log goes. `begin`: the instruction that the machine has come to when this is done; `icount` is
         then the number of those before it, if QEMU counts them."""
-        qemu = _qemu()
+        qemu = program()
         with ExitStack() as stack:
             self.folder = stack.enter_context(processes.temporary_folder())
             if not exact and image.stat().st_size < CYLINDER:

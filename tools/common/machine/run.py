@@ -13,6 +13,7 @@ A kind of machine is one module beside this one, which a target names (`machine`
                                          QEMU's `-d in_asm` does; the text
     measure(built, runs)                 several times: text, seconds of the processor in the fastest run, bytes of memory
                                          (None: not known)
+    check(engine)                        MissingTool when this machine lacks what it needs to run the engine
     seen(engine), emulated(engine)       see below
 """
 
@@ -68,6 +69,11 @@ def trace(built: Built, log: Path, timeout: float = TIMEOUT) -> bytes:
 def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:
     """Text, seconds of the processor, bytes of memory."""
     return machine(built.engine).measure(built, runs)
+
+
+def check(engine: Engine) -> None:
+    """Raises MissingTool when this machine lacks what it needs to run the engine."""
+    machine(engine).check(engine)
 
 
 def seen(engine: Engine) -> int | None:

@@ -4,8 +4,8 @@
     domain.warnings(expected.extremes, engine.arithmetic)     # [] or ["score: 12345 in layer 2 at position 7, beyond 11,000: …"]
 
 The engines make e^s by squaring, (1 + s / 2^24)^(2^24): e^11356 is the largest number that the x87's 80 bits hold, e^709
-that of a double, and 1 - s / 2^24 is negative from 2^24 on. w3 x is stored times 2^24, as float32 or wider.
-A stable softmax needs no large numbers.
+that of a double, and 1 - s / 2^24 is negative from 2^24 on. With doubles a gate is e^g / (1 + e^g), with an x87
+1 / (1 + e^-g). w3 x is stored times 2^24, as float32 or wider. A stable softmax needs no large numbers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SCORE = "an attention score whose exponential overflows in the engines"
 # By what an engine computes in.
 LIMITS = {
     "x87": {"score": (11_000.0, SCORE), **COMMON},
-    "double": {"score": (700.0, SCORE), **COMMON},
+    "double": {"score": (700.0, SCORE), **COMMON, "gate": (700.0, "an activation of w1 whose exponential overflows in the engines")},
     # The largest score is subtracted first, so no exponential is above 1; it is made by 28 squarings.
     "double, stable": {"score": (2.0**28, "an attention score whose exponential is wrong in the engines"),
                        "gate": (2.0**29, COMMON["gate"][1])},

@@ -49,11 +49,13 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Text:
-    """A token's vocabulary record: one byte for the length, zeros up to the text, the text, zeros to its end.
+    """A token's vocabulary record: one byte for the length, zeros up to the text, the text, zeros to its end. Or the length
+    is its last byte.
 
     The length of BOS is 0: an engine stops at BOS, and never shows it."""
 
     text_offset: int = 1  # where the text starts in the record
+    length_last: bool = False
     multiple: int = 1  # of which the record's size is one
     length_bias: int = 0  # what is added to the length in its byte, when that fits for every piece
 
@@ -168,11 +170,11 @@ def doubles(config: Config) -> Iterator[Block]:
             yield Matrix("wv", l, order=elements[::-1], factors=("sqrt(dim)",), **attention)
         yield Matrix("wq", l, factors=("sqrt(dim)", "1/sqrt(head_size)", "2^-exp_squarings"), **attention)
         yield Matrix("wo", l, transposed=True)
-        yield Matrix("w1", l, factors=("sqrt(dim)", "-1", "2^-exp_squarings"), **ffn)
-        yield Matrix("w3", l, factors=("sqrt(dim)", "-1", "2^exp_squarings"), **ffn)
+        yield Matrix("w1", l, factors=("sqrt(dim)", "2^-exp_squarings"), **ffn)
+        yield Matrix("w3", l, factors=("sqrt(dim)", "2^exp_squarings"), **ffn)
         yield Matrix("w2", l, transposed=True)
     yield Matrix("wcls", order=range(config.vocab_size - 1, -1, -1), gain="rms_final")
-    yield Records((Text(multiple=8), Matrix("token_embedding")))
+    yield Records((Matrix("token_embedding"), Text(text_offset=0, length_last=True, multiple=8)))
 
 
 def feed_forward(config: Config, l: int) -> Iterator[Block]:
@@ -224,8 +226,22 @@ def plain_workspace(config: Config) -> int:
 def doubles_workspace(config: Config) -> int:
     """What golf/cpp/doubles.cpp works in; it asserts that it counts the same."""
     c = config
-    layer = (c.dim + 2 * c.kv_dim) + c.head_size + 2 * c.hidden_dim
-    return 8 * (c.dim + c.n_layers * layer + c.vocab_size) * (c.seq_len + 2)
+    keys_and_values, page, unit = 2 * c.kv_dim, 4096 // 8, 1
+    layer = (c.dim + keys_and_values) + c.head_size + 2 * c.hidden_dim
+    if c.kv_mul == 2 and _is_power(c.head_size):
+        unit = 2 * keys_and_values if _is_power(keys_and_values) and keys_and_values <= 128 else 2 * c.head_size
+    position = c.dim + 2 + c.n_layers * _whole(layer, unit) + c.vocab_size
+    return 8 * _whole(position, max(page, unit)) * (c.seq_len + 1)
+
+
+def _is_power(number: int) -> bool:
+    """Whether it is a power of two."""
+    return number & (number - 1) == 0
+
+
+def _whole(number: int, unit: int) -> int:
+    """The next multiple."""
+    return number + -number % unit
 
 
 LAYOUTS = {

@@ -61,7 +61,25 @@ class Texts(Span):
     longest_piece: int  # bytes of text that a record has space for
 
     def facts(self) -> dict[str, object]:
-        return {"encoding": "text", "text_offset": self.text.text_offset, "length_bias": self.text.length_bias}
+        return {"encoding": "text", "text_offset": self.text.text_offset, "length_offset": self.length_offset,
+                "length_bias": self.text.length_bias}
+
+    @property
+    def length_offset(self) -> int:
+        """Where in a record its length stands."""
+        return self.row_bytes - 1 if self.text.length_last else 0
+
+    def record(self, text: bytes, length: int) -> bytes:
+        data = bytearray(self.row_bytes)
+        data[self.text.text_offset:self.text.text_offset + len(text)] = text
+        data[self.length_offset] = length + self.text.length_bias
+        return bytes(data)
+
+    def text_of(self, record: bytes, whole: bool = False) -> bytes:
+        """A record's text. `whole`: all of it whatever the length says, but for the zeros at its end."""
+        length = record[self.length_offset] - self.text.length_bias
+        space = record[self.text.text_offset:self.length_offset if self.text.length_last else None]
+        return space.rstrip(b"\0") if whole else space[:length]
 
 
 @dataclass(kw_only=True)
@@ -135,7 +153,7 @@ def _span(part: Matrix | Text, encoding: Encoding, config: Config, longest: int)
     if isinstance(part, Text):
         if longest + part.length_bias > LONGEST_PIECE:
             part = replace(part, length_bias=0)
-        record_bytes = -(-(part.text_offset + longest) // part.multiple) * part.multiple
+        record_bytes = -(-(part.text_offset + longest + part.length_last) // part.multiple) * part.multiple
         return Texts("vocabulary", config.vocab_size, record_bytes, text=part, longest_piece=longest)
     n_rows, n_columns = (config.vocab_size, config.dim) if part.tensor == "wcls" else (1, *config.shapes()[part.tensor])[-2:]
     start = (part.layer or 0) * n_rows * n_columns
@@ -164,9 +182,7 @@ def encode(spans: Sequence[Span], model: Checkpoint, pieces: Sequence[bytes]) ->
     for span, row, offset in _rows_in_file_order(spans):
         if isinstance(span, Texts):
             text = printed(pieces[row])
-            length = bytes([(0 if row == BOS else len(text)) + span.text.length_bias])
-            record = length.ljust(span.text.text_offset, b"\0") + text
-            packed[offset:offset + span.row_bytes] = record.ljust(span.row_bytes, b"\0")
+            packed[offset:offset + span.row_bytes] = span.record(text, 0 if row == BOS else len(text))
         elif isinstance(span, Weights):
             packed[offset:offset + span.row_bytes] = span.encoding.encode(_folded_row(span, row, model),
                                                                           _before(span, packed, offset))
@@ -187,8 +203,7 @@ def decode(spans: Sequence[Span], config: Config, packed: bytes) -> tuple[Checkp
             data = packed[offset:offset + span.row_bytes]
             if isinstance(span, Texts):
                 # The length of BOS is 0; its text is there all the same, and ends at the padding.
-                text, length = data[span.text.text_offset:], data[0] - span.text.length_bias
-                texts[row] = text[:length] if row != BOS else text.rstrip(b"\0")
+                texts[row] = span.text_of(data, whole=row == BOS)
             elif isinstance(span, Weights):
                 values = span.encoding.decode(_before(span, packed, offset) + data)
                 tensors[span.tensor][span.cells[row]] = _divided(values, span.scale)

@@ -19,6 +19,11 @@ def targets() -> dict[str, str]:
     return {engine.name: engine.target.name for engine in engines.table()}
 
 
+def families() -> dict[str, str]:
+    """The family of every engine's target: how tables are divided."""
+    return {engine.name: engine.target.fact("family") for engine in engines.table()}
+
+
 def by_target(names: Iterable[str], target_of: Mapping[str, str]) -> dict[str, list[str]]:
     """The engines of each target, in the order of `target_of`, which is that of targets(). Engines that it does not have
     come last, by name."""

@@ -23,6 +23,7 @@ from common.engine import builds, engines
 from common.engine.builds import Built
 from common.engine.engines import Shape
 from common.errors import UserError
+from common.machine import here
 from common.model import random_model
 from common.model.models import Model
 
@@ -40,6 +41,7 @@ class Size:
     code: int | None
     data: int | None
     packed: int  # the model as the engine reads it, not counted
+    memory: int  # the model, and what the engine works in
     compiler: str  # or assembler
     searched_flags: bool  # whether flagsearch found the flags for this very compiler
     binding: bool  # whether the budget is for this model's shape and this compiler
@@ -64,7 +66,7 @@ def built_engines(names: Sequence[str] | None = None, model: Model | None = None
     """The engines of these names (None: all) for a model (None: of the budgets' first shape), in a folder that is gone
     afterwards."""
     with processes.temporary_folder() as folder:
-        chosen = engines.select(names)
+        chosen = here.choose(names, to_run=False)
         model = model or budget_model(folder)
         yield [builds.build(engine, model, folder / "engines") for engine in chosen]
 
@@ -104,4 +106,4 @@ def size_of(built: Built, units: Sequence[Unit] | None = None) -> Size:
         print(f"{engine.name}: header, code and data are not known: {error}", file=sys.stderr)
         kinds = dict.fromkeys(KINDS)
     return Size(engine.name, built.model, built.counted, budget, budget - built.counted, **kinds, packed=built.packed,
-                compiler=built.compiler, searched_flags=built.searched, binding=exact and shape is not None)
+                memory=built.memory, compiler=built.compiler, searched_flags=built.searched, binding=exact and shape is not None)

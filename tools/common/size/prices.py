@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Sequence
 
 from common import processes
-from common.engine import builds, engines
+from common.engine import builds
 from common.engine.engines import Engine
+from common.machine import here
 from common.model.models import Model
 from common.model.tokenizer import BOS
 from common.size.measure import budget_model
@@ -43,7 +44,7 @@ def price_list(names: Sequence[str] | None = None, model: Model | None = None) -
             name = "-".join([*engine.features, encoding or "default"])
             return builds.build(engine, model, folder / name, encoding).counted
 
-        for engine in engines.select(names):
+        for engine in here.choose(names, to_run=False):
             full = counted(engine)
             for feature in engine.features:
                 rest = tuple(other for other in engine.features if other != feature)

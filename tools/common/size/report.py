@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Mapping, Sequence
 
-from common.picture import operations_table
+from common.picture import groups, operations_table
 from common.size import moves
 from common.size.changes import THIS_COMMIT, Change
 from common.size.compare import signed
@@ -21,7 +21,7 @@ from common.size.measure import Size
 from common.size.moves import BETWEEN
 from common.size.prices import Price
 from common.size.record import RECORD
-from common.terminal import markdown_table
+from common.terminal import markdown_table, size_text
 
 TARGET = 1500  # counted bytes of the original idea
 PEERS = {"sectorllm": 1189, "its smallest fork": 1076}  # counted bytes of the programs that the idea came from
@@ -43,6 +43,7 @@ class Today:
     sizes: Sequence[Size]  # for each shape
     about: Mapping[str, str]  # by engine: what it is
     targets: Mapping[str, str]  # by engine
+    families: Mapping[str, str]  # of targets, by engine
     budgets: Mapping[str, Mapping[str, Mapping[str, int]]]  # by engine, compiler and shape
     anatomy: Mapping[str, Mapping[str, int]]  # bytes by engine and operation, for the first shape
     prices: Sequence[Price]
@@ -87,17 +88,21 @@ def text(today: Today, changes: Sequence[Change]) -> str:
 
 def front_table(today: Today) -> str:
     """The engines for README.md, between the reference and those whom the idea came from."""
-    rows = [["`reference`", "C++20, any", *[""] * len(today.shapes), "it is the reference: plain code, made to be read"]]
-    for engine, about in today.about.items():
-        first, *others = (str(size.bytes) for size in today.sizes if size.engine == engine)
-        rows.append([f"`{engine}`", about, f"**{first}**", *others, "every token"])
+    empty = [""] * len(today.shapes)
+    rows = [["`reference`", "C++20, any", *empty, "", "it is the reference: plain code, made to be read"]]
+    for family, members in groups.by_target(today.about, today.families).items():
+        rows.append([f"**{family}**", "", *empty, "", ""])
+        for engine in members:
+            first, *others = (size for size in today.sizes if size.engine == engine)
+            rows.append([f"`{engine}`", today.about[engine], f"**{first.bytes}**", *(str(size.bytes) for size in others),
+                         size_text(first.memory), "every token"])
+    rows.append(["**for comparison**", "", *empty, "", ""])
     for name, size in PEERS.items():
-        rows.append([f"*{name}*", "*boot sector, fixed point, for comparison*", f"*{size}*", *[""] * (len(today.shapes) - 1),
-                     "*the first 61 tokens*"])
+        rows.append([f"*{name}*", "*boot sector, fixed point*", f"*{size}*", *empty[1:], "", "*the first 61 tokens*"])
     first, *others = today.shapes
-    headers = ["engine", "what", f"bytes counted for {first}", *(f"for {name}" for name in others),
+    headers = ["engine", "what", f"bytes counted for {first}", *(f"for {name}" for name in others), f"RAM for {first}",
                "says what the f32 reference says"]
-    return markdown_table(rows, headers, "ll" + "r" * len(today.shapes) + "l")
+    return markdown_table(rows, headers, "ll" + "r" * len(today.shapes) + "rl")
 
 
 def today_table(today: Today, changes: Sequence[Change]) -> str:

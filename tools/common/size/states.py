@@ -153,7 +153,7 @@ def measure_folder(folder: Path, *arguments: str) -> list[dict]:
     with processes.temporary_folder() as temporary:
         # What warnings mean to the caller is not what they meant to an older commit.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHONWARN")}
-        environment.update(PYTHONDONTWRITEBYTECODE="1", NO_COLOR="1", TMPDIR=str(temporary))
+        environment.update(PYTHONDONTWRITEBYTECODE="1", NO_COLOR="1", TMPDIR=str(temporary), LLAMA512_ENGINES="all")
         try:
             result = subprocess.run([sys.executable, str(folder / "tools" / "llama512"), "size", "--json", *arguments],
                                     capture_output=True, stdin=subprocess.DEVNULL, cwd=folder, env=environment,

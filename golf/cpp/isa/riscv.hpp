@@ -1,0 +1,127 @@
+// RISC-V with the extensions D and C, 32 or 64 bits: registers, and the instructions that C++ has no name for. A target's
+// doubles.hpp includes it.
+//
+// Compressed instructions have 2 bytes. A load or store of a double is one with a base in s0, s1, a0 … a5 and an offset of 0 to
+// 248, or with sp, and up to 504: so r, which is used most, is sp. A branch on zero is one for the same eight registers.
+#pragma once
+
+typedef unsigned long word;  // as wide as a pointer
+typedef double cell;
+
+#define INLINE static inline __attribute__((always_inline))
+// A piece of code, in a section that the linker script finds a place for. naked: gcc writes no prologue.
+#define CODE(section_) extern "C" [[gnu::naked, gnu::used, gnu::section(section_)]] void
+
+register cell* r asm("sp");
+register const f32* w asm("a1");  // a system call's text
+register long l asm("a0");        // a system call's file
+register long j asm("a2");        // a system call's length
+register cell* a asm("a3");
+register long k asm("a3");
+register long n asm("a4");
+register cell* b asm("a5");
+register long m asm("a5");
+register cell* x asm("s4");
+register long t asm("s0");
+register const char* g asm("s1");  // the image: constants in the header are near it
+register word rows_at asm("s11");  // c.jalr has 2 bytes, jal 4
+register cell* first asm("t5");    // x of position 0
+register word minus_stride asm("t4");  // in bytes
+register real slowdown asm("fs1");
+
+#define fresh(v) asm volatile("" : "+r"(v))
+#define fence() asm volatile("" ::: "memory")
+
+// --count != 0. (A register's variable cannot be referred to.)
+#define again(count) ({ count--; fresh(count); count != 0; })
+
+// The cell r[i]. gcc does not know that sp is a base like others, and copies it.
+constexpr bool near(long i) { return 8 * i >= -2048 && 8 * i < 2048; }
+INLINE real get(long i) {
+  real v;
+  if (near(i)) asm volatile("fld %0, %1(sp)" : "=f"(v) : "i"(8 * i), "r"(r));
+  else v = r[i];
+  return v;
+}
+INLINE void put(long i, real v) { asm volatile("fsd %0, %1(sp)" : : "f"(v), "i"(8 * i), "r"(r) : "memory"); }
+
+INLINE real constant(int place) { return *(const volatile real*)(g + place); }
+INLINE real junk() {
+  real v;
+  asm volatile("" : "=f"(v));
+  return v;
+}
+
+// What RoPE's angle is divided by from one pair to the next: 10000 ^ (2 / head_size). A small integer needs no constant in memory.
+// gcc drops the one that is not used.
+constexpr real rope_ratio = __builtin_pow(10000, 2.0 / head_size);
+constexpr bool whole_ratio = head_size == 2 || head_size == 4 || head_size == 8;
+[[gnu::section(".data.ratio")]] static real ratio = rope_ratio;  // @rope
+INLINE void set_slowdown() {
+  if constexpr (whole_ratio) {
+    m = __builtin_lround(rope_ratio);
+    fresh(m);
+    slowdown = m;
+  } else {
+    asm volatile("fld %0, %%lo(%2)(%1)" : "=f"(slowdown) : "r"(g), "i"(&ratio));
+  }
+  asm volatile("" : "+f"(slowdown));
+}
+INLINE void slow_down(real& angle) { angle /= slowdown; }
+constexpr int terms = 24;
+
+// One position on, and one back.
+INLINE void x_on() {
+  x = (cell*)((word)x - minus_stride);
+  fresh(x);
+}
+INLINE void a_back() {
+  a = (cell*)((word)a + minus_stride);
+  fresh(a);
+}
+
+#define CLOBBERED "ra", "fa0", "fa1", "fa2", "fa3", "fa4", "fa5", "ft0", "ft1", "ft2", "ft3", "memory"
+INLINE void call_rows() {
+  asm volatile("jalr s11" : "+r"(r), "+r"(w), "+r"(n), "=r"(b), "=r"(a) : "r"(x), "r"(g), "r"(rows_at) : CLOBBERED);
+}
+INLINE void call_share(real& y_, real& sum_) {
+  register real y asm("fa5") = y_;
+  register real sum asm("fa3") = sum_;
+  asm volatile("jal share" : "+f"(y), "+f"(sum), "=r"(j) : : "ra");
+  y_ = y;
+  sum_ = sum;
+}
+#define SHARE_REGISTERS \
+  register real y asm("fa5"); \
+  register real sum asm("fa3"); \
+  asm volatile("" : "=f"(y), "=f"(sum))
+[[noreturn]] INLINE void back_from_share(real y_, real sum_) {
+  register real y asm("fa5") = y_;
+  register real sum asm("fa3") = sum_;
+  asm volatile("ret" : : "f"(y), "f"(sum));
+  __builtin_unreachable();
+}
+[[noreturn]] INLINE void back() {
+  asm volatile("ret" : : "r"(b), "r"(r), "r"(w), "r"(n));
+  __builtin_unreachable();
+}
+// w = the record of the token whose logit is at b, j = its text's length. w is behind the classifier, whose last row is token 0's.
+INLINE void to_record() {
+  n = (char*)r - (char*)b - 8;
+  fresh(n);
+  constexpr long factor = record_bytes / 8;
+  if constexpr (((factor - 1) & (factor - 2)) == 0) {
+    w = (const f32*)((const char*)w + n);
+    fresh(w);
+    n *= factor - 1;
+  } else {
+    n *= factor;
+  }
+  fresh(n);
+  w = (const f32*)((const char*)w + n);
+  fresh(w);
+  j = ((const unsigned char*)w)[record_bytes - 1];
+}
+
+// A jump of 2 bytes to another section; gcc would take 4 or more.
+#define JUMP(target) { asm volatile(".reloc ., R_RISCV_RVC_JUMP, " #target "\n\t.2byte 0xa001" ::: "memory"); __builtin_unreachable(); }

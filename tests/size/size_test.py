@@ -67,7 +67,8 @@ class Features(unittest.TestCase):
         expected = []
         for engine in ENGINES:
             names = [*engine.features, *engine.choices, *["PROMPT of one token"] * engine.takes_prompt,
-                     *(f"{other} instead of {engine.encodings[0]}" for other in engine.encodings[1:])]
+                     *(f"{other} instead of {engine.encodings[0]}" for other in engine.encodings[1:]),
+                     *(f"nothing but {flag}" for flag in engine.flags_alone)]
             expected += [(engine.name, name) for name in names]
         self.assertEqual([(price.engine, price.feature) for price in prices], expected)
         choices = {choice for engine in ENGINES for choice in engine.choices}

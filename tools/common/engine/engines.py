@@ -38,6 +38,7 @@ class Engine:
     budgets: Mapping[str, Mapping[str, int]] = field(hash=False)  # counted bytes by compiler and shape
     features: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
+    flags_alone: tuple[str, ...] = ()
     arithmetic: str = "x87"  # what it computes in: a key of common.match.domain.LIMITS
     console: str = ""  # of a machine that has several: where its text goes
 
@@ -75,7 +76,7 @@ class Engine:
 
 def table() -> list[Engine]:
     """All engines, in the table's order."""
-    lists = ("encodings", "features", "choices")
+    lists = ("encodings", "features", "choices", "flags_alone")
     rows = inputs.table()["engines"]
     for row in rows:
         _check(row)

@@ -34,15 +34,15 @@ class Price:
 
 
 def price_list(names: Sequence[str] | None = None, model: Model | None = None) -> list[Price]:
-    """Every feature and choice, a prompt, and every encoding of the weights besides the default one."""
+    """Every feature and choice, a prompt, every encoding of the weights besides the default one, and flags that nobody searched."""
     prices = []
     with processes.temporary_folder() as folder:
         model = model or budget_model(folder)
 
-        def counted(engine: Engine, encoding: str | None = None) -> int:
+        def counted(engine: Engine, encoding: str | None = None, flags: Sequence[str] | None = None) -> int:
             assert model
-            name = "-".join([*engine.features, encoding or "default"])
-            return builds.build(engine, model, folder / name, encoding).counted
+            name = "-".join([*engine.features, encoding or "default", *(flags or [])])
+            return builds.build(engine, model, folder / name, encoding, flags).counted
 
         for engine in here.choose(names, to_run=False):
             full = counted(engine)
@@ -59,4 +59,6 @@ def price_list(names: Sequence[str] | None = None, model: Model | None = None) -
             first, *others = engine.encodings
             prices += [Price(engine.name, f"{other} instead of {first}", counted(engine, other), full)
                        for other in others]
+            prices += [Price(engine.name, f"nothing but {flag}", counted(engine, flags=[flag]), full)
+                       for flag in engine.flags_alone]
     return prices

@@ -16,15 +16,14 @@ register cell* r asm("sp");
 register const f32* w asm("a1");  // a system call's text
 register long l asm("a0");        // a system call's file
 register long j asm("a2");        // a system call's length
-register cell* a asm("a3");
-register long k asm("a3");
+register cell* b asm("a3");
+register long m asm("a3");
 register long n asm("a4");
-register cell* b asm("a5");
-register long m asm("a5");
+register cell* a asm("a5");
+register long k asm("a5");
 register cell* x asm("s4");
 register long t asm("s0");
 register const char* g asm("s1");  // the image: constants in the header are near it
-register word rows_at asm("s11");  // c.jalr has 2 bytes, jal 4
 register cell* first asm("t5");    // x of position 0
 register word minus_stride asm("t4");  // in bytes
 register real slowdown asm("fs1");
@@ -52,21 +51,14 @@ INLINE real junk() {
   return v;
 }
 
+// r is one cell behind the next one: so the best logit is as far from r, when all are made, as its record from the first
+// one, and r + next is one instruction of 2 bytes, too.
+constexpr int next = 1;
+
 // What RoPE's angle is divided by from one pair to the next: 10000 ^ (2 / head_size). A small integer needs no constant in memory.
 // gcc drops the one that is not used.
 constexpr real rope_ratio = __builtin_pow(10000, 2.0 / head_size);
 constexpr bool whole_ratio = head_size == 2 || head_size == 4 || head_size == 8;
-[[gnu::section(".data.ratio")]] static real ratio = rope_ratio;  // @rope
-INLINE void set_slowdown() {
-  if constexpr (whole_ratio) {
-    m = __builtin_lround(rope_ratio);
-    fresh(m);
-    slowdown = m;
-  } else {
-    asm volatile("fld %0, %%lo(%2)(%1)" : "=f"(slowdown) : "r"(g), "i"(&ratio));
-  }
-  asm volatile("" : "+f"(slowdown));
-}
 INLINE void slow_down(real& angle) { angle /= slowdown; }
 constexpr int terms = 24;
 
@@ -82,7 +74,7 @@ INLINE void a_back() {
 
 #define CLOBBERED "ra", "fa0", "fa1", "fa2", "fa3", "fa4", "fa5", "ft0", "ft1", "ft2", "ft3", "memory"
 INLINE void call_rows() {
-  asm volatile("jalr s11" : "+r"(r), "+r"(w), "+r"(n), "=r"(b), "=r"(a) : "r"(x), "r"(g), "r"(rows_at) : CLOBBERED);
+  asm volatile(CALL_ROWS : "+r"(r), "+r"(w), "+r"(n), "=r"(b), "=r"(a) : "r"(x), "r"(g) : CLOBBERED);
 }
 INLINE void call_share(real& y_, real& sum_) {
   register real y asm("fa5") = y_;
@@ -107,7 +99,7 @@ INLINE void call_share(real& y_, real& sum_) {
 }
 // w = the record of the token whose logit is at b, j = its text's length. w is behind the classifier, whose last row is token 0's.
 INLINE void to_record() {
-  n = (char*)r - (char*)b - 8;
+  n = (char*)r - (char*)b;
   fresh(n);
   constexpr long factor = record_bytes / 8;
   if constexpr (((factor - 1) & (factor - 2)) == 0) {

@@ -79,7 +79,7 @@ INLINE void call_rows() {
 INLINE void call_share(real& y_, real& sum_) {
   register real y asm("fa5") = y_;
   register real sum asm("fa3") = sum_;
-  asm volatile("jal share" : "+f"(y), "+f"(sum), "=r"(j) : : "ra");
+  asm volatile(CALL_SHARE : "+f"(y), "+f"(sum), "=r"(j) : : "ra");
   y_ = y;
   sum_ = sum;
 }
@@ -116,4 +116,4 @@ INLINE void to_record() {
 }
 
 // A jump of 2 bytes to another section; gcc would take 4 or more.
-#define JUMP(target) { asm volatile(".reloc ., R_RISCV_RVC_JUMP, " #target "\n\t.2byte 0xa001" ::: "memory"); __builtin_unreachable(); }
+#define JUMP(target) { asm volatile(".reloc ., R_RISCV_RVC_JUMP, " #target "\n\t.insn 0xa001" ::: "memory"); __builtin_unreachable(); }

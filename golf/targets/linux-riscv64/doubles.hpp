@@ -5,6 +5,7 @@
 #pragma once
 
 #define CALL_ROWS "jalr s1"
+#define CALL_SHARE "jal share"
 #include "isa/riscv.hpp"
 
 // p_memsz is how much memory there is, and the address of BOS's record, too: so the image lies as high as it is large (-2).

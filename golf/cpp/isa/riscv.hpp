@@ -62,6 +62,26 @@ constexpr bool whole_ratio = head_size == 2 || head_size == 4 || head_size == 8;
 INLINE void slow_down(real& angle) { angle /= slowdown; }
 constexpr int terms = 24;
 
+// Whether a number is made by `c.li` or `c.lui`: by 2 bytes. Others are made in set_up(), for the header has no room for them.
+constexpr bool is_short(long number) {
+  return (number >= -32 && number < 32) || (number % 4096 == 0 && number >= -32 * 4096 && number < 32 * 4096);
+}
+// Positions are counted in steps such that all of them are a multiple of 4096: `c.lui` (-2).
+constexpr int position = [] {
+  for (int step = 1; step < 32; step++)
+    if (is_short(seq_len * long(step))) return step;
+  return 1;
+}();
+constexpr long all_positions = seq_len * long(position);
+INLINE void set_t() {
+  t = all_positions;
+  fresh(t);
+}
+INLINE void set_minus_stride() {
+  minus_stride = -8 * stride;
+  fresh(minus_stride);
+}
+
 // One position on, and one back.
 INLINE void x_on() {
   x = (cell*)((word)x - minus_stride);

@@ -18,13 +18,6 @@ constexpr unsigned long first_x = (image + most_code + packed_bytes + 8 * dim + 
 constexpr unsigned long arena_end = first_x + 8 * stride * (seq_len + 1);
 static_assert(first_x + 8LL * stride * (seq_len + 1) < 0x80000000);
 
-// Positions are counted in steps such that all of them are a multiple of 4096 below 32: `c.lui` (-2).
-constexpr int position = [] {
-  for (int step = 1; step < 32; step++)
-    if (const long all = seq_len * long(step); all < 32 || (all % 4096 == 0 && all / 4096 < 32)) return step;
-  return 1;
-}();
-
 // RoPE's ratio comes from a register that Linux has set to 0, by `c.addi`, whose code, as the upper half of p_memsz, says how
 // much memory there is (-4): the register is chosen such that it is enough, and not much more. Where the ratio is no number
 // below 32, or more memory is needed, p_memsz is a number.
@@ -53,21 +46,19 @@ extern "C" void start_2(), start_3(), memory_size(), story();
 CODE(".start") start() {
   x = (cell*)first_x;  // @loop
   fresh(x);
-  first = x;  // @attention
-  fresh(first);
+  if constexpr (is_short(all_positions)) set_t();  // @loop
   JUMP(start_2)  // @loop
 }
 CODE(".start_2") start_2() {
-  minus_stride = -8 * stride;  // @loop
-  fresh(minus_stride);
+  if constexpr (is_short(-8 * stride)) set_minus_stride();  // @loop
   asm volatile("li a7, 64");  // @output
   if constexpr (in_memsz) JUMP(memory_size)  // @loop
   else JUMP(start_3)  // @loop
 }
 CODE(".memory") memory_size() {
   if constexpr (in_memsz) {
-    t = seq_len * position;  // @loop
-    fresh(t);
+    first = x;  // @attention
+    fresh(first);
     asm volatile("addi x%c0, x%c0, %1" : : "i"(ten), "i"(ratio_10));  // @rope
   } else {
     asm volatile(".4byte %0" : : "i"(memory));  // @header
@@ -83,12 +74,14 @@ CODE(".start_3") start_3() {
 INLINE void set_up() {
   asm volatile(".globl arena_end, record_one\n"  // for doubles.ld
                "\t.set arena_end, %0\n\t.set record_one, %1" : : "i"(arena_end), "i"(records + record_bytes));
+  if constexpr (!is_short(-8 * stride)) set_minus_stride();  // @loop
+  if constexpr (!is_short(all_positions)) set_t();  // @loop
   w = *(const f32* const volatile*)(g + 56);  // @embedding
   if constexpr (in_memsz) {
     asm volatile("fcvt.d.w %0, x%c1" : "=f"(slowdown) : "i"(ten));  // @rope
   } else {
-    t = seq_len * position;  // @loop
-    fresh(t);
+    first = x;  // @attention
+    fresh(first);
     if constexpr (whole_ratio) {
       m = __builtin_lround(rope_ratio);  // @rope
       fresh(m);

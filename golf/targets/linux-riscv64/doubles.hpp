@@ -19,13 +19,6 @@ constexpr long first_x = (image + most_code + packed_bytes + 8 * dim + first_uni
 constexpr long arena_end = first_x + 8 * stride * (seq_len + 1);
 static_assert(arena_end < 0x80000000);
 
-// Positions are counted in steps such that all of them are a multiple of 4096 below 32: `c.lui` (-2).
-constexpr int position = [] {
-  for (int step = 1; step < 32; step++)
-    if (const long all = seq_len * long(step); all < 32 || (all % 4096 == 0 && all / 4096 < 32)) return step;
-  return 1;
-}();
-
 // Constants lie on numbers of the header; what these add is in the digits that do not matter.
 extern "C" [[gnu::section(".header.ratio")]] const unsigned header_ratio;
 extern "C" [[gnu::section(".header.epsilon")]] const unsigned header_epsilon;
@@ -55,10 +48,8 @@ CODE(".start") start() {
 CODE(".start_2") start_2() {
   first = x;  // @attention
   fresh(first);
-  minus_stride = -8 * stride;  // @loop
-  fresh(minus_stride);
-  t = seq_len * position;  // @loop
-  fresh(t);
+  if constexpr (is_short(-8 * stride)) set_minus_stride();  // @loop
+  if constexpr (is_short(all_positions)) set_t();  // @loop
   JUMP(story)  // @loop
 }
 [[noreturn]] INLINE void to_row() { JUMP(row) }
@@ -67,6 +58,8 @@ INLINE void set_up() {
   asm volatile(".globl image, arena_end, record_one, memory_is_record\n"  // for doubles.ld
                "\t.set image, %0\n\t.set arena_end, %1\n\t.set record_one, %2\n\t.set memory_is_record, %3"
                : : "i"(image), "i"(arena_end), "i"(records + record_bytes), "i"(in_memsz));
+  if constexpr (!is_short(-8 * stride)) set_minus_stride();  // @loop
+  if constexpr (!is_short(all_positions)) set_t();  // @loop
   if constexpr (in_memsz) {
     w = (const f32*)(word)*(const volatile int*)(g + 96 - here);  // @embedding
   } else {

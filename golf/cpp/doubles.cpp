@@ -29,6 +29,9 @@
 //
 // fresh(v) and fence() emit nothing. fresh(v) tells gcc that the register v may have changed, fence() says so of all memory.
 //
+// "(-4)": the bytes that a trick saves on riscv64 for stories260K's shape, measured by taking it away. (Those that are about
+// an instruction set or a target stand there.)
+//
 // "@rope" in a comment says what the machine code is for: that of its line or, where the comment stands alone, of all
 // lines from there on. A helper's code belongs to the line that calls it. `llama512 anatomy` counts by it.
 
@@ -122,10 +125,11 @@ CODE(".story") story() {
             r += 2;  // @attention
             a += 2;  // @attention
             fence();
-          } while (again(m));
+          } while (again(m));  // @attention
           call_share(score, sum);  // @softmax
+          // The values go from the last to the first, so a comes back to the keys @attention
           j = head_size;
-          do {  // the values go from the last to the first, so a comes back to the keys
+          do {
             a--;
             fresh(a);
             real o = get(next);
@@ -163,20 +167,20 @@ CODE(".story") story() {
       // W2 @matmul
       call_rows();
       if constexpr (gap) r += gap;  // @loop
-    } while (again(l));
-    if (!t) break;         // the last token has gone through the layers in vain: so the exit's status, 0, is in l
-    t -= position;
+    } while (again(l));    // @loop
+    if (!t) break;         // the last token has gone through the layers in vain: so the exit's status, 0, is in l (-2) @loop
+    t -= position;         // @loop
     fresh(t);
     n = vocab_size;  // @matmul
     call_rows();     // @matmul
-    to_record();
-    x_on();
-  } while (j);
-  exit();
+    to_record();     // @embedding
+    x_on();          // @loop
+  } while (j);       // @loop
+  exit();            // @output
 }
 
 // @softmax: e^s, and its share of a sum that it is added to. e^s = (1 + s / 2^24) ^ (2^24), by squaring; the division is
-// folded into Wq and W1. Nothing overflows in a double (s < 709), so that softmax need not subtract the maximum.
+// folded into Wq and W1. It is wanted twice (-28). Nothing overflows in a double (s < 709), so that softmax need not subtract the maximum.
 // In: y = 1 + s / 2^24, sum. Out: sum + e^s, y = e^s / sum; j = 0.
 CODE(".share") share() {
   SHARE_REGISTERS;

@@ -23,7 +23,7 @@ register cell* a asm("a5");
 register long k asm("a5");
 register cell* x asm("s4");
 register long t asm("s0");
-register const char* g asm("s1");  // the image: constants in the header are near it
+register const char* g asm("s1");  // a place in the header: constants are near it
 register cell* first asm("t5");    // x of position 0
 register word minus_stride asm("t4");  // in bytes
 register real slowdown asm("fs1");
@@ -51,8 +51,8 @@ INLINE real junk() {
   return v;
 }
 
-// r is one cell behind the next one: so the best logit is as far from r, when all are made, as its record from the first
-// one, and r + next is one instruction of 2 bytes, too.
+// r is one cell before the next one: so the best logit is as far from r, when all are made, as its record from the first
+// one (-2); r + next is one instruction of 2 bytes, too.
 constexpr int next = 1;
 
 // What RoPE's angle is divided by from one pair to the next: 10000 ^ (2 / head_size). A small integer needs no constant in memory.
@@ -66,7 +66,8 @@ constexpr int terms = 24;
 constexpr bool is_short(long number) {
   return (number >= -32 && number < 32) || (number % 4096 == 0 && number >= -32 * 4096 && number < 32 * 4096);
 }
-// Positions are counted in steps such that all of them are a multiple of 4096: `c.lui` (-2).
+// Positions are counted in steps such that all of them are a multiple of 4096: `c.lui` (-2, and on riscv64 its place in the
+// header: -4).
 constexpr int position = [] {
   for (int step = 1; step < 32; step++)
     if (is_short(seq_len * long(step))) return step;
@@ -117,7 +118,7 @@ INLINE void call_share(real& y_, real& sum_) {
   asm volatile("ret" : : "r"(b), "r"(r), "r"(w), "r"(n));
   __builtin_unreachable();
 }
-// w = the record of the token whose logit is at b, j = its text's length. w is behind the classifier, whose last row is token 0's.
+// w = the record of the token whose logit is at b (a shift instead of a product: -4), j = its text's length. w is behind the classifier, whose last row is token 0's.
 INLINE void to_record() {
   n = (char*)r - (char*)b;
   fresh(n);
@@ -135,5 +136,5 @@ INLINE void to_record() {
   j = ((const unsigned char*)w)[record_bytes - 1];
 }
 
-// A jump of 2 bytes to another section; gcc would take 4 or more.
+// A jump of 2 bytes to another section; the assembler would take 4, and gcc more (-2 each).
 #define JUMP(target) { asm volatile(".reloc ., R_RISCV_RVC_JUMP, " #target "\n\t.insn 0xa001" ::: "memory"); __builtin_unreachable(); }

@@ -1,11 +1,12 @@
 // Linux on RV32GC.
 //
-// The image begins at 3FF00000h: p_vaddr is this number, p_offset before it is 0, so there is a 1.0 in the header (-8); and g,
-// which is the image's address, is the upper half of one (-2). User space ends at 9DC00000h or later. The arena is behind the
-// model, with x of position 0 ending at a multiple of a page, so that one `lui` is enough; the layers begin two cells behind it.
+// The image begins at 3FF00000h: p_vaddr is this number, p_offset before it is 0, so there is a 1.0 in the header (its 8 bytes
+// hold 6 of code: -6; `lui` has 4: +2); and g, which is the image's address, is the upper half of one (-2). User space reaches
+// beyond 9C000000h. The arena is behind the model, with x of position 0 ending at a multiple of a page, so that one `lui` is
+// enough; the layers begin two cells behind it.
 #pragma once
 
-// c.jal, of 2 bytes. The assembler takes 4 for what is in another section.
+// c.jal, of 2 bytes (-14). The assembler takes 4 for what is in another section.
 #define CALL(target) ".reloc ., R_RISCV_RVC_JUMP, " #target "\n\t.insn 0x2001"
 #define CALL_ROWS CALL(rows)
 #define CALL_SHARE CALL(share)
@@ -19,7 +20,7 @@ constexpr unsigned long arena_end = first_x + 8 * stride * (seq_len + 1);
 static_assert(first_x + 8LL * stride * (seq_len + 1) < 0x80000000);
 
 // RoPE's ratio comes from a register that Linux has set to 0, by `c.addi`, whose code, as the upper half of p_memsz, says how
-// much memory there is (-4): the register is chosen such that it is enough, and not much more. Where the ratio is no number
+// much memory there is (-4, by taking it away): the register is chosen such that it is enough, and not much more. Where the ratio is no number
 // below 32, or more memory is needed, p_memsz is a number.
 constexpr long ratio_10 = 10;
 constexpr unsigned long memory = arena_end - image;
@@ -61,7 +62,7 @@ CODE(".memory") memory_size() {
     fresh(first);
     asm volatile("addi x%c0, x%c0, %1" : : "i"(ten), "i"(ratio_10));  // @rope
   } else {
-    asm volatile(".4byte %0" : : "i"(memory));  // @header
+    asm volatile(".4byte %0" : : "i"(memory));  // @header p_memsz
   }
   __builtin_unreachable();
 }
@@ -76,7 +77,7 @@ INLINE void set_up() {
                "\t.set arena_end, %0\n\t.set record_one, %1" : : "i"(arena_end), "i"(records + record_bytes));
   if constexpr (!is_short(-8 * stride)) set_minus_stride();  // @loop
   if constexpr (!is_short(all_positions)) set_t();  // @loop
-  w = *(const f32* const volatile*)(g + 56);  // @embedding
+  w = *(const f32* const volatile*)(g + 56);  // p_paddr (-4) @embedding
   if constexpr (in_memsz) {
     asm volatile("fcvt.d.w %0, x%c1" : "=f"(slowdown) : "i"(ten));  // @rope
   } else {
@@ -102,7 +103,7 @@ INLINE void write_piece() {
   asm volatile("system: ecall" : "+r"(file) : "r"(w), "r"(j) : "memory");
 }
 
-// exit(0): the number of `write` is still there (-2), and the status in l.
+// exit(0): the number of `write` is still there (-2; no other code may use a7: -ffixed-a7), and the status in l.
 [[noreturn]] INLINE void exit() {
   asm volatile("addi a7, a7, 93 - 64\n\tj system" : : "r"(l));
   __builtin_unreachable();

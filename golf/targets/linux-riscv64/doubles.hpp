@@ -8,8 +8,8 @@
 #define CALL_SHARE "jal share"
 #include "isa/riscv.hpp"
 
-// p_memsz is how much memory there is, and the address of BOS's record, too: so the image lies as high as it is large (-2).
-// Where that would be more than 2 GiB, it is at 64 KiB.
+// p_memsz is how much memory there is, and the address of BOS's record, too: so the image lies as high as all is large (-6
+// against making the address, -2 against a number of its own). Where that would be more than 2 GiB, the image is at 64 KiB.
 constexpr long most_code = 0x1000, first_unit = 8 * stride_unit;
 constexpr long all_bytes = packed_bytes + workspace_bytes + 8 * dim + first_unit + 2 * most_code;
 constexpr bool in_memsz = 2 * all_bytes < 0x7f000000;
@@ -19,7 +19,8 @@ constexpr long first_x = (image + most_code + packed_bytes + 8 * dim + first_uni
 constexpr long arena_end = first_x + 8 * stride * (seq_len + 1);
 static_assert(arena_end < 0x80000000);
 
-// Constants lie on numbers of the header; what these add is in the digits that do not matter.
+// Constants lie on numbers of the header; what these add is in digits that do not matter: the ninth of RoPE's ratio (-2), the
+// sixth of epsilon. (Where the ratio is no whole number, it is exact, and behind the code.)
 extern "C" [[gnu::section(".header.ratio")]] const unsigned header_ratio;
 extern "C" [[gnu::section(".header.epsilon")]] const unsigned header_epsilon;
 extern "C" [[gnu::section(".header.one")]] const real header_one;
@@ -29,10 +30,11 @@ const unsigned header_epsilon = (upper_half(dim * 1e-5) - 3 & -8u) + 7;  // @rms
 const real header_one = 1;  // @softmax
 [[gnu::section(".data.ratio")]] static real exact_ratio = rope_ratio;  // @rope
 
-// g is where rows() is, in the header: so a call has 2 bytes. Places from there on.
+// g is where rows() is, in the header: so a call has 2 bytes, and no register is needed for it alone (-10). The `jal` that
+// leads on to the next piece sets it. Places from there on.
 constexpr int here = 48;
 INLINE real epsilon() { return constant(56 - here); }
-INLINE real zero() { return constant(64 - here); }
+INLINE real zero() { return constant(64 - here); }  // p_offset: below 1e-320 (-2)
 INLINE real one() { return constant(80 - here); }
 INLINE void put_one() { put(next, one()); }
 
@@ -70,7 +72,7 @@ INLINE void set_up() {
   asm volatile("" : "+f"(slowdown));
 }
 
-// p_vaddr is where the model begins.
+// p_vaddr is where the model begins (-2).
 INLINE void w_to_model() {
   w = *(const f32* const volatile*)(g + 72 - here);
   fresh(w);
@@ -83,7 +85,7 @@ INLINE void write_piece() {
   asm volatile("system: ecall" : "+r"(file) : "r"(w), "r"(j), "r"(number) : "memory");
 }
 
-// exit(0): the number of the last system call is still there (-2), and the status in l.
+// exit(0): the number of the last system call is still there (-2; no other code may use a7: -ffixed-a7), and the status in l.
 [[noreturn]] INLINE void exit() {
   asm volatile("addi a7, a7, 93 - 64\n\tj system" : : "r"(l));
   __builtin_unreachable();

@@ -57,12 +57,12 @@ CODE(".start_2") start_2() {
   else JUMP(start_3)  // @loop
 }
 CODE(".memory") memory_size() {
-  if constexpr (in_memsz) {
+  if constexpr (in_memsz) {  // @header
     first = x;  // @attention
     fresh(first);
     asm volatile("addi x%c0, x%c0, %1" : : "i"(ten), "i"(ratio_10));  // @rope
   } else {
-    asm volatile(".4byte %0" : : "i"(memory));  // @header p_memsz
+    asm volatile(".4byte %0" : : "i"(memory));  // p_memsz
   }
   __builtin_unreachable();
 }

@@ -16,15 +16,14 @@ register cell* r asm("sp");
 register const f32* w asm("a1");  // a system call's text
 register long l asm("a0");        // a system call's file
 register long j asm("a2");        // a system call's length
-register cell* a asm("a3");
-register long k asm("a3");
+register cell* b asm("a3");
+register long m asm("a3");
 register long n asm("a4");
-register cell* b asm("a5");
-register long m asm("a5");
+register cell* a asm("a5");
+register long k asm("a5");
 register cell* x asm("s4");
 register long t asm("s0");
-register const char* g asm("s1");  // the image: constants in the header are near it
-register word rows_at asm("s11");  // c.jalr has 2 bytes, jal 4
+register const char* g asm("s1");  // a place in the header: constants are near it
 register cell* first asm("t5");    // x of position 0
 register word minus_stride asm("t4");  // in bytes
 register real slowdown asm("fs1");
@@ -52,23 +51,37 @@ INLINE real junk() {
   return v;
 }
 
+// r is one cell before the next one: so the best logit is as far from r, when all are made, as its record from the first
+// one (-2); r + next is one instruction of 2 bytes, too.
+constexpr int next = 1;
+
 // What RoPE's angle is divided by from one pair to the next: 10000 ^ (2 / head_size). A small integer needs no constant in memory.
 // gcc drops the one that is not used.
 constexpr real rope_ratio = __builtin_pow(10000, 2.0 / head_size);
 constexpr bool whole_ratio = head_size == 2 || head_size == 4 || head_size == 8;
-[[gnu::section(".data.ratio")]] static real ratio = rope_ratio;  // @rope
-INLINE void set_slowdown() {
-  if constexpr (whole_ratio) {
-    m = __builtin_lround(rope_ratio);
-    fresh(m);
-    slowdown = m;
-  } else {
-    asm volatile("fld %0, %%lo(%2)(%1)" : "=f"(slowdown) : "r"(g), "i"(&ratio));
-  }
-  asm volatile("" : "+f"(slowdown));
-}
 INLINE void slow_down(real& angle) { angle /= slowdown; }
 constexpr int terms = 24;
+
+// Whether a number is made by `c.li` or `c.lui`: by 2 bytes. Others are made in set_up(), for the header has no room for them.
+constexpr bool is_short(long number) {
+  return (number >= -32 && number < 32) || (number % 4096 == 0 && number >= -32 * 4096 && number < 32 * 4096);
+}
+// Positions are counted in steps such that all of them are a multiple of 4096: `c.lui` (-2, and on riscv64 its place in the
+// header: -4).
+constexpr int position = [] {
+  for (int step = 1; step < 32; step++)
+    if (is_short(seq_len * long(step))) return step;
+  return 1;
+}();
+constexpr long all_positions = seq_len * long(position);
+INLINE void set_t() {
+  t = all_positions;
+  fresh(t);
+}
+INLINE void set_minus_stride() {
+  minus_stride = -8 * stride;
+  fresh(minus_stride);
+}
 
 // One position on, and one back.
 INLINE void x_on() {
@@ -82,12 +95,12 @@ INLINE void a_back() {
 
 #define CLOBBERED "ra", "fa0", "fa1", "fa2", "fa3", "fa4", "fa5", "ft0", "ft1", "ft2", "ft3", "memory"
 INLINE void call_rows() {
-  asm volatile("jalr s11" : "+r"(r), "+r"(w), "+r"(n), "=r"(b), "=r"(a) : "r"(x), "r"(g), "r"(rows_at) : CLOBBERED);
+  asm volatile(CALL_ROWS : "+r"(r), "+r"(w), "+r"(n), "=r"(b), "=r"(a) : "r"(x), "r"(g) : CLOBBERED);
 }
 INLINE void call_share(real& y_, real& sum_) {
   register real y asm("fa5") = y_;
   register real sum asm("fa3") = sum_;
-  asm volatile("jal share" : "+f"(y), "+f"(sum), "=r"(j) : : "ra");
+  asm volatile(CALL_SHARE : "+f"(y), "+f"(sum), "=r"(j) : : "ra");
   y_ = y;
   sum_ = sum;
 }
@@ -105,9 +118,9 @@ INLINE void call_share(real& y_, real& sum_) {
   asm volatile("ret" : : "r"(b), "r"(r), "r"(w), "r"(n));
   __builtin_unreachable();
 }
-// w = the record of the token whose logit is at b, j = its text's length. w is behind the classifier, whose last row is token 0's.
+// w = the record of the token whose logit is at b (a shift instead of a product: -4), j = its text's length. w is behind the classifier, whose last row is token 0's.
 INLINE void to_record() {
-  n = (char*)r - (char*)b - 8;
+  n = (char*)r - (char*)b;
   fresh(n);
   constexpr long factor = record_bytes / 8;
   if constexpr (((factor - 1) & (factor - 2)) == 0) {
@@ -123,5 +136,5 @@ INLINE void to_record() {
   j = ((const unsigned char*)w)[record_bytes - 1];
 }
 
-// A jump of 2 bytes to another section; gcc would take 4 or more.
-#define JUMP(target) { asm volatile(".reloc ., R_RISCV_RVC_JUMP, " #target "\n\t.2byte 0xa001" ::: "memory"); __builtin_unreachable(); }
+// A jump of 2 bytes to another section; the assembler would take 4, and gcc more (-2 each).
+#define JUMP(target) { asm volatile(".reloc ., R_RISCV_RVC_JUMP, " #target "\n\t.insn 0xa001" ::: "memory"); __builtin_unreachable(); }

@@ -128,6 +128,15 @@ class Quickstart(FolderTest):
                                         f"apt-get install -y --no-install-recommends {' '.join(FOR_ALL)}",
                                         "llama512 fetch --if-missing", "cmake --workflow --preset demo"])
 
+    def test_install_only(self) -> None:
+        self.provide(*(name for name in PACKAGES if name not in FOR_ALL), *NO_COMMAND)
+        result = self.start("--all", "--install-only")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(self.calls(), ["apt-get update",
+                                        f"apt-get install -y --no-install-recommends {' '.join(FOR_ALL)}"])
+        self.start("--all", "--install-only")
+        self.assertEqual(self.calls(), [])
+
     def test_model_by_name(self) -> None:
         self.provide_all()
         for arguments in (["--model", "stories260K"], ["--model=stories260K"]):

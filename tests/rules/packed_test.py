@@ -60,7 +60,8 @@ def problems(engine: Engine, model: Model, encoding: str, folder: Path) -> list[
     found += rules.vocabulary_problems(manifest, packed, pieces)
     found += rules.size_problems(len(packed), config, pieces)
     # The effective checkpoint comes from the packed file itself.
-    again, texts = packer.decode(packer.plan(engine.layout, encoding, config, pieces), config, packed)
+    again, texts = packer.decode(packer.plan(engine.layout, encoding, config, pieces, engine.target.byte_order), config,
+                                 packed)
     if again != checkpoint.load(folder / "effective.bin"):
         found.append("the packed file decodes to something else than effective.bin")
     if texts != [tokenizer.printed(piece) for piece in pieces]:

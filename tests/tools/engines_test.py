@@ -44,13 +44,20 @@ class Table(FolderTest):
                                  (engine.budget, True))
 
     def test_targets(self) -> None:
-        """Every folder says what its engines need to be built and run."""
-        self.assertEqual({engine.target.name for engine in engines.table()}, set(targets.names()))
+        """Every folder says what its engines need to be built and run; each has one, or is there for a study."""
+        studied = {name for name in targets.names() if "study" in targets.find(name).facts}
+        self.assertEqual({engine.target.name for engine in engines.table()}, set(targets.names()) - studied)
+        self.assertEqual({targets.find(name).facts["study"] for name in studied}, {"density"})
         for name in targets.names():
             facts = targets.find(name).facts
             for fact in ("about", "family", "isa", "image", "machine"):
                 self.assertIs(type(facts[fact]), str, f"{name}: {fact}")
             self.assertEqual("emulator" in facts, facts["machine"] == "program", name)
+            self.assertIn(targets.find(name).byte_order, ("little", "big"), name)
+            if name in studied:
+                self.assertEqual(set(facts["gcc"]), {"prefix", "machine", "flags", "linker"}, name)
+                for file in ("plain.hpp", "plain.ld", "packages.txt"):
+                    self.assertTrue((targets.find(name).folder / file).is_file(), f"{name}: {file}")
         for engine in engines.table():
             if engine.toolchain == "gcc":
                 kinds = {"prefix": str, "machine": list, "flags": dict, "fallback": list, "linker": str, "knobs": list}

@@ -67,6 +67,8 @@ class Elf(FolderTest):
     def test_headers_that_do_not(self) -> None:
         fields = elf.header_fields(b"\x7fELF\2\1\1" + bytes(25) + (64).to_bytes(8, "little") + bytes(100))
         self.assertEqual((len(fields), fields[63], fields[64], fields[119]), (120, "e_shstrndx", "p_type", "p_align"))
+        big = elf.header_fields(b"\x7fELF\2\2\1" + bytes(25) + (64).to_bytes(8, "big") + bytes(100))
+        self.assertEqual(big, fields)
         gap = elf.header_fields(header32(60))
         self.assertEqual((gap[51:61], len(gap)), (["e_shstrndx", *[""] * 8, "p_type"], 92))
 

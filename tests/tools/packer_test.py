@@ -95,6 +95,56 @@ class ByHand(unittest.TestCase):
             self.assertAlmostEqual(value, wanted, delta=0.004 * wanted)
 
 
+class ByteOrder(unittest.TestCase):
+    """For big-endian machines the same numbers stand there with their bytes the other way round; texts do not change."""
+
+    def packed(self, order: str) -> tuple[bytes, list[packer.Span], Checkpoint]:
+        model = small_checkpoint()
+        spans = packer.plan("plain", "f32", model.config, PIECES, order)
+        return packer.encode(spans, model, PIECES), spans, model
+
+    def test_by_hand(self) -> None:
+        values = array("f", [1.0, -2.5])
+        f32 = encodings.ENCODINGS["f32"]
+        self.assertEqual(f32.encode(values, b"", "big").hex(), "3f800000c0200000")
+        self.assertEqual(f32.encode(values, b"", "little").hex(), "0000803f000020c0")
+        self.assertEqual(f32.encode(values, b""), f32.encode(values, b"", "little"))
+        self.assertEqual(f32.decode(bytes.fromhex("3f800000c0200000"), "big"), values)
+        self.assertEqual(values, array("f", [1.0, -2.5]))  # the model's own numbers stay as they are
+
+    def test_weights_are_turned_and_texts_are_not(self) -> None:
+        (little, spans, _), (big, *_) = self.packed("little"), self.packed("big")
+        self.assertNotEqual(little, big)
+        turned = bytearray(big)
+        for span in spans:
+            if isinstance(span, packer.Weights):
+                for row in range(span.rows):
+                    start = span.offset + row * span.row_stride
+                    for place in range(start, start + span.row_bytes, 4):
+                        turned[place:place + 4] = big[place:place + 4][::-1]
+        self.assertEqual(bytes(turned), little)
+
+    def test_both_are_the_same_checkpoint(self) -> None:
+        decoded = [packer.decode(spans, model.config, packed) for packed, spans, model in map(self.packed, ("little", "big"))]
+        self.assertEqual(decoded[0], decoded[1])
+        self.assertEqual(decoded[0][0].tensors["wq"], small_checkpoint().tensors["wq"])
+
+    def test_a_wrong_order_is_no_checkpoint(self) -> None:
+        packed, _, model = self.packed("big")
+        wrong, _ = packer.decode(self.packed("little")[1], model.config, packed)
+        self.assertNotEqual(wrong.tensors["wq"], model.tensors["wq"])
+
+    def test_the_manifest_says_it(self) -> None:
+        for order in ("little", "big"):
+            entries = packer.manifest(self.packed(order)[1])
+            self.assertEqual({entry["byte_order"] for entry in entries if "byte_order" in entry}, {order})
+            self.assertEqual([entry["tensor"] for entry in entries if "byte_order" not in entry], ["vocabulary"])
+
+    def test_what_no_machine_can_read(self) -> None:
+        with self.assertRaisesRegex(UserError, "^encoding bf16: big-endian machines cannot read it, use one of f32$"):
+            packer.plan("plain", "bf16", small_checkpoint().config, PIECES, "big")
+
+
 class Round(unittest.TestCase):
     def test_every_layout(self) -> None:
         """Packed and decoded again: the checkpoint with its gains folded, or there as they are, and the texts."""

@@ -13,7 +13,8 @@ from support.skip import main
 from support.tools import ROOT, TOOLS
 
 LISTS = [TOOLS / "packages.txt", *sorted((ROOT / "golf" / "targets").glob("*/packages.txt"))]
-ROWS = [line.split()[:3] for path in LISTS for line in path.read_text("utf-8").splitlines() if line and line[0] != "#"]
+LINES = [line.split()[:3] for path in LISTS for line in path.read_text("utf-8").splitlines() if line and line[0] != "#"]
+ROWS = [row for row in LINES if row[2] != "density"]
 JOBS: dict[str, str] = {}  # the first job that needs each package, in the order of the lists
 for package, _, job in sorted(ROWS, key=lambda row: row[2] != "demo"):
     JOBS.setdefault(package, job)
@@ -349,7 +350,7 @@ class Quickstart(FolderTest):
         for path in LISTS:
             for line in filter(None, path.read_text("utf-8").splitlines()):
                 if not line.startswith("#"):
-                    self.assertRegex(line, r"^[a-z0-9.+-]+ +[a-z0-9.+=>-]+ +(demo|all|test|optional) +# \w")
+                    self.assertRegex(line, r"^[a-z0-9.+-]+ +[a-z0-9.+=>-]+ +(demo|all|test|optional|density) +# \w")
 
     def test_a_target_s_packages_are_installed(self) -> None:
         folder = self.project / "golf" / "targets" / "zzz"
@@ -357,6 +358,19 @@ class Quickstart(FolderTest):
         (folder / "packages.txt").write_text("qemu-user  qemu-i386  demo  # again\nzzz  -  demo  # why\n", "utf-8")
         self.provide_all()
         self.assertIn("missing: zzz\n", self.start("--no-install").stdout)
+
+    def test_the_density_study_s_packages_are_not(self) -> None:
+        """No job asks for them, however many they are."""
+        wanted = {package for package, *_, job in LINES if job == "density"} - {*PACKAGES, *NO_COMMAND}
+        self.assertGreater(len(wanted), 5)
+        self.provide_all()
+        for arguments in ([], ["--all"], ["test"]):
+            result = self.start("--no-install", *arguments)
+            self.assertEqual((result.returncode, result.stderr), (0, ""))
+            self.assertNotIn("missing", result.stdout)
+        self.release.write_text("ID=fedora\n", "utf-8")
+        said = self.start("test").stderr.split()
+        self.assertEqual(wanted & {*said}, set())
 
     def test_every_command_of_a_package_must_be_there(self) -> None:
         """Another target may want another command of the same package."""

@@ -57,7 +57,7 @@ def name(engine: Engine) -> str:
 
 def link_script(engine: Engine) -> Path:
     """The target's linker script for the engine's source. It may INCLUDE what lies beside the source."""
-    return engine.target.folder / f"{engine.idea}.ld"
+    return engine.target.script(engine.idea)
 
 
 def right_flags(engine: Engine) -> list[str]:
@@ -103,8 +103,8 @@ def compile(engine: Engine, files: Path, flags: Sequence[str]) -> None:
                "-I", str(target.folder), "-I", str(source.parent), "-c", str(source), "-o", "engine.o"], files)
 
 
-def link(engine: Engine, files: Path) -> None:
-    """engine.elf and engine.bin from engine.o and model.packed, by the target's linker script.
+def link(engine: Engine, files: Path, more: Sequence[str] = ()) -> None:
+    """engine.elf and engine.bin from engine.o and model.packed, by the target's linker script. `more`: for the linker.
 
     engine.elf also says which instruction means which address: `anatomy` tells by it what a constant is for."""
     target = engine.target
@@ -113,5 +113,6 @@ def link(engine: Engine, files: Path) -> None:
                    '.section .model, "a"\n.globl model\nmodel: .incbin "model.packed"\n')
     steps.run([command(target), *target.gcc("machine"), "-c", "model.S", "-o", "model.o"], files)
     steps.run([f"{target.gcc('prefix')}ld", "-m", target.gcc("linker"), "--no-warn-rwx-segments", "--emit-relocs",
-               "-L", str((ROOT / engine.source).parent), "-T", str(link_script(engine)), "engine.o", "model.o", "-o", "engine.elf"], files)
+               "-L", str((ROOT / engine.source).parent), "-T", str(link_script(engine)), "engine.o", "model.o", *more,
+               "-o", "engine.elf"], files)
     steps.run([f"{target.gcc('prefix')}objcopy", "-O", "binary", "engine.elf", "engine.bin"], files)

@@ -31,7 +31,7 @@ def check_shape(engine: Engine, model: Model, encoding: str) -> tuple[Config, Vo
     config = checkpoint.read_config(model.checkpoint)
     vocabulary = tokenizer.load(model.tokenizer, config.vocab_size)
     try:
-        spans = packer.plan(engine.layout, encoding, config, vocabulary.pieces)
+        spans = packer.plan(engine.layout, encoding, config, vocabulary.pieces, engine.target.byte_order)
     except UserError as error:
         raise UserError(f"{model.tokenizer}: {error}") from error
     limits.check(engine, configuration.constants(engine, config, encoding, spans), model.checkpoint)

@@ -9,23 +9,30 @@ target.json says
     about      what the machine is
     family     which machines it belongs to, for tables
     isa        the instruction set, as the headers in golf/cpp/isa are named
+    code       the instruction set as people call it, in full
+    byte_order of a number in memory, where it is not little: big
     image      the format of what is built: a module of common/engine/images
     machine    what runs it: a module of common/machine
     emulator   of a program: the command that runs it where the kernel cannot
+    study      why it is there when no engine of the table is for it: density (`llama512 density`)
+    variants   the same machine with other instructions, for that study: by name what is said otherwise
     gcc        for C++: prefix of the cross tools; flags that make it right (machine: of every step; flags: of the
                compiler, by source);
                linker: ld's emulation; fallback: flags that make it small without a searched set; knobs: what flagsearch
                turns besides the knobs of all targets
+    clang      the same for clang, where it knows the machine: target (as --target wants it), machine, flags; what is not
+               there is as for gcc
 
-Beside it lie, for each source in C++ that runs there, SOURCE.hpp and SOURCE.ld, and flagset.json (the flags that were
-searched, by engine); and packages.txt, what the target needs besides tools/packages.txt.
+Beside it lie, for each source in C++ that runs there, SOURCE.hpp and SOURCE.ld (SOURCE-VARIANT.ld, where a variant wants
+another one), and flagset.json (the flags that were searched, by engine); and packages.txt, what the target needs besides
+tools/packages.txt.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -42,6 +49,7 @@ class Target:
     name: str
     folder: Path
     facts: Mapping[str, Any] = field(hash=False, compare=False)
+    variant: str = ""
 
     def fact(self, name: str) -> Any:
         """What target.json says of something."""
@@ -65,6 +73,23 @@ class Target:
     @property
     def machine(self) -> str:
         return self.fact("machine")
+
+    @property
+    def byte_order(self) -> str:
+        """Of a number in memory: little or big."""
+        return self.facts.get("byte_order", "little")
+
+    def script(self, idea: str) -> Path:
+        """The linker script for a source."""
+        own = self.folder / f"{idea}-{self.variant}.ld"
+        return own if self.variant and own.is_file() else self.folder / f"{idea}.ld"
+
+    def variants(self) -> list[Target]:
+        """The target as it is, and its variants."""
+        def merged(new: Mapping[str, Any]) -> dict[str, Any]:
+            return {**self.facts, **{name: {**self.facts.get(name, {}), **value} if isinstance(value, dict) else value
+                                     for name, value in new.items()}}
+        return [self, *(replace(self, variant=name, facts=merged(new)) for name, new in self.facts.get("variants", {}).items())]
 
     @property
     def flagset(self) -> Path:

@@ -66,7 +66,7 @@ def check(engine: Engine) -> None:
 
 def runner(engine: Engine) -> list[str]:
     """The command that runs the engine's programs under emulation."""
-    return [engine.target.fact("emulator")]
+    return engine.target.fact("emulator").split()
 
 
 def command(built: Built, emulate: bool) -> list[str]:

@@ -3,6 +3,7 @@
     from common.pack.encodings import ENCODINGS
     data = ENCODINGS["bf16"].encode(values, before)       # `before` are the two bytes in front of the row
     ENCODINGS["bf16"].decode(before + data)               # what an engine loads
+    ENCODINGS["f32"].encode(values, b"", "big")           # for a machine whose first byte is the highest one
 
 An encoding is one class here, and one include for each language of the engines: golf/cpp/weights/NAME.hpp,
 golf/asm/weights/NAME.inc.
@@ -21,39 +22,41 @@ class Encoding:
     name: str
     weight_bytes: int
     early: int = 0  # so many bytes before a weight its load begins
+    byte_orders: tuple[str, ...] = ("little",)  # those of the machines that can read it
 
     def row_bytes(self, columns: int) -> int:
         return columns * self.weight_bytes
 
-    def encode(self, values: array[float], before: bytes) -> bytes:
-        """A row, whose weights come as near to the values as they can. `before`: the `early` bytes in front of it."""
+    def encode(self, values: array[float], before: bytes, order: str = "little") -> bytes:
+        """A row, whose weights come as near to the values as they can. `before`: the `early` bytes in front of it; `order`:
+        that of the machine's bytes."""
         raise NotImplementedError
 
-    def decode(self, data: bytes) -> array[float]:
+    def decode(self, data: bytes, order: str = "little") -> array[float]:
         """The weights of a row, which `data` has with the `early` bytes in front of it."""
         raise NotImplementedError
 
 
 class Float32(Encoding):
-    """Little-endian float32."""
+    """float32."""
 
-    name, weight_bytes = "f32", 4
+    name, weight_bytes, byte_orders = "f32", 4, ("little", "big")
 
-    def encode(self, values: array[float], before: bytes) -> bytes:
-        return to_bytes(values)
+    def encode(self, values: array[float], before: bytes, order: str = "little") -> bytes:
+        return to_bytes(values, order)
 
-    def decode(self, data: bytes) -> array[float]:
-        return from_bytes(data)
+    def decode(self, data: bytes, order: str = "little") -> array[float]:
+        return from_bytes(data, order=order)
 
 
 class BFloat16(Encoding):
     """16 bits a weight, dense: the engine loads 32 bits that begin two bytes early, so a weight's low half is the 16 bits
     before it (the previous weight, or whatever stands there). The packer knows them, and chooses the upper half that comes
-    nearest."""
+    nearest. (On a big-endian machine the 16 bits before a weight would be its upper half.)"""
 
     name, weight_bytes, early = "bf16", 2, 2
 
-    def encode(self, values: array[float], before: bytes) -> bytes:
+    def encode(self, values: array[float], before: bytes, order: str = "little") -> bytes:
         bits = array("I")
         bits.frombytes(values.tobytes())
         halves = array("H")
@@ -76,7 +79,7 @@ class BFloat16(Encoding):
             append(low)
         return to_bytes(halves)
 
-    def decode(self, data: bytes) -> array[float]:
+    def decode(self, data: bytes, order: str = "little") -> array[float]:
         halves = from_bytes(data, "H")
         return from_bytes(to_bytes(array("I", [low | high << 16 for low, high in zip(halves, halves[1:])])))
 
@@ -89,16 +92,16 @@ def _float(bits: int) -> float:
     return struct.unpack("<f", bits.to_bytes(4, "little"))[0]
 
 
-def to_bytes(values: array) -> bytes:
-    if sys.byteorder == "big":
+def to_bytes(values: array, order: str = "little") -> bytes:
+    if sys.byteorder != order:
         values = values[:]
         values.byteswap()
     return values.tobytes()
 
 
-def from_bytes(data: bytes, typecode: str = "f") -> array:
+def from_bytes(data: bytes, typecode: str = "f", order: str = "little") -> array:
     values = array(typecode)
     values.frombytes(data)
-    if sys.byteorder == "big":
+    if sys.byteorder != order:
         values.byteswap()
     return values

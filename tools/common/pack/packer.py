@@ -4,6 +4,8 @@
     spans = packer.plan("stream", "f32", config, pieces)      # every byte of the packed file
     packed = packer.encode(spans, model, pieces)
     effective, texts = packer.decode(spans, config, packed)   # what the engine's weights and pieces really are
+
+A plan says in which order a number's bytes stand, that of the machine that will read it.
 """
 
 from __future__ import annotations
@@ -94,15 +96,19 @@ class Weights(Span):
     cells: list[slice]  # row i's place in the flat tensor
     gain_cells: slice | None  # the gains of a row, in the norm's flat tensor; the same for all rows
     columns: int
+    order: str  # of a number's bytes: little or big
     before: bytes = b""  # what stands before the packed file, for a weight that begins it
 
     def facts(self) -> dict[str, object]:
-        return {"encoding": self.encoding.name, "layer": self.layer, "shape": [self.rows, self.columns], "gain": self.gain,
-                "factors": list(self.factors), "scale": self.scale}
+        return {"encoding": self.encoding.name, "byte_order": self.order, "layer": self.layer,
+                "shape": [self.rows, self.columns], "gain": self.gain, "factors": list(self.factors), "scale": self.scale}
 
 
-def plan(layout: str, encoding: str, config: Config, pieces: Sequence[bytes]) -> list[Span]:
-    """Every byte of the packed file, in spans that follow the layout's declaration."""
+def plan(layout: str, encoding: str, config: Config, pieces: Sequence[bytes], order: str = "little") -> list[Span]:
+    """Every byte of the packed file, in spans that follow the layout's declaration. `order`: of the machine's bytes."""
+    if order not in ENCODINGS[encoding].byte_orders:
+        raise UserError(f"encoding {encoding}: {order}-endian machines cannot read it, use one of "
+                        f"{', '.join(name for name, known in ENCODINGS.items() if order in known.byte_orders)}")
     longest, declared, early = longest_piece(pieces), LAYOUTS[layout], ENCODINGS[encoding].early
     if not declared.empty_pieces:
         empty = next((token for token, piece in enumerate(pieces) if not piece and token != BOS), None)
@@ -116,7 +122,7 @@ def plan(layout: str, encoding: str, config: Config, pieces: Sequence[bytes]) ->
         offset = early
     for block in declared.blocks(config):
         fields = (block,) if isinstance(block, Matrix) else block.fields
-        group = [_span(part, ENCODINGS[encoding], config, longest) for part in fields]
+        group = [_span(part, ENCODINGS[encoding], config, longest, order) for part in fields]
         stride = sum(span.row_bytes for span in group)
         for span in group:
             span.offset, span.row_stride = offset, stride
@@ -148,7 +154,7 @@ def longest_piece(pieces: Sequence[bytes]) -> int:
     return max(size, 1)
 
 
-def _span(part: Matrix | Text, encoding: Encoding, config: Config, longest: int) -> Texts | Weights:
+def _span(part: Matrix | Text, encoding: Encoding, config: Config, longest: int, order: str) -> Texts | Weights:
     """A span whose place in the file is not known yet."""
     if isinstance(part, Text):
         if longest + part.length_bias > LONGEST_PIECE:
@@ -164,7 +170,8 @@ def _span(part: Matrix | Text, encoding: Encoding, config: Config, longest: int)
     gain_start = 0 if part.layer is None else part.layer * config.dim
     return Weights(part.tensor, len(cells), encoding.row_bytes(columns), encoding=encoding, layer=part.layer, gain=part.gain,
                    factors=part.factors, scale=math.prod(FACTORS[name](config) for name in part.factors), cells=cells,
-                   gain_cells=_cells(gain_start, config.dim, 1, part.backwards) if part.gain else None, columns=columns)
+                   gain_cells=_cells(gain_start, config.dim, 1, part.backwards) if part.gain else None, columns=columns,
+                   order=order)
 
 
 def _cells(start: int, count: int, step: int, backwards: bool) -> slice:
@@ -185,7 +192,7 @@ def encode(spans: Sequence[Span], model: Checkpoint, pieces: Sequence[bytes]) ->
             packed[offset:offset + span.row_bytes] = span.record(text, 0 if row == BOS else len(text))
         elif isinstance(span, Weights):
             packed[offset:offset + span.row_bytes] = span.encoding.encode(_folded_row(span, row, model),
-                                                                          _before(span, packed, offset))
+                                                                          _before(span, packed, offset), span.order)
     return bytes(packed)
 
 
@@ -205,7 +212,7 @@ def decode(spans: Sequence[Span], config: Config, packed: bytes) -> tuple[Checkp
                 # The length of BOS is 0; its text is there all the same, and ends at the padding.
                 texts[row] = span.text_of(data, whole=row == BOS)
             elif isinstance(span, Weights):
-                values = span.encoding.decode(_before(span, packed, offset) + data)
+                values = span.encoding.decode(_before(span, packed, offset) + data, span.order)
                 tensors[span.tensor][span.cells[row]] = _divided(values, span.scale)
     return Checkpoint(untied, tensors), texts
 

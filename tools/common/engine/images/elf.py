@@ -26,9 +26,10 @@ def header_fields(program: bytes) -> list[str]:
     """For each byte of the two headers the fields that it belongs to."""
     bits = 32 * program[4]  # e_ident[EI_CLASS] is 1 or 2
     place = 24 + bits // 8  # of e_phoff
+    order = {1: "little", 2: "big"}[program[5]]  # e_ident[EI_DATA]
     names: dict[int, list[str]] = {}
     for start, fields in ((0, ELF_HEADER),
-                          (int.from_bytes(program[place:place + bits // 8], "little"), PROGRAM_HEADER[bits])):
+                          (int.from_bytes(program[place:place + bits // 8], order), PROGRAM_HEADER[bits])):
         for name, size in fields:
             size = size or bits // 8
             for offset in range(start, start + size):

@@ -1,0 +1,22 @@
+// Linux on 32-bit PowerPC.
+#pragma once
+
+#include "sqrt.hpp"
+
+// @output
+inline void write(const char* text, int length) {
+  register int number asm("r0") = 4;
+  register int file asm("r3") = 1;  // the standard output
+  register const char* from asm("r4") = text;
+  register int count asm("r5") = length;
+  asm volatile("sc" : "+r"(number), "+r"(file), "+r"(from), "+r"(count) :
+               : "cr0", "ctr", "r7", "r8", "r9", "r10", "r11", "r12", "memory");
+}
+
+// @loop
+[[noreturn]] inline void exit() {
+  register int number asm("r0") = 1;
+  register int status asm("r3") = 0;
+  asm volatile("sc" : : "r"(number), "r"(status));
+  __builtin_unreachable();
+}

@@ -103,11 +103,12 @@ INLINE void run_of_head() {
 
 // A pass is in pieces: the ELF header has room for some of them, and the jumps between all of them are short (-12).
 // Where each one lies is said in x87.ld, how it comes to the next in x87.hpp: to_…() falls into it, or jumps.
-extern "C" void token(), record(), pass(), layers(), leave(), layer(), rows();
+extern "C" void token(), record(), pass(), ready(), layers(), logits(), choice(), leave(), layer(),
+    rows();
 
 // Position by position @loop
 CODE(".start") start() {
-  r = cell(arena_at(stride));
+  begin();
   to_token();
 }
 
@@ -126,18 +127,32 @@ CODE(".record") record() {
 // @loop
 CODE(".pass") pass() {
   know_rows();             // @matmul
-  x = cell(where(r));      // @embedding
+  new_x();                 // @embedding
   copy_embedding();        // @embedding
   write_piece();           // BOS's record has no text: it may be "printed" like the others @output
+  to_ready();
+}
+
+CODE(".ready") ready() {
+  keep_x();      // @embedding
+  w_to_model();  // @loading
   to_layers_or_leave();
 }
 
 CODE(".layers") layers() {
-  w_to_model();  // @loading
+  count_layers();
   call_layers();
+  to_logits();
+}
+
+CODE(".logits") logits() {
   n = count<vocab_size>(n);  // @matmul
   call_rows();               // @matmul
   b -= number(where(r));     // @argmax
+  to_choice();
+}
+
+CODE(".choice") choice() {
   to_token_or_leave();
 }
 
@@ -202,8 +217,7 @@ CODE(".layer") layer() {
       sum += score;
       p = score / sum;
       // One position back @attention
-      a -= 4 * stride;
-    } while (in_arena());
+    } while (back_in_arena());
     drop(p, sum);  // @softmax
     r = cell(where(r) - 4 * head_size);
   } while (n += 4 * head_size);

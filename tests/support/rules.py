@@ -83,7 +83,11 @@ def count_problems(manifest: dict, config: Config) -> list[str]:
             longest = manifest["longest_piece"]
             most = max(MOST_TEXT_OFFSET + -(-longest // 4) * 4, -(-(longest + 1) // 8) * 8)
             places = [(offset, 0) for offset in range(1, MOST_TEXT_OFFSET + 1)] + [(0, span["row_bytes"] - 1)]
-            if (span["text_offset"], span["length_offset"]) not in places or span["row_bytes"] > most:
+            if wide(span):  # no length; a line feed takes two characters, and one of zero is the end
+                if span["text_offset"] or "length_offset" in span or span["row_bytes"] > 2 * (2 * longest + 1) + 2:
+                    problems.append(f"vocabulary: records of {span['row_bytes']} bytes of UTF-16, with text at "
+                                    f"{span['text_offset']}, for {longest} bytes of text")
+            elif (span["text_offset"], span["length_offset"]) not in places or span["row_bytes"] > most:
                 problems.append(f"vocabulary: records of {span['row_bytes']} bytes with text at {span['text_offset']} and the "
                                 f"length at {span['length_offset']}, at most {most} bytes with text at {MOST_TEXT_OFFSET} "
                                 "and the length at 0, or last, are needed")
@@ -154,14 +158,49 @@ def vocabulary_problems(manifest: dict, packed: bytes, pieces: Sequence[bytes]) 
             text = printed(pieces[token])
             lengths = {len(text), 0} if token == BOS else {len(text)}
             good = []
-            for length in lengths:
+            for length in () if wide(span) else lengths:
                 data = bytearray(len(record))
                 data[span["text_offset"]:span["text_offset"] + len(text)] = text
                 data[span["length_offset"]:span["length_offset"] + 1] = bytes([length + span["length_bias"]])
                 good.append(bytes(data))
+            if wide(span):
+                units = [0] * (token == BOS) + characters(text)
+                good = [struct.pack(f"<{len(units)}H", *units).ljust(len(record), b"\0")]
+                if token != BOS and record[-2:] != b"\0\0":
+                    good = []  # nothing would end it
             if record not in good:
                 problems.append(f"vocabulary: token {token}: {record!r} for the piece {pieces[token]!r}")
     return problems
+
+
+def wide(span: dict) -> bool:
+    """Whether a vocabulary's text is UTF-16."""
+    return span.get("characters") == "UTF-16"
+
+
+def characters(text: bytes) -> list[int]:
+    """The characters of 16 bits for a text: UTF-16 of what is UTF-8, DC00h + byte for the other bytes and for NUL, CR LF for a
+    line feed."""
+    found: list[int] = []
+    while text:
+        # The shortest prefix that is a character. There are no overlong ones, so at most one fits.
+        size = next((n for n in range(1, 5) if is_utf8(text[:n])), 0)
+        if not size or text[0] == 0:
+            found.append(0xDC00 + text[0])
+        elif text[0] == 0x0A:
+            found += [0x0D, 0x0A]
+        else:
+            code = ord(text[:size].decode("utf-8"))
+            found += [code] if code < 0x10000 else [0xD800 + (code - 0x10000 >> 10), 0xDC00 + (code & 0x3FF)]
+        text = text[size or 1:]
+    return found
+
+
+def is_utf8(text: bytes) -> bool:
+    try:
+        return bool(text.decode("utf-8"))
+    except UnicodeDecodeError:
+        return False
 
 
 def size_problems(packed_size: int, config: Config, pieces: Sequence[bytes]) -> list[str]:
@@ -389,7 +428,49 @@ class DiskImage(Image):
         return self.entry + self.code_end
 
 
-IMAGES = {"elf": ElfImage, "disk": DiskImage}  # readers of the image formats, besides those of the tools
+class PeImage(Image):
+    """A PE32+ file for UEFI, without sections and relocations: the firmware loads its headers, which are all of it, to
+    ImageBase, and gives it SizeOfImage bytes there."""
+
+    allowed = ("counted", "firmware")
+
+    def __init__(self, program: bytes, packed: bytes, manifest: dict, counted: int = 0) -> None:
+        super().__init__(program, packed, manifest)
+        start, = struct.unpack_from("<I", program, 0x3C)
+        signature, machine, sections, options, flags, magic = struct.unpack_from("<IHH12xHHH", program, start)
+        entry, self.base, self.memory_size, headers, subsystem, dll = struct.unpack_from("<I4xQ24xII4xHH", program, start + 40)
+        if (program[:2], signature, machine, magic, subsystem) != (b"MZ", 0x4550, 0x8664, 0x20B, 10):
+            raise ValueError("no EFI application for x86-64")
+        if sections or options != 112 or not flags & 1 or headers != len(program):
+            raise ValueError("a section, relocations, or bytes that no header covers")
+        if dll & 0x100:
+            raise ValueError("NX_COMPAT is set, but the image is code, data and arena in one")
+        self.entry = self.base + entry
+
+    def offset(self, address: int) -> int | None:
+        return address - self.base if self.base <= address < self.base + len(self.program) else None
+
+    def address(self, offset: int) -> int:
+        return self.base + offset
+
+    def outside(self, address: int) -> str:
+        if self.base <= address < self.base + self.memory_size:
+            return "the arena"
+        return "firmware"
+
+    def since_entry(self, instructions: Instructions) -> Instructions:
+        start = next((i for i, (address, _) in enumerate(instructions) if address == self.entry), len(instructions))
+        return instructions[start:]
+
+    def soon(self, instructions: Instructions) -> int:
+        return self.entry
+
+    def elsewhere(self) -> int:
+        """Behind the last row."""
+        return self.base + self.memory_size - 64
+
+
+IMAGES = {"elf": ElfImage, "disk": DiskImage, "pe": PeImage}  # readers of the image formats, besides those of the tools
 
 
 def image_of(built: Built) -> Image:

@@ -48,7 +48,12 @@ constexpr Arena arena = [] {
 static_assert(arena.end + 4 * stride <= 0xa0000000, "model and arena do not fit");  // the packer has checked that they do
 
 INLINE constexpr address arena_at(long index_) { return arena.end - rows_bytes + 4LL * index_; }
-INLINE bool in_arena() { return address(a) >= arena_at(0); }
+INLINE bool back_in_arena() { a -= 4 * stride; return address(a) >= arena_at(0); }
+
+INLINE void begin() { r = cell(arena_at(stride)); }
+INLINE void new_x() { x = cell(where(r)); }
+INLINE void keep_x() {}
+INLINE void count_layers() { j = n_layers; }
 
 INLINE void slow_down(real& angle) {
   if constexpr (whole_slowdown) asm("fidivs %1" : "+t"(angle) : "m"(slowdown));
@@ -100,6 +105,9 @@ INLINE void w_to_model() { asm volatile("mov $model, %0" : "=r"(w)); }
     asm volatile("btl %1, %0\n\t" SHORT("0x73", leave) : : "r"(r), "i"(arena.end_bit) : "cc", "memory");  // jnc
   fall();
 }
+[[noreturn]] INLINE void to_ready() { fall(); }
+[[noreturn]] INLINE void to_logits() { fall(); }
+[[noreturn]] INLINE void to_choice() { fall(); }
 [[noreturn]] INLINE void to_token_or_leave() {
   next_token();
   fall();

@@ -24,7 +24,12 @@ __attribute__((used)) static f32 arena[(seq_len + 2L) * stride];
 INLINE address where(const f32* p) { return (address)(word)p; }
 INLINE f32* cell(address p) { return (f32*)(word)p; }
 INLINE constexpr address arena_at(long index_) { return 0x80000000 + 4 * index_; }
-INLINE bool in_arena() { return a < 0; }
+INLINE bool back_in_arena() { a -= 4 * stride; return a < 0; }
+
+INLINE void begin() { r = cell(arena_at(stride)); }
+INLINE void new_x() { x = cell(where(r)); }
+INLINE void keep_x() {}
+INLINE void count_layers() { j = n_layers; }
 
 // rbp holds the address of rows: a call takes 2 bytes instead of 5, and numbers and model are near enough for an
 // offset of one byte. It saves 20, and costs 7: x in r8 (3), the jump at layer's end (2), and one more to leave (2).
@@ -101,6 +106,9 @@ constexpr int longer = (vocab_size < 256 || (vocab_size < 65536 && vocab_size % 
     asm volatile(NEAR("cmpl %%edi, 1(%%rbp)", near_end) "\n\tjae layers" : : "r"(r), "r"(rows_at) : "cc", "memory");
   fall();
 }
+[[noreturn]] INLINE void to_ready() { fall(); }
+[[noreturn]] INLINE void to_logits() { fall(); }
+[[noreturn]] INLINE void to_choice() { fall(); }
 [[noreturn]] INLINE void to_token_or_leave() {
   next_token();
   JUMP(leave)

@@ -30,6 +30,7 @@ from typing import Any, Callable, Sequence
 
 from common import processes
 from common.errors import MissingTool, UserError, atomic_write
+from common.machine.gdb import Debugger
 
 QEMU = "qemu-system-i386"
 TEXT_MEMORY = (0xB8000, 0x8000)  # address and bytes: a character and its attribute, in turn
@@ -121,14 +122,15 @@ class Machine:
     def _start_boot_sector(self, debugger: socket.socket, begin: int) -> None:
         """Lets the firmware run up to the boot sector, or further, and lists writes to text memory from then on."""
         debugger.settimeout(FIRMWARE_TIME)
+        gdb = Debugger(debugger, QEMU)
         try:
-            _gdb(debugger, f"Z1,{begin:x},1")  # a breakpoint
-            _gdb(debugger, "c")
+            gdb.stop_at(begin)
+            gdb.go_on()
             self.before = self.text_memory()
             self.icount = self.call("query-replay")["icount"]
             self.call("trace-event-set-state", name=WRITES, enable=True)
-            _gdb(debugger, f"z1,{begin:x},1")
-            _gdb(debugger, "D")  # goes on, without debugger
+            gdb.no_stop_at(begin)
+            gdb.let_go()
         except TimeoutError as error:
             raise UserError(f"{QEMU}: the firmware did not start the boot sector in {FIRMWARE_TIME:.0f} s") from error
 
@@ -222,20 +224,6 @@ class Machine:
             return json.loads(line)
         except ValueError as error:
             raise UserError(f"{QEMU}: it says {line.strip()!r} instead of starting") from error
-
-
-def _gdb(debugger: socket.socket, command: str) -> None:
-    """Sends a command of gdb's remote protocol, and waits for the answer (after `c`: the next stop)."""
-    debugger.sendall(f"${command}#{sum(command.encode()) % 256:02x}".encode())
-    answer = b""
-    while not re.search(rb"#..$", answer):
-        data = debugger.recv(4096)
-        if not data:
-            raise UserError(f"{QEMU}: ended before the boot sector")
-        answer += data
-    debugger.sendall(b"+")
-    if not re.match(rb"\+?\$(OK|T05)", answer):
-        raise UserError(f"{QEMU}: its debugger answers {answer.decode('ascii', 'replace')} to {command}")
 
 
 def _file_option(image: Path, bad_sector: int | None) -> str:

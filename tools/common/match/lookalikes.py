@@ -21,8 +21,10 @@ from dataclasses import replace
 from common.engine.builds import Built
 from common.errors import atomic_write
 from common.match.matching import Expected
+from common.pack import utf16
 
 MASKS = 255
+ENDS = (0x0000, 0x000A, 0x000D)  # characters that a text of 16-bit characters cannot begin with here: the end, and half a line break
 
 
 def told_apart(built: Built, expected: Expected) -> tuple[Built, Expected]:
@@ -33,7 +35,16 @@ def told_apart(built: Built, expected: Expected) -> tuple[Built, Expected]:
     first = program.index(packed) + texts["offset"] + texts["text_offset"]
     pieces, used = list(expected.pieces), dict.fromkeys(expected.pieces, 0)
     for token, piece in enumerate(expected.pieces):
-        if piece:
+        if piece and "characters" in texts:
+            start = first + token * texts["row_stride"]
+            record = bytes(program[start:start + texts["row_bytes"]])
+            if not any(record[:utf16.CHARACTER]):
+                continue  # BOS
+            good = [changed for mask in range(1, MASKS + 1) if _is_text(changed := bytes([record[0] ^ mask]) + record[1:])]
+            program[start:start + len(record)] = changed = good[used[piece] % len(good)]
+            pieces[token] = utf16.decode(utf16.split(changed)[0])
+            used[piece] += 1
+        elif piece:
             mask = 1 + used[piece] % MASKS
             used[piece] += 1
             pieces[token] = bytes([piece[0] ^ mask]) + piece[1:]
@@ -43,6 +54,15 @@ def told_apart(built: Built, expected: Expected) -> tuple[Built, Expected]:
         file.write(program)
         os.fchmod(file.fileno(), 0o755)
     return replace(built, program=path), replace(expected, pieces=pieces)
+
+
+def _is_text(record: bytes) -> bool:
+    """Whether a record's text can be told from what is before and behind it."""
+    try:
+        utf16.decode(utf16.split(record)[0])
+    except UnicodeError:
+        return False
+    return int.from_bytes(record[:utf16.CHARACTER], "little") not in ENDS
 
 
 def left(expected: Expected) -> list[list[int]]:

@@ -52,10 +52,13 @@ class Text:
     """A token's vocabulary record: one byte for the length, zeros up to the text, the text, zeros to its end. Or the length
     is its last byte.
 
-    The length of BOS is 0: an engine stops at BOS, and never shows it."""
+    The length of BOS is 0: an engine stops at BOS, and never shows it.
+
+    `wide`: UTF-16, and a zero ends it, so there is no length (see utf16.py). The text of BOS stands behind such a zero."""
 
     text_offset: int = 1  # where the text starts in the record
     length_last: bool = False
+    wide: bool = False
     multiple: int = 1  # of which the record's size is one
     length_bias: int = 0  # what is added to the length in its byte, when that fits for every piece
 
@@ -95,8 +98,8 @@ def kv_order(config: Config, elements: Sequence[int]) -> list[int]:
     return [kv * config.head_size + i for kv in range(config.n_kv_heads) for i in elements]
 
 
-def stream(config: Config) -> Iterator[Block]:
-    """Everything in the order of use, so that one pointer walks through the model: the layout of the C++ engines.
+def stream_layers(config: Config) -> Iterator[Block]:
+    """The layers and the classifier in the order of use, so that one pointer walks through the model.
 
     A vector of the residual stream is read from its last element to its first. A head's pairs (for RoPE) go from the
     last to the first in the queries; the keys have that order backwards, as the values do, for an engine walks through
@@ -112,11 +115,22 @@ def stream(config: Config) -> Iterator[Block]:
         yield Matrix("wo", l, order=head_order(config, upwards), transposed=True, backwards=True)
         yield from feed_forward(config, l)
     yield classifier(config)
+
+
+def stream(config: Config) -> Iterator[Block]:
+    """The layout of golf/cpp/x87.cpp."""
+    yield from stream_layers(config)
     yield Records((Matrix("token_embedding"), Text(text_offset=4, multiple=4)))
 
 
+def stream_wide(config: Config) -> Iterator[Block]:
+    """The same, for firmware that prints UTF-16."""
+    yield from stream_layers(config)
+    yield Records((Matrix("token_embedding"), Text(text_offset=0, multiple=4, wide=True)))
+
+
 def asm_layers(config: Config) -> Iterator[Block]:
-    """The layers and the classifier of the NASM engines: as in `stream`, but q, v, k, and heads in natural order."""
+    """The layers and the classifier of the NASM engines: as in `stream_layers`, but q, v, k, and heads in natural order."""
     upwards = range(config.head_size)
     for l in range(config.n_layers):
         attention = {"gain": "rms_att", "backwards": True}
@@ -246,6 +260,7 @@ def _whole(number: int, unit: int) -> int:
 
 LAYOUTS = {
     "stream": Layout(stream, stream_workspace),
+    "stream-wide": Layout(stream_wide, stream_workspace),
     "plain": Layout(plain, plain_workspace),
     "doubles": Layout(doubles, doubles_workspace, empty_pieces=False),
     "asm-linux": Layout(asm_linux, asm_linux_workspace, empty_pieces=False),

@@ -18,6 +18,7 @@ from typing import Iterator, Sequence
 from common.errors import UserError
 from common.model.checkpoint import Checkpoint, Config, all_finite
 from common.model.tokenizer import BOS, printed
+from common.pack import utf16
 from common.pack.encodings import ENCODINGS, Encoding
 from common.pack.layouts import FACTORS, LAYOUTS, Matrix, Text
 
@@ -63,8 +64,10 @@ class Texts(Span):
     longest_piece: int  # bytes of text that a record has space for
 
     def facts(self) -> dict[str, object]:
-        return {"encoding": "text", "text_offset": self.text.text_offset, "length_offset": self.length_offset,
-                "length_bias": self.text.length_bias}
+        facts = {"encoding": "text", "text_offset": self.text.text_offset}
+        if self.text.wide:
+            return facts | {"characters": "UTF-16"}
+        return facts | {"length_offset": self.length_offset, "length_bias": self.text.length_bias}
 
     @property
     def length_offset(self) -> int:
@@ -73,12 +76,19 @@ class Texts(Span):
 
     def record(self, text: bytes, length: int) -> bytes:
         data = bytearray(self.row_bytes)
+        if self.text.wide:
+            start = self.text.text_offset + (0 if length else utf16.CHARACTER)
+            data[start:] = utf16.encode(text).ljust(self.row_bytes - start, b"\0")
+            return bytes(data)
         data[self.text.text_offset:self.text.text_offset + len(text)] = text
         data[self.length_offset] = length + self.text.length_bias
         return bytes(data)
 
     def text_of(self, record: bytes, whole: bool = False) -> bytes:
         """A record's text. `whole`: all of it whatever the length says, but for the zeros at its end."""
+        if self.text.wide:
+            shown, _, behind = utf16.split(record[self.text.text_offset:])
+            return utf16.decode(shown or utf16.split(behind)[0] if whole else shown)
         length = record[self.length_offset] - self.text.length_bias
         space = record[self.text.text_offset:self.length_offset if self.text.length_last else None]
         return space.rstrip(b"\0") if whole else space[:length]
@@ -122,7 +132,7 @@ def plan(layout: str, encoding: str, config: Config, pieces: Sequence[bytes], or
         offset = early
     for block in declared.blocks(config):
         fields = (block,) if isinstance(block, Matrix) else block.fields
-        group = [_span(part, ENCODINGS[encoding], config, longest, order) for part in fields]
+        group = [_span(part, ENCODINGS[encoding], config, pieces, longest, order) for part in fields]
         stride = sum(span.row_bytes for span in group)
         for span in group:
             span.offset, span.row_stride = offset, stride
@@ -154,8 +164,12 @@ def longest_piece(pieces: Sequence[bytes]) -> int:
     return max(size, 1)
 
 
-def _span(part: Matrix | Text, encoding: Encoding, config: Config, longest: int, order: str) -> Texts | Weights:
+def _span(part: Matrix | Text, encoding: Encoding, config: Config, pieces: Sequence[bytes], longest: int,
+          order: str) -> Texts | Weights:
     """A span whose place in the file is not known yet."""
+    if isinstance(part, Text) and part.wide:
+        record_bytes = max(len(utf16.encode(printed(piece))) for piece in pieces) + utf16.CHARACTER
+        return Texts("vocabulary", config.vocab_size, record_bytes + -record_bytes % part.multiple, text=part, longest_piece=longest)
     if isinstance(part, Text):
         if longest + part.length_bias > LONGEST_PIECE:
             part = replace(part, length_bias=0)

@@ -3,8 +3,11 @@
 //
 //   model.hpp      the model's shape (constexpr; written by the packer)
 //   shape.hpp      what follows from it
-//   doubles.hpp    the target: where the arena is, system calls; with isa/….hpp: registers, one-instruction helpers
-//   doubles.ld     the file's header, with code and constants in its free bytes, this code, the packed model
+//   isa/….hpp      an instruction set's registers, its helpers, and where things are in the arena
+//   doubles.hpp    the target, which includes that: where the arena is, system calls
+//   counted.hpp    helpers, for instruction sets that count their loops; sums.hpp: for those without vectors
+//   doubles.ld     the file's header, with code and constants in its free bytes, this code, the packed model (for WebAssembly
+//                  the linker makes all of that)
 //
 // What the machine sees
 // ---------------------
@@ -20,17 +23,66 @@
 //            output falls into the head_size cells after q, the others onto a query that is done with
 //
 // Registers (named in isa/….hpp; each is a variable of the language)
-//   w  next weight     r  next cell, r[next]     x  the end of this position's residual stream
-//   n  rows or heads to go      j  inner count, and the length of a text      l  layers to go      t  positions to go
-//   a  key or value, and scratch      b  best cell of a row run, then how far on it is; and pairs to go
+//   w  next weight     r  the cell     x  the end of this position's residual stream
+//   n  rows or heads to go      j  inner count, and the length of a text      l  layers to go      m  pairs or gates to go
+//   a  key or value, and scratch      b  best cell of a row run
+//
+// What an instruction set says in its own way
+// -------------------------------------------
+// The engine below says what is done; a step that machines do differently is a helper of isa/….hpp or of the target. Most of
+// them are one or two instructions. (c: counted.hpp has one, for those that count; s: sums.hpp, for those without vectors.)
+//
+//   set_up, exit                   what is done once; the end of the program
+//   begin_position                 r at the position's first cell, which becomes 1 (what the embedding is multiplied with);
+//                                  n: one row
+//   is_last                        whether this was the last position, asked before the classifier
+//   again_position                 x one position on; whether there is one, and the token was not BOS
+//   call_rows, back                rows(), with n as it is; its end
+//   run(count), again_row       c  the next rows against x; whether there is another one
+//   run_logits                     the classifier's
+//   w_to_model, to_record          w = the first layer; w = the record of the best token, j = its text's length
+//   write_piece                    writes the text, j bytes; w is at the embedding before and after it, or after it
+//   begin_layers, again_layer      the loop over layers,
+//   to_layer                    c  and from a layer's end to where the next one begins
+//   begin_heads, again_head     c  heads, from the last one to the first:
+//   to_head                        r = the query, a = the key that is this position's
+//   again_key                      whether a is still in the arena
+//   to_outputs                  c  r = the first head's output
+//   to_query, back_to_query     c  before and behind a position's work: r = the query
+//   begin_pairs, again_pair        pairs of a query and a key,
+//   take_query, take_key           which are loaded,
+//   Turned, put_query              turned (by product, which is one), put,
+//   slow_down, next_pair           and left, with a smaller angle
+//   begin_values, again_value      a position's values,
+//   take_value, get, put_next      one; the output that it goes into, which is put
+//   a_back                         from there one position back
+//   to_gates, again_gate        c  gates, from the last one to the first (c: count_gates); n is hidden_dim at the end
+//   take_gate, put_gated           one with what it is for; the product, in place
+//   GATE_GOES_TO(label)            a jump, if it is a gate whose share has been made (a count tells it that is there anyhow)
+//   zero, one                      numbers
+//   again(count)                   --count != 0
+//   begin_best, put_best           the best cell of a run; put, compared, and on
+//   GO_ON(piece)                   a piece may end here, and another one go on, where the header has room for so much
+//   take_cells                     p = the cell; and where the dot product begins: 0, or the next cell, which is 0 where it matters
+//   begin_x, again_x               x,
+//   take_element, put_x            an element of it and a weight; the element plus p times the weight
+//   begin_squares                  epsilon
+//   Sums, add_dot, add_squares, normed    s  w . x and x . x, and w . x / rms(x)
+//
+// fresh(v), settle(v) and fence() emit nothing. fresh(v) tells the compiler that the register v may have changed, settle(v) that its
+// value is needed now, fence() says so of all memory.
+//
+// And two switches where the order of things depends on it:
+//   text_first      in a record, the text is before the embedding. So BOS's is not written, w steps on to the embedding, and
+//                   the file to write to is there (Thumb-2: -6)
+//   called_share    power_of_e() is a function (CALLED, with a variable of its own: COUNT), which is called twice: WebAssembly
+//                   has no jumps into a loop. Elsewhere it is where the scores need it, and the gates come by
 //
 // Loads are exact, float32 to double; every sum is in doubles. So e^s may be made by squaring, to 3e-9, and cosine and sine
 // by a series, to the last digit.
 //
-// fresh(v) and fence() emit nothing. fresh(v) tells gcc that the register v may have changed, fence() says so of all memory.
-//
-// "(-4)": the bytes that a trick saves on riscv64 for stories260K's shape, measured by taking it away. (Those that are about
-// an instruction set or a target stand there.)
+// "(-4)": the bytes that a trick saves for stories260K's shape, measured by taking it away, on riscv64 if nothing else is said.
+// (Those that are about an instruction set or a target stand there.)
 //
 // "@rope" in a comment says what the machine code is for: that of its line or, where the comment stands alone, of all
 // lines from there on. A helper's code belongs to the line that calls it. `llama512 anatomy` counts by it.
@@ -45,21 +97,15 @@ constexpr int kv_cells = 2 * kv_dim, layer_cells = kv_cells + dim + head_size + 
 
 // A query's keys. Head h of the queries begins h * head_size cells behind the first one, its keys
 // (h / heads_per_kv_head) * 2 * head_size behind the first of these, which is kv_cells before. With two query heads for one of
-// the keys, and sizes that are powers of two, all of this is in the address: its low bits are the place within the pair of
-// heads, and one bit, kv_cells, is that of the queries. So the keys' address is that of the query with these bits cleared.
-// Layers are filled up for this to so many cells (2 bytes for 4).
+// the keys, and sizes that are powers of two, all of this is in the address: one bit, head_size, is the second one's of the pair
+// of heads, and one, kv_cells, is that of the queries. So the keys' address is that of the query with these bits cleared, where
+// every layer begins at a multiple of so many cells: what fills a layer up is its gap.
 constexpr int heads_per_kv_head = n_heads / n_kv_heads;
-constexpr bool power(int n) { return (n & (n - 1)) == 0; }
+constexpr bool power(long n) { return (n & (n - 1)) == 0; }
 constexpr bool in_pairs = heads_per_kv_head == 2 && power(head_size);
 constexpr bool in_one_bit = in_pairs && power(kv_cells) && kv_cells <= 128;
-constexpr int unit = in_one_bit ? 2 * kv_cells : in_pairs ? 2 * head_size : 1;
-constexpr int gap = -layer_cells & (unit - 1);
-
-// Cells of a position: whole pages, whose number is a short constant.
-constexpr int page = 4096 / 8;
-constexpr int stride_unit = unit > page ? unit : page;
-constexpr long stride = (dim + 2 + n_layers * (long(layer_cells) + gap) + vocab_size + stride_unit - 1) & -stride_unit;
-static_assert(workspace_bytes == 8 * stride * (seq_len + 1LL));  // the packer checks that it fits into memory
+constexpr int gap_to(int unit) { return -layer_cells & (unit - 1); }
+constexpr long position_cells(int unit) { return dim + 2 + n_layers * (long(layer_cells) + gap_to(unit)) + vocab_size; }
 
 // Places in the model.
 extern "C" const char model[];
@@ -67,130 +113,118 @@ constexpr long classifier = 4L * n_layers * dim * (qkv + dim + 3L * hidden_dim);
 constexpr long records = classifier + 4L * vocab_size * dim;
 
 #include "doubles.hpp"
+#ifndef GO_ON
+#define GO_ON(piece)
+#endif
 
-extern "C" void story(), share(), rows(), row();
-
-// a = the first key of head n - 1, whose query is at r.
-INLINE void to_keys() {
-  if constexpr (in_one_bit) a = (cell*)((word)r & ~8l * kv_cells & -8l * 2 * head_size);
-  else if constexpr (in_pairs) a = (cell*)((word)r & -8l * 2 * head_size) - kv_cells;
-  else a = r + next - ahead - kv_cells + ((n - 1) / heads_per_kv_head * 2 - (n - 1)) * head_size;
-  fresh(a);
+// @softmax: e^s, and its share of a sum that it is added to. e^s = (1 + s / 2^24) ^ (2^24), by squaring; the division is
+// folded into Wq and W1. Nothing overflows in a double (s < 709), so that softmax need not subtract the maximum.
+// In: y = 1 + s / 2^24, sum. Out: sum + e^s, y = e^s / sum.
+CALLED real power_of_e(real y) {
+  COUNT j = exp_squarings;
+  do {
+    y *= y;
+  } while (again(j));
+  return y;
+}
+INLINE void to_share(real& y, real& sum) {
+  y = power_of_e(y);
+  sum += y;
+  y /= sum;
 }
 
 // @loop
 CODE(".story") story() {
   set_up();
   do {
-    r = x;                 // @embedding
-    put_one();             // the embedding is a row that is added to x once @embedding
-    n = 1;                 // @matmul
-    call_rows();           // @matmul
-    write_piece();         // @output
-    w_to_model();          // @loading
-    l = n_layers;
+    real y, sum, angle, gate, up;
+    begin_position();  // @embedding
+    call_rows();       // @matmul
+    if constexpr (!text_first) write_piece();  // @output
+    w_to_model();    // @loading
+    begin_layers();  // @loop
     do {
-      n = dim + 2 * kv_dim;  // @matmul
-      call_rows();           // @matmul
+      run(dim + 2 * kv_dim);  // @matmul
 
       // @attention, head by head, from the last one to the first; within a head from the current position back to the
       // first one. q is turned by one step per position (RoPE on the way back: no position, no rotated keys, no table).
       // The output is a running mean, output += p * (v - output) with p = e / sum, so the order of the keys does not matter,
       // no second pass is needed, and at the first key p is exactly 1: the output may start as any junk.
-      n = n_heads;
+      begin_heads();
       do {
-        r -= head_size;
-        fresh(r);
-        to_keys();
-        real sum = zero();  // @softmax
+        to_head();
+        sum = zero();  // @softmax
         do {
-          real score = one(), angle = one();
-          m = head_size / 2;
+          to_query();
+          y = one();      // @softmax
+          angle = one();  // @rope
+          begin_pairs();
           do {
-            real qa = get(next), qb = get(next + 1);
-            score += qa * a[ahead];
-            fence();
-            score += qb * a[ahead + 1];
+            real qa, qb, ka, kb;
+            take_query(qa, qb);
+            take_key(ka, kb);
+            y += qa * ka;  // a score, on top of 1
+            y += qb * kb;
+            settle(y);
             // The pair as z = qa + i qb, turned: z e^(i angle), by Horner's rule for the series of e: z' = z + (i angle / j) z'
             // for j = 24 … 1. What z' is at first does not matter: 24! is larger than all that a double can tell. @rope
             j = terms;
-            real v = junk();
+            Turned z;
             do {
-              real step = angle / j, u = get(next);
-              put(next, qa - step * v);
-              v = qb + step * u;
+              real step = angle / j, along = product(step, z.u), across = product(step, z.v);
+              z.u = qa - across;
+              z.v = qb + along;
             } while (again(j));
-            put(next + 1, v);
+            put_query(z);
             slow_down(angle);
-            r += 2;  // @attention
-            a += 2;  // @attention
-            fence();
-          } while (again(m));  // @attention
-          call_share(score, sum);  // @softmax
-          // The values go from the last to the first, so a comes back to the keys @attention
-          j = head_size;
+            next_pair();          // @attention
+          } while (again_pair());  // @attention
+
+          // @softmax. The gates come by for their share, too, with a jump, and leave where it is seen that it was a gate: a
+          // function would be called twice, and return (-6; riscv32 -2, Thumb-2 -6, AArch64 -4).
+        share:
+          to_share(y, sum);
+          GATE_GOES_TO(gated);
+
+          // The mean of the values. @attention
+          begin_values();
           do {
-            a--;
-            fresh(a);
-            real o = get(next);
-            o += score * (a[ahead + head_size] - o);
-            put(next, o);
-            r++;
-            fence();
-          } while (again(j));
-          r -= 2 * head_size;
-          fresh(r);
+            real value = take_value(), o = get();
+            o += y * (value - o);
+            put_next(o);
+          } while (again_value());
+          back_to_query();
           a_back();
-        } while (a >= first);
-      } while (again(n));
-      r += head_size;  // the first head's output
-      fresh(r);
+        } while (again_key());
+      } while (again_head());
+      to_outputs();
 
       // Wo, W1 and W3 in one run @matmul: Wo's rows use up the attention's output, then r is at fresh cells.
-      n = dim + 2 * hidden_dim;
-      call_rows();
+      run(dim + 2 * hidden_dim);
 
       // @swiglu, in place, from the last cell to the first, so that r ends at the first.
       // silu(g) u = g u e^g / (1 + e^g): the share of e^g in a sum that begins with e^0.
-      n = hidden_dim;
-      fresh(n);
-      m = n;
+      to_gates();
       do {
-        r--;
-        fresh(r);
-        real gate = get(next - hidden_dim), sum = one(), e = gate + sum;
-        call_share(e, sum);
-        put(next, get(next) * (gate * e));
-        fence();
-      } while (again(m));
+        take_gate(gate, up);
+        sum = one();
+        y = gate + sum;
+        if constexpr (called_share) to_share(y, sum);
+        else goto share;
+      gated:
+        put_gated(gate, up, y);
+      } while (again_gate());
 
       // W2 @matmul
       call_rows();
-      if constexpr (gap) r += gap;  // @loop
-    } while (again(l));    // @loop
-    if (!t) break;         // the last token has gone through the layers in vain: so the exit's status, 0, is in l (-2) @loop
-    t -= position;         // @loop
-    fresh(t);
-    n = vocab_size;  // @matmul
-    call_rows();     // @matmul
-    to_record();     // @embedding
-    x_on();          // @loop
-  } while (j);       // @loop
-  exit();            // @output
-}
-
-// @softmax: e^s, and its share of a sum that it is added to. e^s = (1 + s / 2^24) ^ (2^24), by squaring; the division is
-// folded into Wq and W1. It is wanted twice (-28). Nothing overflows in a double (s < 709), so that softmax need not subtract the maximum.
-// In: y = 1 + s / 2^24, sum. Out: sum + e^s, y = e^s / sum; j = 0.
-CODE(".share") share() {
-  SHARE_REGISTERS;
-  j = exp_squarings;
-  do {
-    y *= y;
-  } while (again(j));
-  sum += y;
-  y /= sum;
-  back_from_share(y, sum);
+      to_layer();              // @loop
+    } while (again_layer());   // @loop
+    if (is_last()) break;      // @loop
+    run_logits();              // @matmul
+    to_record();               // @embedding
+    if constexpr (text_first) write_piece();  // @output
+  } while (again_position());  // @loop
+  exit();                      // @output
 }
 
 // @matmul: n rows of a matrix against x. Every row does two things:
@@ -200,36 +234,25 @@ CODE(".share") share() {
 // accumulated, *r is 1, the attention's or the gate's output, and what the dot leaves there is never read again.
 // One routine, no flag. It also keeps the argmax of the run, which only the classifier uses: the classifier's rows
 // are stored in reverse, so that >= prefers the lowest token; *b starts as *r itself, so that negative logits are
-// no special case. The dot product begins with the next cell, which is still 0 where it matters.
+// no special case.
 // In: w, r, x, n. Out: w and r behind the last row and cell, b the best cell, n = 0.
 CODE(".rows") rows() {
-  b = r + next;  // @argmax
-  to_row();
-}
-
-CODE(".row") row() {
+  begin_best();  // @argmax
+  GO_ON(row)
   do {
-    real dot = r[next + 1], squares = epsilon();  // @rmsnorm
-    a = x - dim;
-    fresh(a);
+    real p;
+    Sums sums;
+    take_cells(p, sums);
+    begin_squares(sums);  // @rmsnorm
+    begin_x();
     do {
-      const real weight = *w, value = *a;
-      w++;
-      fresh(w);
-      dot += value * weight;
-      squares += value * value;  // @rmsnorm
-      *a = value + get(next) * weight;
-      fence();
-      a++;
-      fresh(a);
-    } while (a != x);
-    dot /= __builtin_sqrt(squares);  // @rmsnorm
-    put(next, dot);
-    k = dot >= *b;  // @argmax
-    fresh(k);
-    if (k) b = r + next;  // @argmax
-    r++;
-    fresh(r);
-  } while (again(n));
+      Element e = take_element();
+      add_dot(sums, e);      // dot += w x
+      add_squares(sums, e);  // squares += x x @rmsnorm
+      put_x(e, p);           // x += p w
+    } while (again_x());
+    real dot = normed(sums);  // @rmsnorm
+    put_best(dot);            // @argmax
+  } while (again_row());
   back();
 }

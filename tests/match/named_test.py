@@ -5,7 +5,7 @@
 
 In each encoding (with --emulate, which takes a minute: in the engine's first one) its tokens equal the reference's on
 the effective checkpoint and on the original one; for stories260K its text is also what llama2.c printed. Exit status 77
-(SKIP): the model is not on this machine.
+(SKIP): the model is not on this machine, or what runs the engine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from support.skip import SKIP
 
 from common.engine import builds, engines
-from common.errors import UserError
+from common.errors import MissingTool, UserError
 from common.machine import run
 from common.match import matching
 from common.model import models
@@ -41,6 +41,8 @@ def check(engine: engines.Engine, model: models.Model, encoding: str, emulate: b
               f"{expected.gap:.4f} at position {expected.gap_position}", flush=True)
     try:
         story = run.run(built, emulate=emulate, expected=standards["effective"])
+    except MissingTool:
+        raise
     except UserError as error:
         return [f"{encoding}: {error}"]
     print(f"{engine.name} {encoding}: {story.seconds:.2f} s, {built.counted} counted bytes", flush=True)
@@ -75,8 +77,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="llama512-match-") as temporary:
         how = "emulated" if options.emulate else "native"
         folder = (options.work or Path(temporary)) / model.name / engine.name / how
-        for encoding in engine.encodings[:1] if options.emulate else engine.encodings:
-            problems += check(engine, model, encoding, options.emulate, folder / encoding, golden)
+        try:
+            for encoding in engine.encodings[:1] if options.emulate else engine.encodings:
+                problems += check(engine, model, encoding, options.emulate, folder / encoding, golden)
+        except MissingTool as error:
+            print(f"SKIP: {error}")
+            return SKIP
     print("\n".join(f"{engine.name}: FAILED: {problem}" for problem in problems))
     return 1 if problems else 0
 

@@ -4,11 +4,13 @@ counted bytes (or the firmware's own), in a run that says what the reference say
 
     tests/run rules/executed_test.py asm-boot [-v]
 
-The check itself is checked: it must fail for an empty trace, and for an engine that jumps into its model or its memory.
+The check itself is checked: it must fail for an empty trace, and for an engine that jumps into its model or its memory. A
+WebAssembly module cannot jump there; it must not have anything but code, and its model as data.
 """
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 import unittest
@@ -96,6 +98,8 @@ class Executed(FolderTest):
     def test_planted_in_the_model(self) -> None:
         built = self.build(SMALL, ENGINE.encodings[0])
         image = rules.image_of(built)
+        if not image.code_is_memory:
+            return
         for offset in (64, 4096):
             there = image.address(image.model_offset + offset)
             problems = self.planted(built, there)
@@ -105,6 +109,8 @@ class Executed(FolderTest):
     def test_planted_elsewhere(self) -> None:
         built = self.build(SMALL, ENGINE.encodings[0])
         image = rules.image_of(built)
+        if not image.code_is_memory:
+            return
         there = image.elsewhere()
         self.assertNotIn(image.place(there), image.allowed)
         self.assertIn(f"{there:#x} was executed: {image.place(there)}", self.planted(built, there))
@@ -112,6 +118,9 @@ class Executed(FolderTest):
     def test_instruction_that_reaches_into_the_model(self) -> None:
         """Not only an instruction's first byte counts."""
         image = rules.image_of(self.build(SMALL, ENGINE.encodings[0]))
+        if not image.code_is_memory:
+            self.assertEqual(len(rules.execution_problems(image, [(image.entry, 1), (image.model_offset, 1)])), 1)
+            return
         counted = [i for i, own in enumerate(image.counted) if own]
         last = next(i for i in counted if i + 1 < len(image.counted) and not image.counted[i + 1])
         entry, edge = (image.entry, 1), image.address(last)
@@ -121,6 +130,26 @@ class Executed(FolderTest):
         self.assertEqual(len(rules.execution_problems(image, [entry, (weight, 2)])), 1)
         behind = [] if image.offset(weight + 1) is None else [(weight + 1, 1)]
         self.assertEqual(rules.execution_problems(image, [entry, *behind]), [])
+
+
+    def test_modules_that_break_the_rules(self) -> None:
+        built = self.build(SMALL, ENGINE.encodings[0])
+        image = rules.image_of(built)
+        if image.code_is_memory:
+            return
+        self.assertEqual(image.problems(), [])
+        path, packed = self.folder / "planted", (built.files / "model.packed").read_bytes()
+        manifest = json.loads((built.files / "manifest.json").read_text("utf-8"))
+        for name, program in plant.modules(built.program.read_bytes()).items():
+            with self.subTest(name):
+                path.write_bytes(program)
+                try:
+                    problems = type(image)(program, packed, manifest).problems()
+                    run.trace(replace(built, program=path), self.folder / "log", TIMEOUT)
+                except UserError as error:
+                    problems.append(str(error))
+                print(f"{name}: {problems}")
+                self.assertTrue(problems)
 
 
 class Log(unittest.TestCase):

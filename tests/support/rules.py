@@ -257,6 +257,7 @@ class Image:
     """What is built, with a packed model in it: which of its bytes are the engine's, and where they are in memory."""
 
     allowed = ("counted",)  # places whose code may run
+    code_is_memory = True  # whether a jump to any address is possible: then one is planted
     idle_share = 1 / 2  # of the counted bytes at most are never executed: headers and constants
     entry: int  # address of the first instruction
 
@@ -304,6 +305,10 @@ class Image:
     def since_entry(self, instructions: Instructions) -> Instructions:
         """Of a trace what the engine is responsible for."""
         return instructions
+
+    def problems(self) -> list[str]:
+        """What is wrong with the format itself."""
+        return []
 
     def soon(self, instructions: Instructions) -> int:
         """An instruction that runs soon and once, with room behind it: for planted engines."""
@@ -368,8 +373,8 @@ class ElfImage(Image):
 
     def elsewhere(self) -> int:
         """Near the end of the memory that the program has, where the file has no bytes: what runs there soon runs out of
-        it."""
-        return self.segments[0].address + self.segments[0].memory_size - 64
+        it. Where an instruction may begin: memory_size may be any number, for instance two instructions."""
+        return (self.segments[0].address + self.segments[0].memory_size - 64) & ~3
 
 
 class DiskImage(Image):
@@ -470,7 +475,114 @@ class PeImage(Image):
         return self.base + self.memory_size - 64
 
 
-IMAGES = {"elf": ElfImage, "disk": DiskImage, "pe": PeImage}  # readers of the image formats, besides those of the tools
+class WasmImage(Image):
+    """A WebAssembly module. Addresses are offsets in the file. Its functions are those of the code section, nothing else can be
+    executed: neither memory nor data. So what is looked at is whether the module is no more than that: the sections, imports and
+    exports that are known, and one segment of data, which is the packed model. (That its code is valid, wasm-validate says.)"""
+
+    code_is_memory = False
+    SECTIONS = {1: "type", 2: "import", 3: "function", 5: "memory", 6: "global", 7: "export", 10: "code", 11: "data"}
+    IMPORTS = {("wasi_snapshot_preview1", "fd_write"), ("wasi_snapshot_preview1", "proc_exit")}
+    EXPORTS = {"memory", "_start"}
+    FUNCTION = 0  # the kind of an import or export
+
+    def __init__(self, program: bytes, packed: bytes, manifest: dict, counted: int = 0) -> None:
+        super().__init__(program, packed, manifest)
+        self.packed = packed
+        self.found: list[tuple[int, int, int]] = []  # number, begin and end of each section
+        if program[:8] != b"\0asm\1\0\0\0":
+            raise ValueError("no WebAssembly module")
+        at = 8
+        while at < len(program):
+            number = program[at]
+            size, begin = self.number(at + 1)
+            at = begin + size
+            self.found.append((number, begin, at))
+        if at != len(program):
+            raise ValueError("the last section ends behind the file")
+        self.bodies = []
+        for number, begin, _ in self.found:
+            if number == 10:
+                count, at = self.number(begin)
+                for _ in range(count):
+                    size, at = self.number(at)
+                    self.bodies.append(range(at, at + size))
+                    at += size
+        self.imports, self.exports = self._imports(), self._exports()
+        functions = sum(kind == self.FUNCTION for _, kind in self.imports)
+        start = next((index for name, kind, index in self.exports if (name, kind) == ("_start", self.FUNCTION)), functions)
+        self.entry = self.bodies[start - functions].start + 1  # behind the number of groups of local variables
+
+    def number(self, at: int) -> tuple[int, int]:
+        """An unsigned LEB128, and what follows it."""
+        value = shift = 0
+        while self.program[at] & 0x80:
+            value |= (self.program[at] & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+        return value | self.program[at] << shift, at + 1
+
+    def name(self, at: int) -> tuple[str, int]:
+        size, at = self.number(at)
+        return self.program[at:at + size].decode(), at + size
+
+    def section(self, wanted: int) -> tuple[int, int]:
+        """How many entries a section has, and where they begin."""
+        return next((self.number(begin) for number, begin, _ in self.found if number == wanted), (0, 0))
+
+    def _imports(self) -> list[tuple[tuple[str, str], int]]:
+        found, (count, at) = [], self.section(2)
+        for _ in range(count):
+            module, at = self.name(at)
+            name, at = self.name(at)
+            found.append(((module, name), self.program[at]))
+            if self.program[at] != self.FUNCTION:
+                break  # a problem already: what follows is not needed
+            _, at = self.number(at + 1)
+        return found
+
+    def _exports(self) -> list[tuple[str, int, int]]:
+        found, (count, at) = [], self.section(7)
+        for _ in range(count):
+            name, at = self.name(at)
+            index, after = self.number(at + 1)
+            found.append((name, self.program[at], index))
+            at = after
+        return found
+
+    def problems(self) -> list[str]:
+        problems = []
+        numbers = [number for number, _, _ in self.found]
+        if numbers != sorted(set(numbers)):
+            problems.append(f"sections {numbers} are not in order, or one is there twice")
+        problems += [f"there is a section of kind {number}" for number in numbers if number not in self.SECTIONS]
+        problems += [f"import {'.'.join(name)}: not of WASI's" for name, kind in self.imports
+                     if name not in self.IMPORTS or kind != self.FUNCTION]
+        problems += [f"export {name}: not needed" for name, _, _ in self.exports if name not in self.EXPORTS]
+        count, at = self.section(11)
+        if count != 1 or self.program[at] != 0 or self.program[at + 1] != 0x41:
+            return [*problems, f"{count} data segments, or one that is not loaded to a constant address"]
+        _, at = self.number(at + 2)
+        size, at = self.number(at + 1)
+        if (at, size) != (self.model_offset, len(self.packed)) or at + size != len(self.program):
+            problems.append("the data is not the packed model alone")
+        if any(body.stop > at for body in self.bodies):
+            problems.append("code is behind the data")
+        return problems
+
+    def offset(self, address: int) -> int | None:
+        return address if address < len(self.program) else None
+
+    def address(self, offset: int) -> int:
+        return offset
+
+    def place(self, address: int) -> str:
+        if any(address in body for body in self.bodies):
+            return "counted"
+        return "no function of the code section"
+
+
+# Readers of the image formats, besides those of the tools.
+IMAGES = {"elf": ElfImage, "disk": DiskImage, "pe": PeImage, "wasm": WasmImage}
 
 
 def image_of(built: Built) -> Image:
@@ -500,7 +612,7 @@ def execution_problems(image: Image, instructions: Instructions) -> list[str]:
     instructions = image.since_entry(instructions)
     if not instructions:
         return ["the trace is empty, so it shows nothing"]
-    problems = []
+    problems = image.problems()
     if image.entry not in {address for address, _ in instructions}:
         problems.append(f"the trace does not have the program's entry, {image.entry:#x}")
     for address, size in sorted(set(instructions)):

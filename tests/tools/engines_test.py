@@ -37,7 +37,7 @@ class Table(FolderTest):
                 self.assertLessEqual(set(engine.encodings), set(encodings.ENCODINGS))
                 self.assertRegex(engine.headline_compiler, r"^\S+ \d+(\.\d+)*$")
                 for name, budgets in engine.budgets.items():
-                    self.assertRegex(name, r"^(g\+\+ \d+(\.\d+)*|nasm)$")
+                    self.assertRegex(name, r"^((g\+\+|clang) \d+(\.\d+)*|nasm)$")
                     self.assertEqual([*budgets], [shape.name for shape in engines.shapes()])
                     self.assertTrue(all(type(budget) is int and budget > 0 for budget in budgets.values()))
                 self.assertEqual(engine.budget_for(engines.budget_shape().name, engine.headline_compiler),
@@ -65,6 +65,11 @@ class Table(FolderTest):
                 for name in (f"{engine.idea}.hpp", f"{engine.idea}.ld"):
                     self.assertTrue((engine.target.folder / name).is_file(), f"{engine.target.name}: {name}")
                 self.assertIs(type(engine.target.facts["gcc"]["flags"][engine.idea]), list, engine.name)
+            if engine.toolchain == "clang":
+                kinds = {"target": str, "flags": dict, "linker": list, "optimizer": list}
+                self.assertEqual({fact: type(engine.target.facts["clang"][fact]) for fact in kinds}, kinds, engine.target.name)
+                self.assertTrue((engine.target.folder / f"{engine.idea}.hpp").is_file(), engine.target.name)
+                self.assertIs(type(engine.target.facts["clang"]["flags"][engine.idea]), list, engine.name)
             for folder, suffix in (("cpp", "hpp"), ("asm", "inc")):
                 if engine.source.startswith(f"golf/{folder}/"):
                     for encoding in engine.encodings:

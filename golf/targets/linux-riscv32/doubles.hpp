@@ -6,14 +6,12 @@
 // enough; the layers begin two cells behind it.
 #pragma once
 
-// c.jal, of 2 bytes (-14). The assembler takes 4 for what is in another section.
+// c.jal, of 2 bytes (-10). The assembler takes 4 for what is in another section.
 #define CALL(target) ".reloc ., R_RISCV_RVC_JUMP, " #target "\n\t.insn 0x2001"
 #define CALL_ROWS CALL(rows)
-#define CALL_SHARE CALL(share)
 #include "isa/riscv.hpp"
 
 constexpr long image = 0x3ff00000, most_code = 0x1000;
-constexpr long ahead = 2;  // cells from a to a key: a query's place is two cells behind a multiple, too, and rounded down
 constexpr long first_unit = 8 * stride_unit;
 constexpr unsigned long first_x = (image + most_code + packed_bytes + 8 * dim + first_unit - 1) & -first_unit;
 constexpr unsigned long arena_end = first_x + 8 * stride * (seq_len + 1);
@@ -93,8 +91,6 @@ INLINE void set_up() {
   }
   asm volatile("" : "+f"(slowdown));
 }
-[[noreturn]] INLINE void to_row() { __builtin_unreachable(); }
-
 INLINE void w_to_model() { asm volatile("addi %0, %1, %%lo(model)" : "=r"(w) : "r"(g)); }
 
 // write(1, text, length): text and length are at w and j already, the call's number in a7.

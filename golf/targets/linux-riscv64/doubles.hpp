@@ -5,7 +5,6 @@
 #pragma once
 
 #define CALL_ROWS "jalr s1"
-#define CALL_SHARE "jal share"
 #include "isa/riscv.hpp"
 
 // p_memsz is how much memory there is, and the address of BOS's record, too: so the image lies as high as all is large (-6
@@ -14,7 +13,6 @@ constexpr long most_code = 0x1000, first_unit = 8 * stride_unit;
 constexpr long all_bytes = packed_bytes + workspace_bytes + 8 * dim + first_unit + 2 * most_code;
 constexpr bool in_memsz = 2 * all_bytes < 0x7f000000;
 constexpr long image = in_memsz ? (all_bytes + 0xffff) & ~0xffffl : 0x10000;
-constexpr long ahead = 2;  // cells from a to a key: a query's place is two cells behind a multiple, too, and rounded down
 constexpr long first_x = (image + most_code + packed_bytes + 8 * dim + first_unit - 1) & -first_unit;
 constexpr long arena_end = first_x + 8 * stride * (seq_len + 1);
 static_assert(arena_end < 0x80000000);
@@ -40,7 +38,7 @@ INLINE void put_one() { put(next, one()); }
 
 // In the header's free bytes stands what has the same length for every shape. Byte 48 is in e_flags, whose bit 3 must be 0 (it
 // would mean half as many registers): it is the first one of rows().
-extern "C" void start_2(), story();
+extern "C" void start_2(), story(), row();
 CODE(".start") start() {
   x = (cell*)first_x;  // @loop
   fresh(x);
@@ -54,7 +52,7 @@ CODE(".start_2") start_2() {
   if constexpr (is_short(all_positions)) set_t();  // @loop
   JUMP(story)  // @loop
 }
-[[noreturn]] INLINE void to_row() { JUMP(row) }
+#define GO_ON(piece) JUMP(piece) } CODE("." #piece) piece() {  // rows() begins in the header
 
 INLINE void set_up() {
   asm volatile(".globl image, arena_end, record_one, memory_is_record\n"  // for doubles.ld

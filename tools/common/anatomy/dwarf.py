@@ -9,6 +9,7 @@ DWARF 4 and 5, of 32 and 64 bits. Lines are those of the engines' sources; other
 
 from __future__ import annotations
 
+import io
 import os
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -39,9 +40,9 @@ class Symbol:
 
 
 class Program:
-    """An ELF file, read whole."""
+    """An ELF file, read whole; or `data`, in place of what is in the file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, data: bytes | None = None) -> None:
         self.path = path
         self.symbols: list[Symbol] = []
         self.states: dict[int, str] = {}  # where code and data begin, by mapping symbols: "a", "t", "x", "d"
@@ -51,7 +52,7 @@ class Program:
         self.users: dict[int, int] = {}  # of an address the first instruction that has it in itself, as the linker knows
         errors = library("elftools.common.exceptions")
         try:
-            with open(path, "rb") as file:
+            with open(path, "rb") if data is None else io.BytesIO(data) as file:
                 self._read(library("elftools.elf.elffile").ELFFile(file))
         except (OSError, errors.ELFError, errors.DWARFError) as error:
             raise UserError(f"{path}: cannot be read as an ELF file with symbols: {error}; build into another folder") \

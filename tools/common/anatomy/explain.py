@@ -5,7 +5,7 @@
     sum(len(unit.data) for unit in units if unit.operation == "rope")
 
 The sources say it themselves, by marks (marks.py). From bytes to source lines lead the listing of an assembler
-(listing.py), or a compiler's debug information (compiled.py) and the linker script (headers.py).
+(listing.py), or a compiler's debug information (compiled.py, module.py) and the linker script (headers.py).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import json
 import re
 from typing import Callable, Sequence
 
-from common.anatomy import compiled, listing
+from common.anatomy import compiled, listing, module
 from common.anatomy.operations import OPERATIONS
 from common.anatomy.units import KINDS, Unit, packed
 from common.engine.builds import Built
 from common.errors import UserError
 
-EXPLAINERS = {"nasm": listing.units, "gcc": compiled.units}  # by toolchain
+EXPLAINERS = {"nasm": listing.units, "gcc": compiled.units, "clang": module.units}  # by toolchain
 
 
 def _explainer(built: Built) -> Callable[[Built, bytes], list[Unit]]:

@@ -20,12 +20,12 @@ target.json says
                compiler, by source);
                linker: ld's emulation; fallback: flags that make it small without a searched set; knobs: what flagsearch
                turns besides the knobs of all targets
-    clang      the same for clang, where it knows the machine: target (as --target wants it), machine, flags; what is not
-               there is as for gcc
+    clang      the same for clang, where it knows the machine: target (as --target wants it), machine, flags; linker: wasm-ld's
+               flags; optimizer: wasm-opt's; what is not there is as for gcc
 
-Beside it lie, for each source in C++ that runs there, SOURCE.hpp and SOURCE.ld (SOURCE-VARIANT.ld, where a variant wants
-another one), and flagset.json (the flags that were searched, by engine); and packages.txt, what the target needs besides
-tools/packages.txt.
+Beside it lie, for each source in C++ that runs there, SOURCE.hpp and (for gcc) SOURCE.ld (SOURCE-VARIANT.ld, where a variant
+wants another one), and flagset.json (the flags that were searched, by engine); and packages.txt, what the target needs
+besides tools/packages.txt.
 """
 
 from __future__ import annotations
@@ -60,10 +60,17 @@ class Target:
 
     def gcc(self, name: str) -> Any:
         """What "gcc" says of something there."""
-        facts = self.fact("gcc")
+        return self._of_toolchain("gcc", name)
+
+    def clang(self, name: str) -> Any:
+        """What "clang" says of something there."""
+        return self._of_toolchain("clang", name)
+
+    def _of_toolchain(self, toolchain: str, name: str) -> Any:
+        facts = self.fact(toolchain)
         if name not in facts:
-            raise UserError(f"{self.folder / 'target.json'}: gcc: {name}: it is not there; tools/common/engine/targets.py says "
-                            "what it means")
+            raise UserError(f"{self.folder / 'target.json'}: {toolchain}: {name}: it is not there; "
+                            "tools/common/engine/targets.py says what it means")
         return facts[name]
 
     @property

@@ -27,6 +27,7 @@ FACTORS: dict[str, Callable[[Config], float]] = {
     "sqrt(dim)": lambda config: math.sqrt(config.dim),
     "1/sqrt(head_size)": lambda config: 1 / math.sqrt(config.head_size),
     "-1": lambda config: -1.0,
+    "1/2": lambda config: 0.5,
     "2^-exp_squarings": lambda config: 2.0**-EXP_SQUARINGS,
     "2^exp_squarings": lambda config: 2.0**EXP_SQUARINGS,
 }
@@ -65,7 +66,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Records:
-    """One record per token; a record holds row `token` of every matrix, and texts."""
+    """One record per token, or row; a record holds this row of every matrix, and texts."""
 
     fields: tuple[Matrix | Text, ...]
 
@@ -171,24 +172,31 @@ def plain(config: Config) -> Iterator[Block]:
     yield Records((Text(),))
 
 
-def doubles(config: Config) -> Iterator[Block]:
-    """Everything in the order of use, for golf/cpp/doubles.cpp. Keys and values alternate by head; a head's values go from
-    the last element to the first, for the engine walks back through them. The classifier's rows go from the last token to
-    the first."""
+def doubles(config: Config, pairs: bool = False) -> Iterator[Block]:
+    """Everything in the order of use, for golf/cpp/doubles.cpp. Keys and values alternate by head. The classifier's rows go
+    from the last token to the first. With pairs, the rows of w1 and w3 alternate; and the text is before the embedding, which
+    is halved, for the engine adds it twice."""
     attention, ffn = {"gain": "rms_att"}, {"gain": "rms_ffn"}
     size = config.head_size
     for l in range(config.n_layers):
         for head in range(config.n_kv_heads):
             elements = range(head * size, (head + 1) * size)
             yield Matrix("wk", l, order=elements, factors=("sqrt(dim)",), **attention)
-            yield Matrix("wv", l, order=elements[::-1], factors=("sqrt(dim)",), **attention)
+            yield Matrix("wv", l, order=elements, factors=("sqrt(dim)",), **attention)
         yield Matrix("wq", l, factors=("sqrt(dim)", "1/sqrt(head_size)", "2^-exp_squarings"), **attention)
         yield Matrix("wo", l, transposed=True)
-        yield Matrix("w1", l, factors=("sqrt(dim)", "2^-exp_squarings"), **ffn)
-        yield Matrix("w3", l, factors=("sqrt(dim)", "2^exp_squarings"), **ffn)
+        gate = Matrix("w1", l, factors=("sqrt(dim)", "2^-exp_squarings"), **ffn)
+        up = Matrix("w3", l, factors=("sqrt(dim)", "2^exp_squarings"), **ffn)
+        yield from (Records((gate, up)),) if pairs else (gate, up)
         yield Matrix("w2", l, transposed=True)
     yield Matrix("wcls", order=range(config.vocab_size - 1, -1, -1), gain="rms_final")
-    yield Records((Matrix("token_embedding"), Text(text_offset=0, length_last=True, multiple=8)))
+    text = Text(text_offset=0, length_last=True, multiple=8)
+    yield Records((text, Matrix("token_embedding", factors=("1/2",))) if pairs else (Matrix("token_embedding"), text))
+
+
+def doubles_pairs(config: Config) -> Iterator[Block]:
+    """The same for machines that load pairs of numbers and step (golf/cpp/isa/arm.hpp)."""
+    return doubles(config, pairs=True)
 
 
 def feed_forward(config: Config, l: int) -> Iterator[Block]:
@@ -248,6 +256,67 @@ def doubles_workspace(config: Config) -> int:
     return 8 * _whole(position, max(page, unit)) * (c.seq_len + 1)
 
 
+def doubles_pairs_workspace(config: Config) -> int:
+    """What golf/cpp/doubles.cpp works in on targets that read `doubles-pairs`; they assert that they count the same."""
+    c = config
+    keys_and_values, unit = 2 * c.kv_dim, 1
+    layer = (c.dim + keys_and_values) + c.head_size + 2 * c.hidden_dim
+
+    def price(unit: int) -> int:  # bytes of code for the gap
+        gap = _whole(layer, unit) - layer
+        return 0 if gap == 0 else 2 if gap < 32 else 4
+
+    if _is_power(c.head_size):
+        unit, whole = 2 * c.head_size, 2 * keys_and_values
+        if c.kv_mul == 2 and _is_power(keys_and_values) and keys_and_values <= 128 and 4 + price(whole) <= 6 + price(unit):
+            unit = whole
+    position = c.dim + 2 + c.n_layers * _whole(layer, unit) + c.vocab_size
+    return 8 * _power_above(position) * c.seq_len
+
+
+def doubles_by_rows_workspace(config: Config) -> int:
+    """What golf/cpp/isa/wasm.hpp lays out, where an address with its low bits cleared is its position's row; it asserts that it
+    counts the same."""
+    c, head = config, 8 * (config.dim // config.n_heads)
+    keys_and_values, unit = 8 * 2 * c.kv_dim, 8
+    if _is_power(head):
+        unit = head
+        if c.kv_mul == 2:
+            unit = 2 * keys_and_values if _is_power(keys_and_values) and keys_and_values <= 8 * 128 else 2 * head
+    layer = _whole(keys_and_values + head + 8 * (c.dim + 2 * c.hidden_dim), unit)
+    row = _whole(_power_above(8 * c.dim) + 8, unit) + c.n_layers * layer + 8 * c.vocab_size
+    return _power_above(row) * (c.seq_len + 2)
+
+
+def doubles_by_bits_workspace(config: Config) -> int:
+    """What golf/cpp/isa/aarch64.hpp lays out, where one bit of an address tells a loop's end; it asserts that it counts the
+    same."""
+    c, head = config, 8 * (config.dim // config.n_heads)
+    keys_and_values = 8 * 2 * c.kv_dim
+    x_unit = _power_above(8 * c.dim)
+    head_unit = max(x_unit, _power_above(2 * head))
+    unit = 2 * head_unit
+    lead = (head_unit - 2 * head - keys_and_values) % unit
+    layer = _whole(8 * (c.dim + c.dim // c.n_heads + 2 * c.hidden_dim) + keys_and_values, unit)
+    last = lead + (c.n_layers - 1) * layer
+    end = max(_power_above(last + 1), 1 << ((last + layer).bit_length() - 1))
+    wide = max(layer, _whole(end - lead, unit * c.n_layers) // c.n_layers)
+    fits = lead + (c.n_layers - 1) * wide < end and lead + c.n_layers * wide < 2 * end
+
+    def row_end(layer: int) -> int:
+        return lead + c.n_layers * layer + 8 * c.vocab_size + 2 * x_unit
+    row_unit = max(4096, 2 * unit, 4 * x_unit)
+    row = max(_power_above(row_end(wide if fits else layer)), 2 * end, row_unit)
+    if row * (c.seq_len + 1) > 1 << 30:
+        row = _whole(row_end(layer), row_unit)
+    return row * (c.seq_len + 1)
+
+
+def _power_above(number: int) -> int:
+    """The smallest power of two that is not below it."""
+    return 1 << (number - 1).bit_length()
+
+
 def _is_power(number: int) -> bool:
     """Whether it is a power of two."""
     return number & (number - 1) == 0
@@ -263,6 +332,9 @@ LAYOUTS = {
     "stream-wide": Layout(stream_wide, stream_workspace),
     "plain": Layout(plain, plain_workspace),
     "doubles": Layout(doubles, doubles_workspace, empty_pieces=False),
+    "doubles-pairs": Layout(doubles_pairs, doubles_pairs_workspace, empty_pieces=False),
+    "doubles-by-bits": Layout(doubles, doubles_by_bits_workspace, empty_pieces=False),
+    "doubles-by-rows": Layout(doubles, doubles_by_rows_workspace, empty_pieces=False),
     "asm-linux": Layout(asm_linux, asm_linux_workspace, empty_pieces=False),
     "boot": Layout(boot, boot_workspace, before=b"\x55\xaa", empty_pieces=False),  # the boot sector's signature
 }

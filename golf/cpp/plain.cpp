@@ -134,7 +134,7 @@ static void softmax(real* x, int n) {
 
 // Turns each pair of each head of x by the angle pos * 10000^(-2i/head_size). @rope
 static void rope(real* x, int n, int pos) {
-  const float slowdown = __builtin_pow(10000, 2.0 / head_size);  // from one pair to the next; constant for every compiler
+  constexpr float slowdown = __builtin_pow(10000, 2.0 / head_size);  // from one pair to the next
   for (int head = 0; head < n; head += head_size) {
     real angle = pos;
     for (int i = head; i < head + head_size; i += 2) {

@@ -92,7 +92,8 @@ class Clang(Compiler):
         return f"clang {clang_version(clang())}"
 
     def flags(self, engine: Engine) -> list[str]:
-        return self._fact(engine.target, "flags")[engine.idea]
+        # It does not evaluate pow in a constant expression, but makes a constant of it all the same.
+        return [*self._fact(engine.target, "flags")[engine.idea], "-Dconstexpr=const"]
 
     def _fact(self, target: Target, name: str) -> Any:
         """What target.json says for clang, or else for g++."""

@@ -16,7 +16,8 @@ from common.picture.bars import rectangle
 from common.picture.style import DARK, LIGHT, PICTURE_STYLE, STYLES, TILE, Theme, picture_theme
 
 PARTS = {"header": "header", "constants": "argmax", "code": "matmul"}  # and the operation whose look each one has
-WIDTH, LEFT, RIGHT, TOP = 960, 252, 64, 54
+WIDTH, RIGHT, TOP = 960, 64, 54
+LETTER = 7.2  # width of one in a name, about
 BAR, STRIP, ROW = 4 * TILE, TILE, 5 * TILE  # a bar, the pattern at its foot, from bar to bar; multiples of TILE
 TITLE = "The same program on every instruction set"
 CUT = 1.6  # a bar longer than so many times the middle one is cut
@@ -27,9 +28,10 @@ Bar = tuple[str, str, Mapping[str, int]]
 def density_svg(bars: Sequence[Bar]) -> str:
     """The picture, as the text of an SVG file."""
     sums = [sum(parts[name] for name in PARTS) for _, _, parts in bars]
+    left = int(28 + LETTER * max((len(name) for name, *_ in bars), default=0))
     most = CUT * sorted(sums)[len(sums) // 2] if sums else 1
     longest = max((size for size in sums if size <= most), default=1)
-    unit = (WIDTH - LEFT - RIGHT) / longest
+    unit = (WIDTH - left - RIGHT) / longest
     bottom = TOP + ROW * len(bars)
     height = bottom + 64
     lines = [
@@ -46,14 +48,14 @@ def density_svg(bars: Sequence[Bar]) -> str:
         f'<text class="heading" x="16" y="27">{TITLE}</text>',
     ]
     for place, ((name, made, parts), size) in enumerate(zip(bars, sums)):
-        lines += _bar(name, made, parts, size, TOP + ROW * place, unit, longest)
+        lines += _bar(name, made, parts, size, TOP + ROW * place, left, unit, longest)
     for value in range(0, longest + 1, 250):
-        x = LEFT + value * unit
+        x = left + value * unit
         lines += [f'<path class="tick" d="M{x:.2f} {bottom}v8"/>',
                   f'<text class="quiet middle" x="{x:.2f}" y="{bottom + 22}">{value}</text>']
-    lines.append(f'<text class="quiet end" x="{LEFT - 12}" y="{bottom + 22}">bytes</text>')
+    lines.append(f'<text class="quiet end" x="{left - 12}" y="{bottom + 22}">bytes</text>')
     for place, name in enumerate(PARTS):
-        x, y = LEFT + 130 * place, bottom + 48
+        x, y = left + 130 * place, bottom + 48
         lines += [rectangle(x, y - 13, 30, 18, f'class="o-{name}"'), rectangle(x, y - 1, 30, 6, f'fill="url(#density-{name})"'),
                   f'<text x="{x + 40}" y="{y}">{name}</text>']
     return "\n".join([*lines, "</svg>", ""])
@@ -77,16 +79,17 @@ def style() -> str:
             f"@media (prefers-color-scheme:dark){{{colours(DARK, True)}}}")
 
 
-def _bar(name: str, made: str, parts: Mapping[str, int], size: int, y: int, unit: float, longest: int) -> list[str]:
+def _bar(name: str, made: str, parts: Mapping[str, int], size: int, y: int, left: int, unit: float,
+         longest: int) -> list[str]:
     """One instruction set: its name, its parts, its sum."""
     lines = [f"<g><title>{escape(name)}, {escape(made)}: {size} bytes</title>",
-             f'<text class="end" x="{LEFT - 12}" y="{y + 16}">{escape(name)}</text>']
+             f'<text class="end" x="{left - 12}" y="{y + 16}">{escape(name)}</text>']
     done = 0
     for part in PARTS:
         shown = min(parts[part], longest - done)
         if shown <= 0:
             continue
-        x, width = LEFT + done * unit, shown * unit
+        x, width = left + done * unit, shown * unit
         lines += [rectangle(x, y, width, BAR - STRIP, f'class="o-{part}"'),
                   rectangle(x, y + BAR - STRIP, width, STRIP, f'class="o-{part}"'),
                   rectangle(x, y + BAR - STRIP, width, STRIP, f'fill="url(#density-{part})"'),
@@ -95,4 +98,4 @@ def _bar(name: str, made: str, parts: Mapping[str, int], size: int, y: int, unit
             cut = "" if shown == parts[part] else ", cut here"
             lines.append(f'<text class="small middle" x="{x + width / 2:.2f}" y="{y + 13}">{parts[part]}{cut}</text>')
         done += shown
-    return [*lines, f'<text class="sum" x="{LEFT + done * unit + 8:.2f}" y="{y + 16}">{size}</text>', "</g>"]
+    return [*lines, f'<text class="sum" x="{left + done * unit + 8:.2f}" y="{y + 16}">{size}</text>', "</g>"]

@@ -4,7 +4,7 @@
 //   shape.hpp      what follows from it
 //   x87.hpp        the target: where the arena is, system calls; with isa/x86.hpp: registers, one-instruction helpers
 //   weights/….hpp  how a weight is read
-//   x87.ld         the ELF header, with code in its free bytes, this code, the packed model, the arena
+//   x87.ld         the file's header, with code in its free bytes, this code, the packed model, the arena
 //
 // What the machine sees
 // ---------------------
@@ -26,7 +26,7 @@
 //
 // A token is carried as b = 4 * (1 - token): the distance from the best logit to the end of the
 // logits, shifted so that BOS (token 1) is 0. Linux starts a program with all registers zero, so the
-// first token is BOS, and n = j = 0, for no bytes at all (-6).
+// first token is BOS, and n = j = 0, for no bytes at all (-6). (UEFI does not: begin() does it there.)
 //
 // fresh(v), fence() and settle(v) emit nothing. fresh(v) tells gcc that the register v may have changed, fence() says
 // so of all memory, settle(v) keeps v in one x87 register. Without them gcc loads a value once and keeps it, or
@@ -58,7 +58,7 @@ template <int N, class T> static inline __attribute__((always_inline)) T count(T
 
 static_assert(workspace_bytes == 4LL * (seq_len + 2) * stride);  // the packer checks that it fits into memory
 
-// A number in memory; RoPE needs another one (isa/x86.hpp). They sit in the ELF header, in bytes that the kernel ignores
+// A number in memory; RoPE needs another one (isa/x86.hpp). They sit in the file's header, in bytes that nobody reads
 // (-6). Not const, or gcc would make its own copies.
 extern "C" [[gnu::section(".header.epsilon")]] f32 dim_epsilon;
 f32 dim_epsilon = dim * 1e-5f;  // @rmsnorm
@@ -101,7 +101,7 @@ INLINE void run_of_head() {
   }
 }
 
-// A pass is in pieces: the ELF header has room for some of them, and the jumps between all of them are short (-12).
+// A pass is in pieces: the file's header has room for some of them, and the jumps between all of them are short (-12).
 // Where each one lies is said in x87.ld, how it comes to the next in x87.hpp: to_…() falls into it, or jumps.
 extern "C" void token(), record(), pass(), ready(), layers(), logits(), choice(), leave(), layer(),
     rows();

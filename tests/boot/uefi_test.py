@@ -69,7 +69,7 @@ class Uefi(FolderTest):
             self.assertIsNotNone(matching.compare(text, expected))
 
     def test_what_a_terminal_shows(self) -> None:
-        """All of the text, in lines of 80 or 100 characters: the firmware breaks them."""
+        """All of the text; the firmware may break its lines."""
         for engine in ENGINES:
             built = self.build(engine, replace(SMALL, seq_len=20))
             with uefi.Machine(built) as pc:
@@ -77,7 +77,7 @@ class Uefi(FolderTest):
                 text = pc.story(TIMEOUT)
                 shown = ESCAPES.sub(b"", pc.serial()[before:])
             self.assertGreater(len(text), 100)
-            self.assertIn(shown.count(b"\r\n"), (len(text) // 80, len(text) // 100))
+            self.assertLessEqual(shown.count(b"\r\n"), len(text) // 80)
             self.assertEqual(shown.replace(b"\r\n", b""), text)
             self.assertTrue(pc.watchdog)
 

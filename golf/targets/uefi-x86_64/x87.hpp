@@ -41,7 +41,7 @@ constexpr long long end_of_zeros = 2 * (arena + row_bytes), end_of_rows = arena 
 INLINE constexpr address arena_at(long index_) { return arena + 4LL * index_; }
 
 // rbp holds the address of rows: a call takes 2 bytes instead of 5, and numbers and model are near enough for an
-// offset of one byte.
+// offset of one byte (as on Linux).
 register word rows_at asm("rbp");
 extern "C" void rows();
 INLINE void call_rows() {
@@ -62,7 +62,8 @@ INLINE real epsilon() {
   return value;
 }
 INLINE void slow_down(real& angle) {
-  if constexpr (head_size == 8) asm(NEAR("fidivs 1(%%rbp)", near_subsystem) : "+t"(angle) : "r"(rows_at));  // 10
+  // 10, the header's Subsystem (-2)
+  if constexpr (head_size == 8) asm(NEAR("fidivs 1(%%rbp)", near_subsystem) : "+t"(angle) : "r"(rows_at));
   else if constexpr (whole_slowdown) asm(NEAR("fidivs 1(%%rbp)", near_slowdown) : "+t"(angle) : "m"(slowdown), "r"(rows_at));
   else asm(NEAR("fmuls 1(%%rbp)", near_speedup) : "+t"(angle) : "m"(speedup), "r"(rows_at));
 }
@@ -97,10 +98,10 @@ INLINE void compare_with_end() {
 
 // The pieces, and where x87.ld puts them. start, token and record fill the header's largest hole, 98 to 135, and go on with
 // `mov $0, %ebx`, of which the number is NumberOfRvaAndSizes (-3: no jump over it, and n is 0 for one byte). Where they are too
-// long for that, the second half of start is behind rows (+9 at least).
+// long for that, the second half of start is behind rows (+11).
 constexpr int count_size(long long number) { return number < 256 || number % 256 == 0 && number < 65536 ? 2 : number < 65536 ? 4 : 5; }
 // About the cycles of a story: 12 for a weight, 50 for a number of a key or query. The firmware's watchdog resets the PC after
-// 5 minutes; start turns it off for stories that could take 100 seconds on a processor of 1 GHz (+37 then).
+// 5 minutes; start turns it off for stories that could take 100 seconds on a processor of 1 GHz (+39 then).
 constexpr double cycles = 12.0 * seq_len * packed_bytes / weight_bytes +
                           0.5 * seq_len * seq_len * n_layers * n_heads * (50.0 * head_size + 200);
 constexpr bool watchdog_off = cycles > 1e11;
@@ -140,8 +141,8 @@ CODE(".clear") clear() {
 [[noreturn]] INLINE void to_record() { fall(); }
 [[noreturn]] INLINE void to_pass() { fall(); }  // into `mov $0, %ebx`
 
-// With many layers or an odd vocabulary layers and logits are too long for the hole at 64: then ready counts the layers, and what
-// was there is done before.
+// With 128 layers or more, or a vocabulary of no multiple of 256 and of 256 or more, layers and logits are too long for the hole at 64: then ready counts the layers, and what
+// was there is done before (+10).
 constexpr bool layers_fit = n_layers < 128 && count_size(vocab_size) == 2;
 // And where pass is longer, the jump to ready, which is at 30, would be too long: then pass begins behind its own end (+4).
 constexpr bool pass_fits = weight_bytes == 4 && layers_fit;

@@ -50,6 +50,7 @@ RAX, RCX, RDX, RSP, RIP = 0, 2, 3, 7, 16  # in gdb's order
 # Where they are in EFI_SYSTEM_TABLE, EFI_SIMPLE_TEXT_OUTPUT_PROTOCOL and EFI_BOOT_SERVICES.
 CON_OUT, BOOT_SERVICES, OUTPUT_STRING, SET_WATCHDOG = 64, 96, 8, 256
 EXCEPTIONS = 32
+LONGEST_INSTRUCTION = 15  # bytes
 
 
 def run(built: Built, show: bool, emulate: bool, timeout: float) -> Story:
@@ -238,7 +239,11 @@ class Machine:
                     text += self._said(show)
                 if hostile:
                     gdb.write(stack + 8, b"\xDB" * 32)
-            gdb.step()  # over the breakpoint
+            # Over the breakpoint. QEMU may come back from a step without having made it.
+            while gdb.register(RIP) == place:
+                gdb.step()
+            if not place < gdb.register(RIP) <= place + LONGEST_INSTRUCTION:
+                raise UserError(f"{QEMU}: a step from {place:#x} leads to {gdb.register(RIP):#x}")
 
     def _said(self, show: bool) -> bytes:
         """The string of a call of OutputString."""

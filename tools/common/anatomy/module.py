@@ -16,6 +16,7 @@ from itertools import groupby
 from typing import Iterator, Sequence
 
 from common.anatomy.dwarf import Program
+from common.anatomy.marks import Line
 from common.anatomy.units import Unit, unit
 from common.engine import clang
 from common.engine.builds import Built
@@ -51,21 +52,28 @@ def _code(built: Built, program: bytes) -> Iterator[Unit]:
     _, end = wasm.leb(program, wasm.code(program).start)
     for body in wasm.functions(program):
         rows = [row for row in listed if row[0] in body]
-        found = _origins([(offset, text) for offset, _, text in rows], signatures, origins)
-        chains = [debug.chain(origin - base) if origin is not None else [] for origin in found]
+        found = list(_origins([(offset, text) for offset, _, text in rows], signatures, origins))
+        chains = [_inside(debug.chain(origin - base), built.engine.source) if origin is not None else [] for origin in found]
         own = next((chain for chain in chains if chain), None)
         if own is None:
             raise UserError(f"{built.program}: function at byte {body.start}: DWARF says no line of it; build it again")
-        frame, chain = [own[-1]], own
+        frame = debug.chain(next(origin for origin, chain in zip(found, chains) if chain) - base)[-1:]
+        chain = own
         for (offset, code, text), its in zip(rows, chains):
             if offset > end:
                 yield unit(program, end, offset - end, True, "size, local variables", frame)
             declares = text.startswith("local[")
-            chain = its if len(its) > 1 else chain
+            chain = its if its and its != frame else chain  # without a line of its own: like the one before
             yield unit(program, offset, len(code), True, text, frame if declares else chain)
             end = offset + len(code)
         if end != body.stop:
             raise UserError(f"{built.program}: byte {end}: wasm-objdump lists no instruction there; build it again")
+
+
+def _inside(chain: list[Line], source: str) -> list[Line]:
+    """Without the function that an engine's source is inlined into: its mark is not that of the source's lines."""
+    last = max((index for index, (file, _) in enumerate(chain) if file == source), default=len(chain) - 1)
+    return chain[:last + 1]
 
 
 # How many numbers an instruction takes from the stack, by the end of its name; others take two. And which give none.

@@ -19,16 +19,21 @@ set_target_properties(reference PROPERTIES IMPORTED_LOCATION /reference)
 add_subdirectory(golf)
 """
 
+ENGINES = """if 'build' in sys.argv:
+    print('some-engine')
+    sys.exit(print('not here: another-one (x-g++: not found)', file=sys.stderr))
+"""
+
 
 class Model(FolderTest):
     def configure(self, script: str, *options: str) -> tuple[int, str]:
-        """`script` is the front door's last line."""
+        """`script` is the front door's last line, where it is not asked for engines."""
         (self.folder / "golf").mkdir(exist_ok=True)
         for name in ("CMakeLists.txt", "engines.cmake", "engines.json"):
             shutil.copy(ROOT / "golf" / name, self.folder / "golf")
         shutil.copytree(ROOT / "golf" / "targets", self.folder / "golf" / "targets", dirs_exist_ok=True)
         (self.folder / "tools").mkdir(exist_ok=True)
-        (self.folder / "tools" / "llama512").write_text(f"import os, sys\n{script}\n", "utf-8")
+        (self.folder / "tools" / "llama512").write_text(f"import os, sys\n{ENGINES}{script}\n", "utf-8")
         (self.folder / "CMakeLists.txt").write_text(PROJECT, "utf-8")
         result = subprocess.run(["cmake", "-S", self.folder, "-B", self.folder / "build", "-G", "Ninja", *options],
                                 capture_output=True, encoding="utf-8", timeout=60)
@@ -38,6 +43,7 @@ class Model(FolderTest):
         status, said = self.configure("print('m', '/m.bin', '/t.bin', sep='\\n')")
         self.assertEqual(status, 0, said)
         self.assertIn("Model of the golfed engines: m\n", said)
+        self.assertIn("Golfed engines not here: another-one (x-g++: not found)\n", said)
 
     def test_no_model(self) -> None:
         """The default model may be absent; one that was chosen may not."""

@@ -475,6 +475,33 @@ class PeImage(Image):
         return self.base + self.memory_size - 64
 
 
+class FlatImage(Image):
+    """What a processor of Arm's M profile finds at 0: its vector table, which begins with a stack pointer and the entry."""
+
+    RAM_END = 0x61000000  # of the external RAM that such boards have
+    THUMB = 1  # of an address: the mode
+
+    def __init__(self, program: bytes, packed: bytes, manifest: dict, counted: int = 0) -> None:
+        super().__init__(program, packed, manifest)
+        _, reset = struct.unpack_from("<II", program)
+        if not reset & self.THUMB or reset > self.model_offset:
+            raise ValueError(f"the vector table begins with {reset:#x}, which is no code of the engine")
+        self.entry = reset & ~self.THUMB
+
+    def offset(self, address: int) -> int | None:
+        return address if 0 <= address < len(self.program) else None
+
+    def address(self, offset: int) -> int:
+        return offset
+
+    def soon(self, instructions: Instructions) -> int:
+        return self.entry
+
+    def elsewhere(self) -> int:
+        """Near the end of the RAM: what runs there soon runs out of it."""
+        return self.RAM_END - 64
+
+
 class WasmImage(Image):
     """A WebAssembly module. Addresses are offsets in the file. Its functions are those of the code section, nothing else can be
     executed: neither memory nor data. So what is looked at is whether the module is no more than that: the sections, imports and
@@ -582,7 +609,7 @@ class WasmImage(Image):
 
 
 # Readers of the image formats, besides those of the tools.
-IMAGES = {"elf": ElfImage, "disk": DiskImage, "pe": PeImage, "wasm": WasmImage}
+IMAGES = {"elf": ElfImage, "disk": DiskImage, "flat": FlatImage, "pe": PeImage, "wasm": WasmImage}
 
 
 def image_of(built: Built) -> Image:

@@ -52,7 +52,8 @@ class Table(FolderTest):
             facts = targets.find(name).facts
             for fact in ("about", "family", "isa", "image", "machine"):
                 self.assertIs(type(facts[fact]), str, f"{name}: {fact}")
-            self.assertEqual("emulator" in facts, facts["machine"] == "program", name)
+            self.assertEqual("emulator" in facts, facts["machine"] in ("program", "board"), name)
+            self.assertEqual("board" in facts, facts["machine"] == "board", name)
             self.assertIn(targets.find(name).byte_order, ("little", "big"), name)
             if name in studied:
                 self.assertEqual(set(facts["gcc"]), {"prefix", "machine", "flags", "linker"}, name)
@@ -77,10 +78,10 @@ class Table(FolderTest):
 
     def test_what_is_not_there(self) -> None:
         engine = engines.table()[0]
-        target = replace(engine.target, facts={"machine": "board"})
+        target = replace(engine.target, facts={"machine": "ship"})
         self.assertUserError("toolchain: 'engines' is no module", toolchains.of, replace(engine, toolchain="engines"))
         self.assertUserError("toolchain: 'rustc' is no module", toolchains.of, replace(engine, toolchain="rustc"))
-        for name in ("board", "screen"):
+        for name in ("ship", "screen"):
             self.assertUserError(f"target.json: machine: '{name}' is no module", run.machine,
                                  replace(engine, target=replace(target, facts={"machine": name})))
         self.assertUserError("target.json: image: it is not there", getattr, target, "image")
@@ -128,6 +129,15 @@ class Table(FolderTest):
         self.assertEqual(engines.nearest(["g++ 12.2.0", "g++ 12.4.0"], "g++ 12.4.1"), "g++ 12.4.0")
         self.assertTrue(engines.is_named("nasm", "nasm 2.16.01"))
         self.assertFalse(engines.is_named("g++ 12.2.0", "g++ 12.2.01"))
+
+    def test_headline_compilers_by_tools(self) -> None:
+        """A target's own tools may have another version; a machine that lacks them has the toolchain all the same."""
+        host, cross = (replace(engines.table()[0].target, facts={"gcc": {"prefix": prefix}}) for prefix in ("", "x-"))
+        one, other = (replace(engines.table()[0], target=target) for target in (host, cross))
+        for own, tools, compiler in (({}, "gcc", "g++ 1"), ({"gcc x-": "g++ 2"}, "gcc x-", "g++ 2")):
+            with mock.patch.object(inputs, "table", lambda: {"headline_compilers": {"gcc": "g++ 1", **own}}):
+                self.assertEqual((one.tools, one.headline_compiler), ("gcc", "g++ 1"))
+                self.assertEqual((other.tools, other.headline_compiler), (tools, compiler))
 
     def test_find(self) -> None:
         names = engines.names()

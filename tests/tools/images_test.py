@@ -10,7 +10,7 @@ from support.folders import FolderTest
 from support.skip import main
 
 from common.engine import engines, images
-from common.engine.images import disk, elf
+from common.engine.images import disk, elf, flat
 from common.engine.targets import Target
 from common.pack.packer import Padding, Span
 
@@ -74,6 +74,12 @@ class Elf(FolderTest):
 
     def test_no_byte_is_free(self) -> None:
         self.assertEqual(elf.padding(self.folder), 0)
+
+
+class Flat(FolderTest):
+    def test_vector_table(self) -> None:
+        self.assertEqual(flat.header_fields(bytes(400)), ["initial SP"] * 4 + ["reset vector"] * 4)
+        self.assertEqual(flat.padding(self.folder), 0)
 
 
 class Disk(FolderTest):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+from types import SimpleNamespace
 from unittest import mock
 
 from repository import RepositoryTest
+from support.folders import FolderTest
 from support.skip import main
 from support.tools import ROOT
 
 from common.engine import inputs
+from common.errors import MissingTool
 from common.size import states
 
 
@@ -155,6 +158,37 @@ class Measuring(RepositoryTest):
         self.assertEqual(states.first_error("warning\nx.c:1: error: no\nerror: later\n"), "x.c:1: error: no")
         self.assertEqual(states.first_error("Traceback\n  line 1\nKeyError: 'x'\n"), "KeyError: 'x'")
         self.assertEqual(states.first_error(""), "")
+
+
+class Toolchains(FolderTest):
+    """The tools that are here, by what the table of engines calls them."""
+
+    TOOLS = {"a": "gcc", "b": "gcc x-", "c": "nasm", "d": "gcc"}
+    HERE = {"a": "g++ 1", "b": "g++ 2", "c": "nasm 3", "d": "g++ 4"}
+
+    def found(self, *lacking: str) -> dict[str, str]:
+        def name(engine: SimpleNamespace) -> str:
+            if engine.name in lacking:
+                raise MissingTool(f"{engine.name}: not found")
+            return self.HERE[engine.name]
+
+        table = [SimpleNamespace(name=name, tools=tools, toolchain=tools.split()[0]) for name, tools in self.TOOLS.items()]
+        with mock.patch.object(states.engines, "table", lambda: table), mock.patch.object(states.engine_toolchains, "name", name):
+            return states.toolchains()
+
+    def test_the_first_engine_s_of_each(self) -> None:
+        self.assertEqual(self.found(), {"gcc": "g++ 1", "gcc x-": "g++ 2", "nasm": "nasm 3"})
+        self.assertEqual(self.found("a"), {"gcc": "g++ 4", "gcc x-": "g++ 2", "nasm": "nasm 3"})
+
+    def test_one_that_is_not_at_hand(self) -> None:
+        """It stops nobody who has another compiler of its toolchain."""
+        self.assertEqual(self.found("b"), {"gcc": "g++ 1", "nasm": "nasm 3"})
+        self.assertUserError("c: not found", self.found, "c")
+        self.assertUserError("a: not found", self.found, "a", "b", "d")
+
+    def test_in_one_line(self) -> None:
+        with mock.patch.object(states, "toolchains", lambda: {"gcc": "g++ 1", "gcc x-": "g++ 1", "nasm": "nasm 3"}):
+            self.assertEqual(states.toolchains_name(), "g++ 1, nasm 3")
 
 
 class Interrupted(RepositoryTest):

@@ -202,7 +202,7 @@ INLINE void take_cells(real& p, Sums& sums) {
 }
 INLINE void begin_squares(Sums& sums) { sums.squares = epsilon(); }
 INLINE void begin_x() {
-  if constexpr (power(dim)) a = x;
+  if constexpr (power(dim) || x_from_start) a = x;
   else a = x - dim;
   fresh(a);
 }
@@ -212,7 +212,7 @@ INLINE real take_weight() {
   return weight;
 }
 INLINE real take_x() {
-  if constexpr (power(dim)) {
+  if constexpr (power(dim) && !x_from_start) {
     real v;
     asm volatile("vldmdb %1!, {%P0}" : "=w"(v), "+l"(a) : : "memory");
     return v;
@@ -226,18 +226,18 @@ INLINE Element take_element() {
 }
 INLINE void put_x(const Element& e, real p) {
   const real v = e.value + p * e.weight;
-  if constexpr (power(dim)) *(volatile real*)a = v;
+  if constexpr (power(dim) && !x_from_start) *(volatile real*)a = v;
   else asm volatile("vstmia %0!, {%P1}" : "+l"(a) : "w"(v) : "memory");
 }
 INLINE bool again_x() {
-  if constexpr (power(dim)) {
+  if constexpr (!power(dim)) return a != (x_from_start ? x + dim : x);
+  if constexpr (x_from_start)
+    asm goto("lsls %0, %1, %2\n\tbcc %l[yes]" : "=l"(j) : "l"(a), "i"(32 - place_of(8 * dim)) : "cc", "memory" : yes);
+  else
     asm goto("lsls %0, %1, %2\n\tbcs %l[yes]" : "=l"(j) : "l"(a), "i"(32 - place_of(8 * dim)) : "cc", "memory" : yes);
-    return false;
-  yes:
-    return true;
-  } else {
-    return a != x;
-  }
+  return false;
+yes:
+  return true;
 }
 INLINE void put_best(real dot) {  // b starts as r: it is the first cell, whatever comes out of that comparison
   if (dot >= *b) b = r;
@@ -288,12 +288,12 @@ INLINE void to_head() {
 
 // w = the record of the token whose logit is at b, j = its text's length. w is behind the classifier, whose last row is token 0's.
 INLINE void to_record() {
-  n = (char*)r - (char*)b - 8;
-  fresh(n);
+  a = (cell*)((char*)r - (char*)b - 8);
+  fresh(a);
   constexpr long factor = record_bytes / 8;
   j = factor;
   fresh(j);
-  asm volatile("mla %0, %1, %2, %0" : "+l"(w) : "l"(n), "l"(j));
+  asm volatile("mla %0, %1, %2, %0" : "+l"(w) : "l"(a), "l"(j));
   j = ((const unsigned char*)w)[text_bytes - 1];
   fresh(j);
 }

@@ -8,6 +8,7 @@
 #pragma once
 
 constexpr bool text_first = true;  // in a record, before the embedding
+constexpr bool x_from_start = false;  // x is where the residual stream ends
 
 // Layers begin at a multiple of so many cells. to_keys() has 4 bytes or 6, and the gap costs some, too.
 constexpr int gap_bytes(int unit) { return gap_to(unit) == 0 ? 0 : gap_to(unit) < 32 ? 2 : 4; }

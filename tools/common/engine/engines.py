@@ -55,7 +55,12 @@ class Engine:
     @property
     def headline_compiler(self) -> str:
         """The compiler whose sizes are recorded, reported and shown."""
-        return inputs.table()["headline_compilers"][self.toolchain]
+        return inputs.table()["headline_compilers"][self.tools]
+
+    @property
+    def tools(self) -> str:
+        """What the table calls the tools that make it: the toolchain, or this with the prefix of the target's own ones."""
+        return tools_of(self.toolchain, self.target)
 
     @property
     def budget(self) -> int:
@@ -121,6 +126,13 @@ def select(wanted: Sequence[str] | None) -> list[Engine]:
 
 
 # --- Compilers ---------------------------------------------------------------------------------------------------
+
+def tools_of(toolchain: str, target: Target) -> str:
+    """What "headline_compilers" calls a toolchain on a target: `gcc`, or `gcc PREFIX` where the target's own tools are of
+    another version."""
+    own = f"{toolchain} {target.facts.get(toolchain, {}).get('prefix', '')}"
+    return own if own in inputs.table()["headline_compilers"] else toolchain
+
 
 def is_named(name: str, compiler: str) -> bool:
     """Whether a name in the table means this compiler: `g++ 14.2.0` means that version, `nasm` means every one."""

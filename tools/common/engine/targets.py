@@ -13,7 +13,8 @@ target.json says
     byte_order of a number in memory, where it is not little: big
     image      the format of what is built: a module of common/engine/images
     machine    what runs it: a module of common/machine
-    emulator   of a program: the command that runs it where the kernel cannot
+    emulator   of a program: the command that runs it where the kernel cannot; of a board: the command that emulates it
+    board      of a board: what the emulator calls it
     study      why it is there when no engine of the table is for it: density (`llama512 density`)
     variants   the same machine with other instructions, for that study: by name what is said otherwise
     gcc        for C++: prefix of the cross tools; flags that make it right (machine: of every step; flags: of the

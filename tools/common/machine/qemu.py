@@ -1,4 +1,4 @@
-"""A PC to boot an image on: QEMU, driven through its machine protocol (QMP), with nothing but pipes.
+"""A PC to boot an image on: QEMU.
 
     from common.machine.qemu import Machine
     with Machine(image, cpu="486", memory=8, disk="ide") as machine:
@@ -17,20 +17,19 @@ a real disk, for SeaBIOS takes nothing smaller on AHCI, virtio and USB. Needs th
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import socket
 import subprocess
-import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Callable, Sequence
+from typing import Sequence
 
 from common import processes
 from common.errors import MissingTool, UserError, atomic_write
 from common.machine.gdb import Debugger
+from common.machine.qmp import Emulation
 
 QEMU = "qemu-system-i386"
 TEXT_MEMORY = (0xB8000, 0x8000)  # address and bytes: a character and its attribute, in turn
@@ -64,7 +63,7 @@ def program() -> str:
     return QEMU
 
 
-class Machine:
+class Machine(Emulation):
     """A running QEMU. Ends with the `with` block."""
 
     def __init__(self, image: Path, cpu: str = "qemu32", memory: int = 128, disk: str = "ide",
@@ -76,29 +75,24 @@ class Machine:
         then the number of those before it, if QEMU counts them."""
         qemu = program()
         with ExitStack() as stack:
-            self.folder = stack.enter_context(processes.temporary_folder())
+            folder = stack.enter_context(processes.temporary_folder())
             if not exact and image.stat().st_size < CYLINDER:
-                image = on_disk(image, self.folder / "disk")
-            log, serial = log or self.folder / "log", self.folder / "com1"
+                image = on_disk(image, folder / "disk")
+            log, serial = log or folder / "log", folder / "com1"
             for path in (log, serial):
                 path.touch()
             debugger, theirs = map(stack.enter_context, socket.socketpair())
             drive = f"if=none,id=disk,format=raw,snapshot=on,{_file_option(image, bad_sector)}"
             command = [qemu, "-cpu", cpu, "-m", f"{memory}M", "-nodefaults", "-vga", "std", "-no-reboot",
-                       "-net", "none", "-qmp", "stdio", "-display", "gtk" if window else "none",
+                       "-net", "none", "-display", "gtk" if window else "none",
                        "-chardev", f"socket,id=gdb,fd={theirs.fileno()}", "-gdb", "chardev:gdb", "-S",
-                       "-serial", f"file:{serial.name}", "-D", os.path.relpath(log, self.folder),
+                       "-serial", f"file:{serial.name}", "-D", os.path.relpath(log, folder),
                        "-drive", drive, *DISKS[disk], *extra]
             if garbage is not None:
                 command += ["-device", f"loader,file={garbage.absolute()},addr=0x100000,force-raw=on"]
-            self.process = processes.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                           stderr=subprocess.PIPE, encoding="utf-8", errors="replace",
-                                           cwd=self.folder, env={**os.environ, "TMPDIR": str(self.folder)},
-                                           pass_fds=[theirs.fileno()])
-            stack.callback(self._switch_off)
+            self.start(command, folder, stack, pass_fds=[theirs.fileno()])
             theirs.close()
-            self._read()  # the greeting
-            self.call("qmp_capabilities")
+            self.greet()
             self._written = 0  # cells
             self._log, self._line = stack.enter_context(log.open("rb")), b""
             self._serial = stack.enter_context(serial.open("rb"))
@@ -107,17 +101,6 @@ class Machine:
 
     def __enter__(self) -> Machine:
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Switches the machine off."""
-        self._stack.close()
-
-    def _switch_off(self) -> None:
-        self.process.kill()
-        self.process.communicate()
 
     def _start_boot_sector(self, debugger: socket.socket, begin: int) -> None:
         """Lets the firmware run up to the boot sector, or further, and lists writes to text memory from then on."""
@@ -133,30 +116,6 @@ class Machine:
             gdb.let_go()
         except TimeoutError as error:
             raise UserError(f"{QEMU}: the firmware did not start the boot sector in {FIRMWARE_TIME:.0f} s") from error
-
-    def call(self, command: str, **arguments: Any) -> Any:
-        """A QMP command's return value."""
-        assert self.process.stdin
-        try:
-            self.process.stdin.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # _read says what happened
-        while True:
-            answer = self._read()
-            if "return" in answer:
-                return answer["return"]
-            if "error" in answer:
-                raise UserError(f"{QEMU}: {command}: {answer['error']['desc']}")
-
-    def monitor(self, line: str) -> str:
-        """What QEMU's human monitor answers."""
-        return self.call("human-monitor-command", **{"command-line": line})
-
-    def memory(self, address: int, size: int) -> bytes:
-        """Physical memory. (QEMU runs in its folder, so names of files are short there, whatever TMPDIR is.)"""
-        self.call("pmemsave", val=address, size=size, filename="memory")
-        return (self.folder / "memory").read_bytes()
 
     def text_memory(self) -> bytes:
         """All characters of VGA's text memory, without their attributes."""
@@ -198,32 +157,11 @@ class Machine:
         base = re.search(r"^CS =\w+ ([0-9a-f]+)", registers, re.MULTILINE)
         return bool(place and base) and self.memory(int(base[1], 16) + int(place[1], 16), 2) == b"\xEB\xFE"
 
-    def wait_until_stopped(self, timeout: float, look: Callable[[], None] = lambda: None, pause: float = 0.05) -> None:
-        """Waits for `stopped`, and calls `look` now and then on the way and once at the end."""
-        start = time.monotonic()
-        while not self.stopped():
-            look()
-            if time.monotonic() - start > timeout:
-                raise UserError(f"{QEMU}: the machine still runs after {timeout:.0f} s")
-            time.sleep(pause)
-        look()
-
     def screenshot(self, path: Path) -> None:
         """Writes what the screen shows, as PNG."""
         self.call("screendump", filename="screen.png", format="png")
         with atomic_write(path) as file:
             file.write((self.folder / "screen.png").read_bytes())
-
-    def _read(self) -> dict[str, Any]:
-        assert self.process.stdout and self.process.stderr
-        line = self.process.stdout.readline()
-        if not line:
-            said = self.process.stderr.read().strip() or f"exit status {self.process.wait()}"
-            raise UserError(f"{QEMU}: ended: {said.splitlines()[-1]}")
-        try:
-            return json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{QEMU}: it says {line.strip()!r} instead of starting") from error
 
 
 def _file_option(image: Path, bad_sector: int | None) -> str:

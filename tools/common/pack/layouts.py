@@ -258,20 +258,39 @@ def doubles_workspace(config: Config) -> int:
 
 def doubles_pairs_workspace(config: Config) -> int:
     """What golf/cpp/doubles.cpp works in on targets that read `doubles-pairs`; they assert that they count the same."""
+    c, unit = config, _doubles_pairs_unit(config)
+    position = c.dim + 2 + c.n_layers * _whole(_doubles_layer(c), unit) + c.vocab_size
+    return 8 * _power_above(position) * c.seq_len
+
+
+def doubles_rows_workspace(config: Config) -> int:
+    """The same where rows begin at a multiple of their size (`doubles-rows`): before the first layer is a gap."""
+    c, unit = config, _doubles_pairs_unit(config)
+    position = _whole(c.dim + 1, unit) + 1 + c.n_layers * _whole(_doubles_layer(c), unit) + c.vocab_size
+    return 8 * _power_above(position) * c.seq_len
+
+
+def _doubles_layer(config: Config) -> int:
+    """Cells of a layer."""
     c = config
-    keys_and_values, unit = 2 * c.kv_dim, 1
-    layer = (c.dim + keys_and_values) + c.head_size + 2 * c.hidden_dim
+    return (c.dim + 2 * c.kv_dim) + c.head_size + 2 * c.hidden_dim
+
+
+def _doubles_pairs_unit(config: Config) -> int:
+    """A multiple of so many cells is where layers begin."""
+    c = config
+    keys_and_values, layer = 2 * c.kv_dim, _doubles_layer(c)
 
     def price(unit: int) -> int:  # bytes of code for the gap
         gap = _whole(layer, unit) - layer
         return 0 if gap == 0 else 2 if gap < 32 else 4
 
-    if _is_power(c.head_size):
-        unit, whole = 2 * c.head_size, 2 * keys_and_values
-        if c.kv_mul == 2 and _is_power(keys_and_values) and keys_and_values <= 128 and 4 + price(whole) <= 6 + price(unit):
-            unit = whole
-    position = c.dim + 2 + c.n_layers * _whole(layer, unit) + c.vocab_size
-    return 8 * _power_above(position) * c.seq_len
+    if not _is_power(c.head_size):
+        return 1
+    unit, whole = 2 * c.head_size, 2 * keys_and_values
+    if c.kv_mul == 2 and _is_power(keys_and_values) and keys_and_values <= 128 and 4 + price(whole) <= 6 + price(unit):
+        return whole
+    return unit
 
 
 def doubles_by_rows_workspace(config: Config) -> int:
@@ -333,6 +352,7 @@ LAYOUTS = {
     "plain": Layout(plain, plain_workspace),
     "doubles": Layout(doubles, doubles_workspace, empty_pieces=False),
     "doubles-pairs": Layout(doubles_pairs, doubles_pairs_workspace, empty_pieces=False),
+    "doubles-rows": Layout(doubles_pairs, doubles_rows_workspace, empty_pieces=False),
     "doubles-by-bits": Layout(doubles, doubles_by_bits_workspace, empty_pieces=False),
     "doubles-by-rows": Layout(doubles, doubles_by_rows_workspace, empty_pieces=False),
     "asm-linux": Layout(asm_linux, asm_linux_workspace, empty_pieces=False),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Collection, Iterable, Mapping, Sequence
 
-from common.engine import engines, inputs
+from common.engine import engines, inputs, targets
 from common.project import ROOT
 from common.size import git, states
 from common.size.git import Commit
@@ -131,7 +131,10 @@ FAMILIES = {"cpp": "gcc", "asm": "nasm"}  # what old tables have instead of a to
 
 def toolchain_of(engine: Mapping[str, str], toolchains: Mapping[str, str]) -> str | None:
     """The tools here that make an engine, a row of a table of any age; None when they are not at hand."""
-    return toolchains.get(engine["toolchain"] if "toolchain" in engine else FAMILIES[engine["family"]])
+    name = engine["toolchain"] if "toolchain" in engine else FAMILIES[engine["family"]]
+    if engine.get("target") in targets.names():
+        name = engines.tools_of(name, targets.find(engine["target"]))
+    return toolchains.get(name)
 
 
 def orphans(rows: Iterable[Row], root: Path = ROOT) -> set[str]:

@@ -82,24 +82,25 @@ def commits_that_touch(root: Path = ROOT) -> list[git.Commit]:
 
 def toolchains() -> dict[str, str]:
     """The present tools that decide sizes, by what the table calls them: {"gcc": "g++ 12.2.0", "nasm": "nasm 2.16.01"}. Of
-    several compilers of one kind it is the first engine's; one that is not at hand stops nobody who has another."""
+    several compilers of one kind it is the first engine's; one that is not at hand stops nobody who has another of its
+    toolchain."""
     found: dict[str, str] = {}
     problems: dict[str, UserError] = {}
     for engine in engines.table():
-        if engine.toolchain not in found:
+        if engine.tools not in found:
             try:
-                found[engine.toolchain] = engine_toolchains.name(engine)
+                found[engine.tools] = engine_toolchains.name(engine)
             except UserError as error:
                 problems.setdefault(engine.toolchain, error)
-    for name, problem in problems.items():
-        if name not in found:
+    for toolchain, problem in problems.items():
+        if all(tools.split()[0] != toolchain for tools in found):
             raise problem
     return found
 
 
 def toolchains_name() -> str:
-    """Both in one line."""
-    return ", ".join(toolchains().values())
+    """All of them in one line, each once."""
+    return ", ".join(dict.fromkeys(toolchains().values()))
 
 
 def measure(rev: str, *arguments: str, root: Path = ROOT) -> list[dict]:

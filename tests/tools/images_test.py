@@ -10,7 +10,7 @@ from support.folders import FolderTest
 from support.skip import main
 
 from common.engine import engines, images
-from common.engine.images import disk, elf, flat
+from common.engine.images import disk, elf, flat, pe
 from common.engine.targets import Target
 from common.pack.packer import Padding, Span
 
@@ -80,6 +80,21 @@ class Flat(FolderTest):
     def test_vector_table(self) -> None:
         self.assertEqual(flat.header_fields(bytes(400)), ["initial SP"] * 4 + ["reset vector"] * 4)
         self.assertEqual(flat.padding(self.folder), 0)
+
+
+class Pe(FolderTest):
+    def test_headers_that_overlap(self) -> None:
+        """The PE header at byte 4, so that two fields are the same four bytes; and behind the DOS header."""
+        program = b"MZ".ljust(0x3C, b"\0") + (4).to_bytes(4, "little") + bytes(200)
+        fields = pe.header_fields(program)
+        self.assertEqual((fields[0], fields[2], fields[4], fields[44], fields[0x3C], fields[0x3F], fields[98], fields[-1]),
+                         ("e_magic", "", "Signature", "AddressOfEntryPoint", "e_lfanew, SectionAlignment",
+                          "e_lfanew, SectionAlignment", "DllCharacteristics", "NumberOfRvaAndSizes"))
+        self.assertEqual(len(fields), 140)
+        self.assertEqual(len(pe.header_fields(b"MZ".ljust(0x3C, b"\0") + (64).to_bytes(4, "little") + bytes(200))), 200)
+
+    def test_no_byte_is_free(self) -> None:
+        self.assertEqual(pe.padding(self.folder), 0)
 
 
 class Disk(FolderTest):

@@ -18,7 +18,7 @@ from common.errors import UserError
 from common.model import tokenizer
 from common.model.checkpoint import Checkpoint, Config
 from common.model.tokenizer import printed
-from common.pack import encodings, layouts, packer
+from common.pack import encodings, layouts, packer, utf16
 from common.pack.layouts import Layout, Matrix, Records, Text
 
 PIECES = [b"<unk>", b"\n<s>\n", b"abc", b"<0x0A>", b"", b"<0x00>", b"d", b"e", b"f", b"g"]
@@ -84,6 +84,11 @@ class ByHand(unittest.TestCase):
         self.assertEqual(data[16:27], struct.pack("<2f", 0, 1) + b"\1A\0")
         self.assertEqual(data[27:], struct.pack("<2f", 2, 3) + b"\0yz")  # BOS: length 0
 
+    def test_records_of_wide_characters(self) -> None:
+        """UTF-16, and a zero ends it; BOS has one before its text."""
+        data = self.packed(Matrix("wk", 0), Records((Matrix("token_embedding"), Text(text_offset=0, multiple=4, wide=True))))
+        self.assertEqual(data[16:], struct.pack("<2f", 0, 1) + b"A\0" + bytes(6) + struct.pack("<2f", 2, 3) + b"\0\0y\0z\0\0\0")
+
     def test_bf16(self) -> None:
         """Dense, with two bytes of padding before the first weight; 1.0, 2.0, 3.0 are exact but for the low half."""
         self.model.tensors["token_embedding"][:] = array("f", [0, 1, 2, 3])
@@ -143,6 +148,19 @@ class ByteOrder(unittest.TestCase):
     def test_what_no_machine_can_read(self) -> None:
         with self.assertRaisesRegex(UserError, "^encoding bf16: big-endian machines cannot read it, use one of f32$"):
             packer.plan("plain", "bf16", small_checkpoint().config, PIECES, "big")
+
+
+class Wide(unittest.TestCase):
+    def test_nothing_is_lost(self) -> None:
+        for text in (b"", b"\n", b"a\r\n\0\xff", "\u00e9\U0001d11e".encode(), bytes(range(256)), b"\xed\xb0\x80", b"\xc0\x80"):
+            self.assertEqual(utf16.decode(utf16.encode(text)), text)
+            self.assertNotIn(b"\0\0", [utf16.encode(text)[i:i + 2] for i in range(0, 2 * len(text), 2)])
+        self.assertEqual(utf16.encode("\u00e9\n\0".encode() + b"\xc3").hex(" ", 2), "e900 0d00 0a00 00dc c3dc")
+        self.assertEqual(utf16.decode(utf16.encode(b"\xc3") + utf16.encode(b"\xa9")), "\u00e9".encode())
+
+    def test_split(self) -> None:
+        self.assertEqual(utf16.split(b"a\0\0\1\0\0b\0"), (b"a\0\0\1", b"\0\0", b"b\0"))
+        self.assertEqual(utf16.split(b"a\0"), (b"a\0", b"", b""))
 
 
 class Round(unittest.TestCase):

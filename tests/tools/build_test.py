@@ -17,7 +17,7 @@ from support.models import small_checkpoint
 from support.skip import main
 from support.tools import TOOLS, run_tool
 
-from common.engine import builds, configuration, engines, gcc, inputs, nasm, packing, targets, toolchains
+from common.engine import builds, configuration, engines, gcc, inputs, limits, nasm, packing, targets, toolchains
 from common.engine.builds import Built
 from common.errors import UserError
 from common.machine import here
@@ -138,6 +138,10 @@ class Shapes(BuildTest):
                     with self.subTest(engine=engine.name, config=config, encoding=encoding):
                         spans = packer.plan(engine.layout, encoding, config, [b"longest"] * config.vocab_size)
                         configuration.write(engine, config, encoding, spans, self.folder)
+                        known = configuration.constants(engine, config, encoding, spans)
+                        if any(limits.value(limit.field, known) > limit.most for limit in limits.of(engine)):
+                            self.assertUserError("static assertion failed", gcc.compile, engine, self.folder, flags)
+                            continue
                         gcc.compile(engine, self.folder, flags)
                         (self.folder / "model.packed").write_bytes(b"")
                         gcc.link(engine, self.folder)

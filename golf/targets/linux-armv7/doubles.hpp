@@ -52,7 +52,7 @@ INLINE void set_up() {
                "lsls %1, %0, %3\n\t"    // @loop
                ".reloc ., R_ARM_THM_ALU_PREL_11_0, rows\n\t.inst.w 0xf2af0903\n\t"  // @matmul
                "subs %1, #8"             // @loop
-               : "=l"(n), "=l"(x), "=r"(rows_at) : "i"(place_of(2 * arena)));
+               : "=l"(n), "=l"(x), "=r"(rows_at) : "i"(place_of(arena) + 1));
   set_slowdown();  // @rope
 }
 

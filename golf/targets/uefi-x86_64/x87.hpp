@@ -89,7 +89,7 @@ yes:
 // enough (-4).
 constexpr bool size_is_end = end_of_rows + arena - image_bytes >= end_of_zeros;
 extern "C" [[gnu::section(".header.size")]] address size_of_image;
-[[gnu::section(".data.end")]] static address rows_end = end_of_rows;
+[[gnu::section(".data.end")]] static address rows_end = end_of_rows;  // @loop
 address size_of_image = size_is_end ? end_of_rows : end_of_zeros - (arena - image_bytes);  // @header
 INLINE void compare_with_end() {
   if constexpr (size_is_end) asm volatile(NEAR("cmpl %%edi, 1(%%rbp)", near_size) : : "r"(r), "r"(rows_at), "m"(size_of_image) : "cc");
@@ -116,7 +116,7 @@ INLINE void begin() {
   r = cell(arena_at(stride));
 }
 INLINE void clear_arena() {
-  asm volatile("mov %%edi, %%ecx\n\tpush %%rdi\n\txor %%eax, %%eax\n\trep stosb\n\tpop %%rdi\n\tcltd"
+  asm volatile("mov %%edi, %%ecx\n\tpush %%rdi\n\txor %%eax, %%eax\n\trep stosb\n\tpop %%rdi\n\tcltd"  // @loop
                : "+r"(a), "=r"(j), "=r"(b), "+r"(r) : "r"(rows_at) : "memory");
 }
 [[noreturn]] INLINE void to_token() {
@@ -130,12 +130,12 @@ CODE(".clear") clear() {
   if constexpr (start_fits) __builtin_unreachable();
   // SystemTable->BootServices->SetWatchdogTimer(0, 0, 0, 0); the stack is aligned here, and has to be with rbp and 40 bytes on it.
   if constexpr (watchdog_off)
-    asm volatile("mov 96(%%rdx), %%rax\n\txor %%ecx, %%ecx\n\txor %%edx, %%edx\n\txor %%r8d, %%r8d\n\txor %%r9d, %%r9d\n\t"
-                 "enter $40, $0\n\tcall *256(%%rax)\n\tleave"  // @loop
+    asm volatile("mov 96(%%rdx), %%rax\n\txor %%ecx, %%ecx\n\txor %%edx, %%edx\n\txor %%r8d, %%r8d\n\txor %%r9d, %%r9d\n\t"  // @loop
+                 "enter $40, $0\n\tcall *256(%%rax)\n\tleave"
                  : : "r"(rows_at), "r"(r) : "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "memory", "cc");
   clear_arena();
-  if constexpr (!watchdog_off) JUMP(token)
-  asm volatile("jmp token");  // too far for a short one
+  if constexpr (!watchdog_off && weight_bytes == 4) JUMP(token)  // @loop
+  asm volatile("jmp token");  // too far for a short one @loop
   fall();
 }
 [[noreturn]] INLINE void to_record() { fall(); }
@@ -148,11 +148,11 @@ constexpr bool layers_fit = n_layers < 128 && count_size(vocab_size) == 2;
 constexpr bool pass_fits = weight_bytes == 4 && layers_fit;
 INLINE void know_rows() {
   if constexpr (!pass_fits)
-    asm volatile(SHORT("0xeb", far_pass) "\n\t.subsection 1\nfar_pass:");
+    asm volatile(SHORT("0xeb", far_pass) "\n\t.subsection 1\n\t.type far_pass, @function\nfar_pass:");  // @loop
 }
 INLINE void from_far_pass() {
   if constexpr (!pass_fits)
-    asm volatile(SHORT("0xeb", near_pass) "\n\t.subsection 0\nnear_pass:");
+    asm volatile(SHORT("0xeb", near_pass) "\n\t.size far_pass, . - far_pass\n\t.subsection 0\nnear_pass:");  // @loop
 }
 
 // x = r. The firmware does not keep x, so r is pushed until it is done, ConOut below it.

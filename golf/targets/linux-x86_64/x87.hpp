@@ -1,28 +1,13 @@
 // Linux on x86-64.
 //
-// Arithmetic is x87, as on i386: 100 bytes less than SSE. Everything is mapped below 4 GiB, so addresses are
-// computed in 32 bits (each 64-bit operation costs a prefix byte) and only used as 64-bit ones. The upper halves of all
-// registers stay zero. The linker script puts the arena at exactly 2 GiB: an address is in the arena if its sign
-// bit is set (-5), and arena addresses are plain numbers.
+// Arithmetic is x87, as on i386: 100 bytes less than SSE. The linker script puts the arena at exactly 2 GiB: an address is in
+// the arena if its sign bit is set (-5), and arena addresses are plain numbers.
 #pragma once
 
-#define WIDE "r"
-#define X "r8"
-#include "isa/x86.hpp"
-
-// The low half of a register is a number, the whole an address. (gcc notes that they share it: that is the point.)
-// w is also the address of a text, r a file descriptor; a system call destroys j.
-register word wide_a asm("rax");
-register word wide_j asm("rcx");
-register word wide_b asm("rdx");
-INLINE word key() { return wide_a; }
-INLINE word index() { return wide_j; }
-INLINE word best() { return wide_b; }
+#include "isa/x86_64.hpp"  // w is also the address of a text, r a file descriptor; a system call destroys j
 
 __attribute__((used)) static f32 arena[(seq_len + 2L) * stride];
 
-INLINE address where(const f32* p) { return (address)(word)p; }
-INLINE f32* cell(address p) { return (f32*)(word)p; }
 INLINE constexpr address arena_at(long index_) { return 0x80000000 + 4 * index_; }
 INLINE bool back_in_arena() { a -= 4 * stride; return a < 0; }
 
@@ -31,32 +16,8 @@ INLINE void new_x() { x = cell(where(r)); }
 INLINE void keep_x() {}
 INLINE void count_layers() { j = n_layers; }
 
-// rbp holds the address of rows: a call takes 2 bytes instead of 5, and numbers and model are near enough for an
-// offset of one byte. It saves 20, and costs 7: x in r8 (3), the jump at layer's end (2), and one more to leave (2).
-register word rows_at asm("rbp");
-extern "C" void rows();
-INLINE void call_rows() {
-  asm volatile("call *%%rbp" : "+r"(a), "+r"(n), "+r"(j), "+r"(b), "+r"(w), "+r"(r) : "r"(x), "r"(rows_at)
-               : "memory", "cc");
-}
-[[noreturn]] INLINE void to_rows() {
-  asm volatile("jmp *%%rbp" : : "r"(rows_at), "r"(n), "r"(w), "r"(r), "r"(x));
-  fall();
-}
-// An instruction whose operand lies `distance` bytes from rows. Only x87.ld knows how many, so it fills in the last
-// byte.
-#define NEAR(instruction, distance) instruction "\n\t.reloc . - 1, R_X86_64_8, " #distance
-INLINE void w_to_model() { asm volatile(NEAR("leal 1(%%rbp), %%esi", near_model) : "=r"(w) : "r"(rows_at)); }
-extern "C" f32 dim_epsilon;
-INLINE real epsilon() {
-  real value;
-  asm(NEAR("flds 1(%%rbp)", near_epsilon) : "=t"(value) : "m"(dim_epsilon), "r"(rows_at));
-  return value;
-}
-INLINE void slow_down(real& angle) {
-  if constexpr (whole_slowdown) asm(NEAR("fidivs 1(%%rbp)", near_slowdown) : "+t"(angle) : "m"(slowdown), "r"(rows_at));
-  else asm(NEAR("fmuls 1(%%rbp)", near_speedup) : "+t"(angle) : "m"(speedup), "r"(rows_at));
-}
+INLINE void w_to_model() { load_w(); }
+INLINE void slow_down(real& angle) { slow_down_by_own(angle); }
 
 // write(1, text, length): the length is at w, the text behind it, and w is where the system call wants the text. The
 // call's number is that of the standard output, too (-1).

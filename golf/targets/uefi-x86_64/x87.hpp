@@ -1,27 +1,13 @@
 // UEFI on x86-64.
 //
 // Arithmetic is x87, whose state the firmware gives as UEFI wants it: control word 037Fh, an empty stack. The image has a
-// base of its own and no relocations, so everything is below 4 GiB: addresses are computed in 32 bits and only used as
-// 64-bit ones, as on Linux.
+// base of its own and no relocations, so everything is below 4 GiB, as on Linux.
 //
 // The firmware's functions have Microsoft's calling convention: arguments in rcx and rdx; 32 bytes above the return address
 // are theirs; rsp is a multiple of 16; rbx, rbp, rsi, rdi stay as they are, the other registers named here do not.
 #pragma once
 
-#define WIDE "r"
-#define X "r8"
-#include "isa/x86.hpp"
-
-// The low half of a register is a number, the whole an address. (gcc notes that they share it: that is the point.)
-register word wide_a asm("rax");
-register word wide_j asm("rcx");
-register word wide_b asm("rdx");
-INLINE word key() { return wide_a; }
-INLINE word index() { return wide_j; }
-INLINE word best() { return wide_b; }
-
-INLINE address where(const f32* p) { return (address)(word)p; }
-INLINE f32* cell(address p) { return (f32*)(word)p; }
+#include "isa/x86_64.hpp"
 
 // Memory: the image ends where the arena begins, and SizeOfImage reaches behind the arena, so the firmware gives us both.
 // It promises no zeros there, so start makes them, and as many bytes as position 0's address says (-3: no number of its own).
@@ -40,32 +26,10 @@ constexpr long long arena = arena_bit ? 1LL << arena_bit : larger(pages(seq_len 
 constexpr long long end_of_zeros = 2 * (arena + row_bytes), end_of_rows = arena + (seq_len + 1) * row_bytes;
 INLINE constexpr address arena_at(long index_) { return arena + 4LL * index_; }
 
-// rbp holds the address of rows: a call takes 2 bytes instead of 5, and numbers and model are near enough for an
-// offset of one byte (as on Linux).
-register word rows_at asm("rbp");
-extern "C" void rows();
-INLINE void call_rows() {
-  asm volatile("call *%%rbp" : "+r"(a), "+r"(n), "+r"(j), "+r"(b), "+r"(w), "+r"(r) : "r"(x), "r"(rows_at)
-               : "memory", "cc");
-}
-[[noreturn]] INLINE void to_rows() {
-  asm volatile("jmp *%%rbp" : : "r"(rows_at), "r"(n), "r"(w), "r"(r), "r"(x));
-  fall();
-}
-// An instruction whose operand lies `distance` bytes from rows. Only x87.ld knows how many, so it fills in the last
-// byte.
-#define NEAR(instruction, distance) instruction "\n\t.reloc . - 1, R_X86_64_8, " #distance
-extern "C" f32 dim_epsilon;
-INLINE real epsilon() {
-  real value;
-  asm(NEAR("flds 1(%%rbp)", near_epsilon) : "=t"(value) : "m"(dim_epsilon), "r"(rows_at));
-  return value;
-}
 INLINE void slow_down(real& angle) {
   // 10, the header's Subsystem (-2)
   if constexpr (head_size == 8) asm(NEAR("fidivs 1(%%rbp)", near_subsystem) : "+t"(angle) : "r"(rows_at));
-  else if constexpr (whole_slowdown) asm(NEAR("fidivs 1(%%rbp)", near_slowdown) : "+t"(angle) : "m"(slowdown), "r"(rows_at));
-  else asm(NEAR("fmuls 1(%%rbp)", near_speedup) : "+t"(angle) : "m"(speedup), "r"(rows_at));
+  else slow_down_by_own(angle);
 }
 
 // a -= 4 * stride; whether it is in the arena then. A number in the header takes 2 bytes less in each instruction.
@@ -160,7 +124,6 @@ INLINE void new_x() {
   if constexpr (weight_bytes == 4) asm volatile("pop %%rax\n\tpush %%rax\n\tpush %%rdi" : "=r"(a) : "r"(r) : "memory");
   else asm volatile("push %%rdi" : : "r"(r) : "memory");
 }
-INLINE void load_w() { asm volatile(NEAR("leal 1(%%rbp), %%esi", near_model) : "=r"(w) : "r"(rows_at)); }
 // ConOut->OutputString(ConOut, w).
 INLINE void write_piece() {
   if constexpr (weight_bytes == 4) asm volatile("xchg %%rax, %%rcx" : "+r"(a), "+r"(j));

@@ -217,8 +217,7 @@ def classifier(config: Config) -> Block:
 def stream_workspace(config: Config) -> int:
     """What golf/cpp/x87.cpp works in; it asserts that it counts the same. Every number has a place of its own."""
     c = config
-    layer = (c.dim + 2 * c.kv_dim) + c.head_size + 2 * c.hidden_dim
-    return 4 * (c.dim + c.n_layers * layer + c.vocab_size) * (c.seq_len + 2)
+    return 4 * (c.dim + c.n_layers * _layer_cells(c) + c.vocab_size) * (c.seq_len + 2)
 
 
 def asm_stride(config: Config) -> int:
@@ -247,62 +246,58 @@ def plain_workspace(config: Config) -> int:
 
 def doubles_workspace(config: Config) -> int:
     """What golf/cpp/doubles.cpp works in; it asserts that it counts the same."""
-    c = config
-    keys_and_values, page, unit = 2 * c.kv_dim, 4096 // 8, 1
-    layer = (c.dim + keys_and_values) + c.head_size + 2 * c.hidden_dim
-    if c.kv_mul == 2 and _is_power(c.head_size):
-        unit = 2 * keys_and_values if _is_power(keys_and_values) and keys_and_values <= 128 else 2 * c.head_size
-    position = c.dim + 2 + c.n_layers * _whole(layer, unit) + c.vocab_size
+    c, page = config, 4096 // 8
+    unit = 4 * c.kv_dim if _in_one_bit(c) else 2 * c.head_size if c.kv_mul == 2 and _is_power(c.head_size) else 1
+    position = c.dim + 2 + c.n_layers * _whole(_layer_cells(c), unit) + c.vocab_size
     return 8 * _whole(position, max(page, unit)) * (c.seq_len + 1)
 
 
 def doubles_pairs_workspace(config: Config) -> int:
     """What golf/cpp/doubles.cpp works in on targets that read `doubles-pairs`; they assert that they count the same."""
     c, unit = config, _doubles_pairs_unit(config)
-    position = c.dim + 2 + c.n_layers * _whole(_doubles_layer(c), unit) + c.vocab_size
+    position = c.dim + 2 + c.n_layers * _whole(_layer_cells(c), unit) + c.vocab_size
     return 8 * _power_above(position) * c.seq_len
 
 
 def doubles_rows_workspace(config: Config) -> int:
     """The same where rows begin at a multiple of their size (`doubles-rows`): before the first layer is a gap."""
     c, unit = config, _doubles_pairs_unit(config)
-    position = _whole(c.dim + 1, unit) + 1 + c.n_layers * _whole(_doubles_layer(c), unit) + c.vocab_size
+    position = _whole(c.dim + 1, unit) + 1 + c.n_layers * _whole(_layer_cells(c), unit) + c.vocab_size
     return 8 * _power_above(position) * c.seq_len
 
 
-def _doubles_layer(config: Config) -> int:
-    """Cells of a layer."""
+def _layer_cells(config: Config) -> int:
+    """Cells of a layer where the attention's output overwrites the queries, one head further on."""
     c = config
     return (c.dim + 2 * c.kv_dim) + c.head_size + 2 * c.hidden_dim
+
+
+def _in_one_bit(config: Config) -> bool:
+    """Whether one bit of an address tells queries from keys and values (golf/cpp/doubles.cpp: in_one_bit)."""
+    c = config
+    return c.kv_mul == 2 and _is_power(c.head_size) and _is_power(2 * c.kv_dim) and 2 * c.kv_dim <= 128
 
 
 def _doubles_pairs_unit(config: Config) -> int:
     """A multiple of so many cells is where layers begin."""
     c = config
-    keys_and_values, layer = 2 * c.kv_dim, _doubles_layer(c)
 
     def price(unit: int) -> int:  # bytes of code for the gap
-        gap = _whole(layer, unit) - layer
+        gap = -_layer_cells(c) % unit
         return 0 if gap == 0 else 2 if gap < 32 else 4
 
     if not _is_power(c.head_size):
         return 1
-    unit, whole = 2 * c.head_size, 2 * keys_and_values
-    if c.kv_mul == 2 and _is_power(keys_and_values) and keys_and_values <= 128 and 4 + price(whole) <= 6 + price(unit):
-        return whole
-    return unit
+    unit, whole = 2 * c.head_size, 4 * c.kv_dim
+    return whole if _in_one_bit(c) and 4 + price(whole) <= 6 + price(unit) else unit
 
 
 def doubles_by_rows_workspace(config: Config) -> int:
     """What golf/cpp/isa/wasm.hpp lays out, where an address with its low bits cleared is its position's row; it asserts that it
     counts the same."""
-    c, head = config, 8 * (config.dim // config.n_heads)
-    keys_and_values, unit = 8 * 2 * c.kv_dim, 8
-    if _is_power(head):
-        unit = head
-        if c.kv_mul == 2:
-            unit = 2 * keys_and_values if _is_power(keys_and_values) and keys_and_values <= 8 * 128 else 2 * head
-    layer = _whole(keys_and_values + head + 8 * (c.dim + 2 * c.hidden_dim), unit)
+    c, head = config, 8 * config.head_size
+    unit = 8 if not _is_power(head) else 8 * 4 * c.kv_dim if _in_one_bit(c) else 2 * head if c.kv_mul == 2 else head
+    layer = _whole(8 * _layer_cells(c), unit)
     row = _whole(_power_above(8 * c.dim) + 8, unit) + c.n_layers * layer + 8 * c.vocab_size
     return _power_above(row) * (c.seq_len + 2)
 
@@ -310,13 +305,13 @@ def doubles_by_rows_workspace(config: Config) -> int:
 def doubles_by_bits_workspace(config: Config) -> int:
     """What golf/cpp/isa/aarch64.hpp lays out, where one bit of an address tells a loop's end; it asserts that it counts the
     same."""
-    c, head = config, 8 * (config.dim // config.n_heads)
+    c, head = config, 8 * config.head_size
     keys_and_values = 8 * 2 * c.kv_dim
     x_unit = _power_above(8 * c.dim)
     head_unit = max(x_unit, _power_above(2 * head))
     unit = 2 * head_unit
     lead = (head_unit - 2 * head - keys_and_values) % unit
-    layer = _whole(8 * (c.dim + c.dim // c.n_heads + 2 * c.hidden_dim) + keys_and_values, unit)
+    layer = _whole(8 * _layer_cells(c), unit)
     last = lead + (c.n_layers - 1) * layer
     end = max(_power_above(last + 1), 1 << ((last + layer).bit_length() - 1))
     wide = max(layer, _whole(end - lead, unit * c.n_layers) // c.n_layers)

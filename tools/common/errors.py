@@ -20,6 +20,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import signal
 import stat
 import sys
@@ -39,6 +40,13 @@ class UserError(Exception):
 
 class MissingTool(UserError):
     """A program that is not on this machine; the message says how to get it."""
+
+
+def require_tool(command: str, way_out: str) -> str:
+    """A command that is in PATH; a MissingTool when it is not. `way_out`: how to get it."""
+    if shutil.which(command) is None:
+        raise MissingTool(f"{command}: not found; {way_out}")
+    return command
 
 
 def tool_name() -> str:

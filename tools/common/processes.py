@@ -36,6 +36,13 @@ def start(command: Sequence[str | os.PathLike[str]], **options: Any) -> subproce
     return subprocess.Popen(command, preexec_fn=with_parent(), **options)
 
 
+def seconds(process: int) -> float:
+    """Of the processor, that a running process has used."""
+    # Behind the name, which is in parentheses, are the fields 3 and on; 14 and 15 are times.
+    fields = Path(f"/proc/{process}/stat").read_text("utf-8").rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
 def with_parent() -> Callable[[], None] | None:
     """What makes a program end with this process, as subprocess's preexec_fn. Nothing in a process with threads: Python
     must not run between fork and exec there."""

@@ -10,20 +10,17 @@ An engine is made small by nothing but -Os or -Oz here. What is missing is said,
 
 from __future__ import annotations
 
-import functools
-import re
 import shutil
 from pathlib import Path
 from typing import Any, Sequence
 
-from common.engine import gcc, steps
+from common.engine import clang, gcc, steps
 from common.engine.engines import Engine
 from common.engine.targets import Target
-from common.errors import MissingTool, UserError
+from common.errors import MissingTool
 from common.project import ROOT
 
 LEVELS = ("-Os", "-Oz")
-NEWEST_CLANG = 40  # clang-N is looked for from here downwards
 
 
 class Compiler:
@@ -86,38 +83,22 @@ class Clang(Compiler):
         return target.facts.get("clang") is not None
 
     def words(self, target: Target) -> list[str]:
-        return [clang(), f"--target={self._fact(target, 'target')}", *self._fact(target, "machine")]
+        return [self._command(), f"--target={self._fact(target, 'target')}", *self._fact(target, "machine")]
 
     def version(self, target: Target) -> str:
-        return f"clang {clang_version(clang())}"
+        return clang.compiler_name(self._command())
 
     def flags(self, engine: Engine) -> list[str]:
         # It does not evaluate pow in a constant expression, but makes a constant of it all the same.
         return [*self._fact(engine.target, "flags")[engine.idea], "-Dconstexpr=const"]
 
+    def _command(self) -> str:
+        return f"clang{clang.suffix(tools=('clang',))}"
+
     def _fact(self, target: Target, name: str) -> Any:
         """What target.json says for clang, or else for g++."""
         facts = target.fact("clang")
         return facts[name] if name in facts else target.gcc(name)
-
-
-@functools.cache
-def clang() -> str:
-    """The newest clang in PATH."""
-    names = ["clang", *(f"clang-{number}" for number in range(NEWEST_CLANG, 10, -1))]
-    found = [name for name in names if shutil.which(name)]
-    if not found:
-        raise MissingTool("clang: not found; install it")
-    return max(found, key=lambda name: [int(number) for number in clang_version(name).split(".")])
-
-
-@functools.cache
-def clang_version(command: str) -> str:
-    said = steps.run([command, "--version"])
-    number = re.search(r"clang version (\d+(\.\d+)*)", said)
-    if number is None:
-        raise UserError(f"{command}: {said.splitlines()[0]}: no clang")
-    return number[1]
 
 
 def known() -> list[Compiler]:

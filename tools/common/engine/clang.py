@@ -21,7 +21,7 @@ from typing import Iterator, Sequence
 from common.engine import steps
 from common.engine.engines import Engine, nearest
 from common.engine.images import wasm
-from common.errors import MissingTool, UserError, atomic_write
+from common.errors import MissingTool, UserError, atomic_write, require_tool
 from common.model import checkpoint
 from common.pack.layouts import LAYOUTS
 from common.project import ROOT
@@ -36,17 +36,17 @@ MAP_IN, MAP_OUT = "engine.linked.map", "engine.bin.map"
 
 
 @functools.cache
-def suffix(chosen: str = "") -> str:
-    """"-19": what clang and wasm-ld have behind their names; $LLAMA512_CLANG, or the newest of which both are there."""
+def suffix(chosen: str = "", tools: tuple[str, ...] = ("clang", "wasm-ld")) -> str:
+    """"-19": what these tools have behind their names; of `chosen`, or of the newest version of which all are there."""
     versions = [f"-{chosen}"] if chosen else [*(f"-{version}" for version in range(NEWEST, OLDEST - 1, -1)), ""]
     for version in versions:
-        if shutil.which(f"clang{version}") and shutil.which(f"wasm-ld{version}"):
+        if all(shutil.which(f"{tool}{version}") for tool in tools):
             return version
-    raise MissingTool(f"clang{versions[-1]} and wasm-ld{versions[-1]}: not found; {WAY_OUT}")
+    raise MissingTool(f"{' and '.join(f'{tool}{versions[-1]}' for tool in tools)}: not found; {WAY_OUT}")
 
 
 def command(tool: str) -> str:
-    """The command of one of LLVM's tools."""
+    """The command of one of LLVM's tools: of version $LLAMA512_CLANG, or the newest."""
     return tool + suffix(os.environ.get("LLAMA512_CLANG", ""))
 
 
@@ -62,8 +62,7 @@ def compiler_name(command: str) -> str:
 def name(engine: Engine) -> str:
     """The compiler with its version: sizes depend on it."""
     found = compiler_name(command("clang"))
-    if shutil.which("wasm-opt") is None:
-        raise MissingTool(f"wasm-opt: not found; {WAY_OUT}")
+    require_tool("wasm-opt", WAY_OUT)
     return found
 
 

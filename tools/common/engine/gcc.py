@@ -13,7 +13,7 @@ from typing import Sequence
 from common.engine import steps
 from common.engine.engines import Engine, nearest
 from common.engine.targets import FOLDER, Target
-from common.errors import MissingTool, UserError, atomic_write
+from common.errors import UserError, atomic_write, require_tool
 from common.project import ROOT
 
 # What every C++ engine is compiled with: freestanding, and no code or data that the source does not ask for.
@@ -38,8 +38,7 @@ def command(target: Target) -> str:
 @functools.cache
 def compiler_name(command: str, way_out: str = HOST_WAY_OUT) -> str:
     """`g++ 12.2.0`; the golfed engines need g++."""
-    if shutil.which(command) is None:
-        raise MissingTool(f"{command}: not found; {way_out}")
+    require_tool(command, way_out)
     first = steps.run([command, "--version"]).splitlines()[0]
     version = steps.run([command, "-dumpfullversion", "-dumpversion"]).strip()
     if "clang" in first or not re.fullmatch(r"[\d.]+", version):

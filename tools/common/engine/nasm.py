@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 import re
-import shutil
 from pathlib import Path
 from typing import Sequence
 
 from common.engine import steps
 from common.engine.engines import Engine
-from common.errors import MissingTool, UserError
+from common.errors import UserError, require_tool
 from common.project import ROOT
 
 
@@ -21,8 +20,7 @@ class SectorFull(UserError):
 @functools.cache
 def assembler_name() -> str:
     """`nasm 2.16.01`."""
-    if shutil.which("nasm") is None:
-        raise MissingTool("nasm: not found; install the package nasm (tools/quickstart does)")
+    require_tool("nasm", "install the package nasm (tools/quickstart does)")
     return f"nasm {steps.run(['nasm', '-v']).split()[2]}"
 
 

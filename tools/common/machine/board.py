@@ -11,9 +11,7 @@ proves that nothing will follow.
 from __future__ import annotations
 
 import math
-import os
 import re
-import shutil
 import sys
 import time
 from contextlib import ExitStack
@@ -24,7 +22,7 @@ from common import processes
 from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.engine.targets import FOLDER
-from common.errors import MissingTool, UserError
+from common.errors import UserError, require_tool
 from common.machine.qmp import Emulation
 from common.machine.run import Story
 
@@ -59,10 +57,8 @@ def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:
 
 
 def check(engine: Engine) -> None:
-    emulator = engine.target.fact("emulator")
-    if shutil.which(emulator) is None:
-        raise MissingTool(f"{emulator}: not found; install what {FOLDER}/{engine.target.name}/packages.txt lists "
-                          "(tools/quickstart --all does)")
+    require_tool(engine.target.fact("emulator"), f"install what {FOLDER}/{engine.target.name}/packages.txt lists "
+                                                 "(tools/quickstart --all does)")
 
 
 def seen(engine: Engine) -> int | None:
@@ -128,6 +124,4 @@ class Board(Emulation):
 
     def seconds(self) -> float:
         """Of the processor that emulates it."""
-        # Behind the name, which is in parentheses, are the fields 3 and on; 14 and 15 are times.
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+        return processes.seconds(self.process.pid)

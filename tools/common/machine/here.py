@@ -21,7 +21,6 @@ from common.errors import MissingTool
 from common.machine import run
 
 
-
 def missing(engine: Engine, to_run: bool = True) -> str:
     """What this machine lacks to make the engine, and to run it; "" when there is nothing."""
     try:

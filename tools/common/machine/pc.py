@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
 
+from common import processes
 from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.errors import UserError
@@ -60,10 +60,7 @@ def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:
     with machine(built) as pc:
         stream = console.open_stream(built.engine, pc, False)
         pc.wait_until_stopped(math.inf, stream.look_patiently)
-        # Behind the name, which is in parentheses, are the fields 3 and on; 14 and 15 are times.
-        fields = Path(f"/proc/{pc.process.pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-        seconds = sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
-        return bytes(stream.text), seconds, built.memory
+        return bytes(stream.text), processes.seconds(pc.process.pid), built.memory
 
 
 def check(engine: Engine) -> None:

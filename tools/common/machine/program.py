@@ -12,7 +12,6 @@ import os
 import platform
 import re
 import select
-import shutil
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from typing import Sequence
 from common import streams
 from common.engine.builds import Built
 from common.engine.engines import Engine
-from common.errors import MissingTool, UserError
+from common.errors import UserError, require_tool
 from common.machine.run import Story
 
 # Instruction sets by what the kernel calls its processor.
@@ -85,8 +84,8 @@ def replace_process(words: Sequence[str]) -> None:
 
 def _check_emulator(command: str | os.PathLike[str]) -> None:
     """Refuses a command that is not in PATH; programs have a path."""
-    if "/" not in str(command) and shutil.which(command) is None:
-        raise MissingTool(f"{command}: not found; emulators are in the package qemu-user (tools/quickstart installs it)")
+    if "/" not in str(command):
+        require_tool(str(command), "emulators are in the package qemu-user (tools/quickstart installs it)")
 
 
 def _wanted() -> bool:

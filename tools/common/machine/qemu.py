@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 from contextlib import ExitStack
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import Sequence
 
 from common import processes
-from common.errors import MissingTool, UserError, atomic_write
+from common.errors import UserError, atomic_write, require_tool
 from common.machine.gdb import Debugger
 from common.machine.qmp import Emulation
 
@@ -58,9 +57,7 @@ def processors() -> str:
 
 def program() -> str:
     """QEMU's command."""
-    if shutil.which(QEMU) is None:
-        raise MissingTool(f"{QEMU}: not found; install the package qemu-system-x86 (tools/quickstart does)")
-    return QEMU
+    return require_tool(QEMU, "install the package qemu-system-x86 (tools/quickstart does)")
 
 
 class Machine(Emulation):

@@ -30,7 +30,7 @@ from common import processes
 from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.engine.images import pe
-from common.errors import MissingTool, UserError
+from common.errors import MissingTool, UserError, require_tool
 from common.machine.gdb import Debugger
 from common.machine.run import Story
 from common.pack import utf16
@@ -97,9 +97,7 @@ def emulated(engine: Engine) -> bool:
 
 def program() -> str:
     """QEMU's command."""
-    if shutil.which(QEMU) is None:
-        raise MissingTool(f"{QEMU}: not found; install the package qemu-system-x86 (tools/quickstart --all does)")
-    return QEMU
+    return require_tool(QEMU, "install the package qemu-system-x86 (tools/quickstart --all does)")
 
 
 def firmware() -> Path:
@@ -266,9 +264,7 @@ class Machine:
 
     def seconds(self) -> float:
         """Of the processor, that QEMU has used."""
-        # Behind the name, which is in parentheses, are the fields 3 and on; 14 and 15 are times.
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+        return processes.seconds(self.process.pid)
 
     def serial(self) -> bytes:
         """All that a terminal at the serial port got so far."""

@@ -21,7 +21,7 @@ from common import streams
 from common.engine import steps
 from common.engine.builds import Built
 from common.engine.engines import Engine
-from common.errors import MissingTool, UserError
+from common.errors import MissingTool, UserError, require_tool
 from common.machine import program
 from common.machine.run import Story
 
@@ -117,6 +117,4 @@ PACKAGES = {SHELL: "libjavascriptcoregtk-…-bin", "wasm-objdump": "wabt", "wasm
 
 
 def _tool(name: str) -> str:
-    if shutil.which(name) is None:
-        raise MissingTool(f"{name}: not found; it is in the package {PACKAGES[name]} (tools/quickstart --all installs it)")
-    return name
+    return require_tool(name, f"it is in the package {PACKAGES[name]} (tools/quickstart --all installs it)")

@@ -137,7 +137,7 @@ def _print_table(original: Expected, seconds: float, results: list[Result], must
             rows.append([paint(family, "bold"), *[None] * (len(headers) - 1)])
         for result in map(by_name.__getitem__, members):
             built = result.built
-            rows.append([built.engine.name, built.counted, _budget(built), size_text(built.memory),
+            rows.append([built.engine.name, built.counted, measure.budget_of(built)[0], size_text(built.memory),
                          len(result.expected.tokens), _verdict(result.difference, result.expected, True),
                          _verdict(result.original, original, must_match_original),
                          f"{result.expected.gap:.4f}", round(len(result.expected.tokens) / result.seconds)])
@@ -154,12 +154,6 @@ def _print_table(original: Expected, seconds: float, results: list[Result], must
                   f"the last {result.unseen:,} are not compared.")
     if any(not measure.shape_of(result.built) for result in results):
         print(f"Counted for this model; budgets are for the shape of {engines.budget_shape().name} (`tools/llama512 size`).")
-
-
-def _budget(built: Built) -> int:
-    """For the model's shape, where there is one for it."""
-    shape = measure.shape_of(built) or engines.budget_shape()
-    return built.engine.budget_for(shape.name, built.compiler)[0]
 
 
 def _verdict(difference: Difference | None, told: Expected, required: bool) -> str:
@@ -182,7 +176,7 @@ def _gap(difference: Difference, told: Expected) -> str:
 def _json(result: Result) -> dict[str, object]:
     built = result.built
     return {"engine": built.engine.name, "model": built.model, "encoding": built.encoding, "bytes": built.counted,
-            "budget": _budget(built), "ram_bytes": built.memory, "tokens": len(result.expected.tokens), "equal": result.difference is None,
+            "budget": measure.budget_of(built)[0], "ram_bytes": built.memory, "tokens": len(result.expected.tokens), "equal": result.difference is None,
             "first_difference": result.difference and result.difference.index,
             "equal_to_original": result.original is None, "smallest_gap": result.expected.gap,
             "gap_at_difference": result.difference and result.expected.gap_at(result.difference),

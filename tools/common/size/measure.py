@@ -93,12 +93,19 @@ def shape_of(built: Built) -> Shape | None:
                  and asdict(shape.config) == facts["config"] | {"tied": True}), None)
 
 
+def budget_of(built: Built) -> tuple[int, bool]:
+    """The counted bytes that a program may have, by the shape that it is for or else by the first one's; and whether that
+    binds."""
+    shape = shape_of(built)
+    budget, exact = built.engine.budget_for((shape or engines.budget_shape()).name, built.compiler)
+    return budget, exact and shape is not None
+
+
 def size_of(built: Built, units: Sequence[Unit] | None = None) -> Size:
     """The size of what was built; `units` is its anatomy, where that is known already.
 
     What is counted does not depend on comments: without their marks only the kinds are not known."""
-    shape = shape_of(built)
-    budget, exact = built.engine.budget_for((shape or engines.budget_shape()).name, built.compiler)
+    budget, binding = budget_of(built)
     engine = built.engine
     try:
         kinds: dict[str, int | None] = {**bytes_by(units or explain(built), "kind")}
@@ -106,4 +113,4 @@ def size_of(built: Built, units: Sequence[Unit] | None = None) -> Size:
         print(f"{engine.name}: header, code and data are not known: {error}", file=sys.stderr)
         kinds = dict.fromkeys(KINDS)
     return Size(engine.name, built.model, built.counted, budget, budget - built.counted, **kinds, packed=built.packed,
-                memory=built.memory, compiler=built.compiler, searched_flags=built.searched, binding=exact and shape is not None)
+                memory=built.memory, compiler=built.compiler, searched_flags=built.searched, binding=binding)

@@ -52,7 +52,7 @@ struct Model {
   float wcls[vocab_size][dim];             // (vocab_size, dim)
   Piece vocabulary[vocab_size];
 };
-static_assert(sizeof(Model) == packed_bytes);
+static_assert(__builtin_offsetof(Model, vocabulary) + sizeof(Model::vocabulary) == packed_bytes);
 extern "C" const Model model;
 
 typedef double real;  // what activations are

@@ -130,7 +130,7 @@ class Headers(FolderTest):
         taken = bytearray(len(program))
         for offset, size in (explained or {}).items():
             taken[offset:offset + size] = b"\1" * size
-        engine = mock.Mock(target=mock.Mock(folder=self.folder), idea="code", source="code.cpp")
+        engine = mock.Mock(target=mock.Mock(script=lambda idea: self.folder / f"{idea}.ld"), idea="code", source="code.cpp")
         built = Built(engine, "m", "f32", Path("p"), Path("f"), "g++", (), True, 0, 0, {})
         image = mock.Mock(header_fields=lambda _: ["magic", "magic", "size", "size, flags", "", ""])
         with mock.patch.object(headers, "ROOT", self.folder), mock.patch.object(images, "of", lambda _: image):

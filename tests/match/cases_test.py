@@ -27,6 +27,7 @@ from common.pack import packer
 
 ENGINES = here.choose(None)
 LARGE = 600_000  # bytes of a packed model that an engine may have no room for
+LARGE_WORKSPACE = 16 << 20  # bytes that an engine works in, and a small machine has not
 
 
 class CaseTest(FolderTest):
@@ -80,8 +81,8 @@ class Refused(CaseTest):
                         spans = packer.plan(engine.layout, encoding, case.config, random_model.pieces(
                             case.config.vocab_size, case.piece_length))
                         known = configuration.constants(engine, case.config, encoding, spans)
-                        self.assertGreater(max(known["packed_bytes"], known["workspace_bytes"] // 500), LARGE,
-                                           f"{engine.name}, {encoding}: {case.name}")
+                        self.assertTrue(known["packed_bytes"] > LARGE or known["workspace_bytes"] > LARGE_WORKSPACE,
+                                        f"{engine.name}, {encoding}: {case.name}")
 
 
 class SeedsAreReplaced(CaseTest):

@@ -19,8 +19,8 @@ from common.errors import UserError
 
 @contextmanager
 def running(command: Sequence[str | os.PathLike[str]], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A program without input, until it ends; killed when the `with` block does not go well."""
-    with processes.start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, **options) as process:
+    """A program, without input if none is given, until it ends; killed when the `with` block does not go well."""
+    with processes.start(command, **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **options}) as process:
         try:
             yield process
         except BaseException:

@@ -8,14 +8,15 @@
 #include "isa/riscv.hpp"
 
 // p_memsz is how much memory there is, and the address of BOS's record, too: so the image lies as high as all is large (-6
-// against making the address, -2 against a number of its own). Where that would be more than 2 GiB, the image is at 64 KiB.
+// against making the address, -2 against a number of its own). Where that would be more than 2 GiB, the image is at 128 KiB.
 constexpr long most_code = 0x1000, first_unit = 8 * stride_unit;
 constexpr long all_bytes = packed_bytes + workspace_bytes + 8 * dim + first_unit + 2 * most_code;
 constexpr bool in_memsz = 2 * all_bytes < 0x7f000000;
-constexpr long image = in_memsz ? (all_bytes + 0xffff) & ~0xffffl : 0x10000;
+constexpr long lowest = 0x20000;  // below, `lui` would be `c.lui`, which is shorter, and g not where it is meant to be
+constexpr long image = in_memsz && all_bytes > lowest ? (all_bytes + 0xffff) & ~0xffffl : lowest;
 constexpr long first_x = (image + most_code + packed_bytes + 8 * dim + first_unit - 1) & -first_unit;
 constexpr long arena_end = first_x + 8 * stride * (seq_len + 1);
-static_assert(arena_end < 0x80000000);
+static_assert(first_x >= lowest && arena_end < 0x80000000);
 
 // Constants lie on numbers of the header; what these add is in digits that do not matter: the ninth of RoPE's ratio (-2), the
 // sixth of epsilon. (Where the ratio is no whole number, it is exact, and behind the code.)

@@ -25,11 +25,12 @@ def run(command: Sequence[str], folder: Path | None = None) -> str:
     """Runs a build step; what it printed, or a UserError with the command and the first line that says `error`."""
     # A program that is named from here must be found from the other folder, too.
     program = shutil.which(command[0])
-    # Its temporary files go with it: a compiler that is stopped may leave one.
-    with processes.temporary_folder() as temporary, subprocess.Popen(
+    # Its temporary files go with it: a compiler that is stopped may leave one. They are named from the build's folder, too,
+    # for clang puts digits where it finds a `%` in TMPDIR.
+    with processes.temporary_folder(folder) as temporary, subprocess.Popen(
             [os.path.abspath(program) if program else command[0], *command[1:]], stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace", cwd=folder,
-            process_group=0, env={**os.environ, "TMPDIR": str(temporary)}) as process:
+            process_group=0, env={**os.environ, "TMPDIR": temporary.name if folder else str(temporary)}) as process:
         try:
             output, errors = process.communicate()
         except BaseException:

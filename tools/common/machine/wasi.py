@@ -36,7 +36,11 @@ def run(built: Built, show: bool, emulate: bool, timeout: float) -> Story:
 
 
 def tell(built: Built, emulate: bool) -> None:
-    program.replace_process(shell_command(built) if emulate or _wanted() else command(built))
+    if emulate or _wanted():
+        with open(built.program, "rb") as module:
+            os.dup2(module.fileno(), 0)
+        program.replace_process(shell_command(built))
+    program.replace_process(command(built))
 
 
 def trace(built: Built, log: Path, timeout: float) -> bytes:
@@ -80,7 +84,8 @@ def command(built: Built) -> list[str]:
 
 
 def shell_command(built: Built) -> list[str]:
-    return [_tool(SHELL), str(built.engine.target.folder / "jsc.js"), "--", str(built.program)]
+    """It reads the module from its standard input: the shell takes a name for UTF-8, and a folder may be called anything."""
+    return [_tool(SHELL), str(built.engine.target.folder / "jsc.js"), "--", "/dev/stdin"]
 
 
 def instructions(path: Path) -> list[tuple[int, bytes, str]]:
@@ -95,7 +100,7 @@ def _run_in_shell(built: Built, show: bool, timeout: float) -> Story:
     """JavaScriptCore's shell prints text, not bytes: so it prints numbers."""
     start = time.monotonic()
     text, line = bytearray(), b""
-    with streams.running([*shell_command(built), "hex"]) as process:
+    with open(built.program, "rb") as module, streams.running([*shell_command(built), "hex"], stdin=module) as process:
         for data in streams.output(process, lambda: start + timeout - time.monotonic(),
                                    f"{built.program}: not finished after {timeout:.0f} s, stopped"):
             *lines, line = (line + data).split(b"\n")

@@ -70,6 +70,9 @@ def main() -> int:
         return SKIP
     # Beyond this point nothing is skipped: a model that is there must be good.
     model, engine = models.find_model(options.model), engines.find(options.engine)
+    if options.emulate and run.emulated(engine):
+        print(f"{engine.name}: it is emulated without --emulate, too: nothing else to see")
+        return 0
     golden = models.find_golden(GOLDEN[model.name]) if model.name in GOLDEN else None
     if model.name in GOLDEN and golden is None:
         print(f"{model.name}: no golden/{GOLDEN[model.name]} beside the model, so only the reference says what is right")

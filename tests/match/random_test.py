@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""One engine for one random checkpoint, in each of its encodings: its tokens equal the reference's.
+"""One engine for random checkpoints, in each of its encodings: its tokens equal the reference's.
 
     tests/run match/random_test.py ties cpp-linux-i386
+    tests/run match/random_test.py all cpp-linux-i386             # all but those of the label `long`
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from support import cases
-from support.cases import Sample
+from support.cases import Case, Sample
 
 from common.engine import builds, engines
 from common.errors import UserError
@@ -55,28 +56,37 @@ def check(sample: Sample, engine: engines.Engine, encoding: str, folder: Path) -
     return ""
 
 
+def match(case: Case, engine: engines.Engine, folder: Path) -> int:
+    """The number of encodings in which something is wrong."""
+    engine = cases.without_refused(case, engine, folder)  # which engines take it is a matter of limits_test.py
+    if not engine.encodings:
+        return 0
+    sample = case.sample(engine, folder)
+    print("\n".join([*sample.replaced, f"{case.name}: seed {sample.seed}, {case.config}"]), flush=True)
+    failures = 0
+    for encoding in engine.encodings:
+        problem = check(sample, engine, encoding, folder / encoding)
+        if problem:
+            failures += 1
+            print(f"{engine.name} {encoding}: FAILED: {problem}; smallest gap {sample.expected[encoding].gap:.4f}", flush=True)
+    return failures
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("case", choices=[case.name for case in cases.CASES + cases.LONG])
+    parser.add_argument("case", choices=["all", *(case.name for case in cases.CASES + cases.LONG)])
     parser.add_argument("engine", choices=engines.names())
     parser.add_argument("--work", type=Path, help="the folder to build in (default: a temporary one)")
     options = parser.parse_args()
 
-    case, engine = cases.find(options.case), engines.find(options.engine)
+    engine, failed = engines.find(options.engine), []
     with tempfile.TemporaryDirectory(prefix="llama512-match-") as temporary:
-        folder = (options.work or Path(temporary)) / case.name / engine.name
-        engine = cases.without_refused(case, engine, folder)  # which engines take it is a matter of limits_test.py
-        if not engine.encodings:
-            return 0
-        sample = case.sample(engine, folder)
-        print("\n".join([*sample.replaced, f"{case.name}: seed {sample.seed}, {case.config}"]), flush=True)
-        failures = 0
-        for encoding in engine.encodings:
-            problem = check(sample, engine, encoding, folder / encoding)
-            if problem:
-                failures += 1
-                print(f"{engine.name} {encoding}: FAILED: {problem}; smallest gap {sample.expected[encoding].gap:.4f}")
-    return 1 if failures else 0
+        for case in cases.CASES if options.case == "all" else [cases.find(options.case)]:
+            if match(case, engine, (options.work or Path(temporary)) / case.name / engine.name):
+                failed.append(case.name)
+    if failed:
+        print(f"{engine.name}: FAILED: {', '.join(failed)}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

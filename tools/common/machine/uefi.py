@@ -31,6 +31,7 @@ from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.engine.images import pe
 from common.errors import MissingTool, UserError, require_tool
+from common.machine import warm
 from common.machine.gdb import Debugger
 from common.machine.run import Story
 from common.pack import utf16
@@ -135,10 +136,11 @@ class Machine:
             mine, theirs = map(stack.enter_context, socket.socketpair())
             command = [program_, "-machine", f"{board},accel=tcg", "-m", f"{self._memory(built)}M", "-nodefaults",
                        "-display", "none", "-no-reboot", "-net", "none", "-serial", "file:com1", "-monitor", "none",
-                       "-chardev", f"socket,id=gdb,fd={theirs.fileno()}", "-gdb", "chardev:gdb", "-S",
                        "-drive", f"if=pflash,format=raw,readonly=on,file={_escaped(firmware_)}",
                        "-drive", "if=none,id=disk,format=raw,snapshot=on,file=fat:disk", "-device", "ide-hd,drive=disk",
                        *extra]
+            state = [] if garbage else warm.options(command, "disk", firmware_, self.folder)
+            command += ["-chardev", f"socket,id=gdb,fd={theirs.fileno()}", "-gdb", "chardev:gdb", "-S", *state]
             if log:
                 command += ["-D", str(log.absolute()), "-dfilter", f"{self.base:#x}+{self.size:#x}"]
             if garbage:
@@ -152,6 +154,8 @@ class Machine:
             theirs.close()
             self._connection, self.debugger = mine, Debugger(mine, QEMU)
             mine.settimeout(FIRMWARE_TIME)
+            if state:
+                warm.wait(self.debugger)
             self._start(built, log)
             self._stack = stack.pop_all()
 

@@ -31,6 +31,7 @@ from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.engine.images import pe
 from common.errors import MissingTool, UserError, require_tool
+from common.machine.counter import Counter, escaped
 from common.machine.gdb import Debugger
 from common.machine.run import Story
 from common.pack import utf16
@@ -82,6 +83,12 @@ def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:
         return text, pc.seconds() - before, pc.size
 
 
+def count(built: Built, timeout: float) -> tuple[bytes, int | None]:
+    """From the engine's first instruction on; what is executed elsewhere is the firmware."""
+    with Counter(QEMU, memory(built)) as counter, Machine(built, extra=counter.options) as pc:
+        return pc.story(timeout), counter.value()
+
+
 def check(engine: Engine) -> None:
     program()
     firmware()
@@ -115,6 +122,18 @@ def field(program: bytes, name: str) -> int:
     return int.from_bytes(bytes(byte for byte, found in zip(program, names) if name in found.split(", ")), "little")
 
 
+def header(built: Built) -> bytes:
+    """The beginning of the file, with all of its PE header."""
+    with built.program.open("rb") as file:
+        return file.read(4096)
+
+
+def memory(built: Built) -> range:
+    """Where the firmware gives it memory."""
+    base = field(header(built), "ImageBase")
+    return range(base, base + field(header(built), "SizeOfImage"))
+
+
 class Machine:
     """A running QEMU, stopped before the engine's first instruction. Ends with the `with` block."""
 
@@ -128,15 +147,14 @@ class Machine:
             disk = self.folder / "disk" / "EFI" / "BOOT"
             disk.mkdir(parents=True)
             shutil.copy(built.program, disk / "BOOTX64.EFI")
-            with built.program.open("rb") as file:
-                header = file.read(4096)
-            self.base, self.size = field(header, "ImageBase"), field(header, "SizeOfImage")
-            self.entry = self.base + field(header, "AddressOfEntryPoint")
+            where = memory(built)
+            self.base, self.size = where.start, len(where)
+            self.entry = self.base + field(header(built), "AddressOfEntryPoint")
             mine, theirs = map(stack.enter_context, socket.socketpair())
             command = [program_, "-machine", f"{board},accel=tcg", "-m", f"{self._memory(built)}M", "-nodefaults",
                        "-display", "none", "-no-reboot", "-net", "none", "-serial", "file:com1", "-monitor", "none",
                        "-chardev", f"socket,id=gdb,fd={theirs.fileno()}", "-gdb", "chardev:gdb", "-S",
-                       "-drive", f"if=pflash,format=raw,readonly=on,file={_escaped(firmware_)}",
+                       "-drive", f"if=pflash,format=raw,readonly=on,file={escaped(firmware_)}",
                        "-drive", "if=none,id=disk,format=raw,snapshot=on,file=fat:disk", "-device", "ide-hd,drive=disk",
                        *extra]
             if log:
@@ -270,8 +288,3 @@ class Machine:
         """All that a terminal at the serial port got so far."""
         path = self.folder / "com1"
         return path.read_bytes() if path.is_file() else b""
-
-
-def _escaped(path: Path) -> str:
-    """A file's name in an option of QEMU."""
-    return str(path.absolute()).replace(",", ",,")

@@ -63,6 +63,10 @@ def count(built: Built, timeout: float) -> tuple[bytes, int | None]:
         return _text(board, False, timeout), counter.value()
 
 
+def memory(built: Built) -> int:
+    return built.memory
+
+
 def check(engine: Engine) -> None:
     require_tool(engine.target.fact("emulator"), f"install what {FOLDER}/{engine.target.name}/packages.txt lists "
                                                  "(tools/quickstart --all does)")

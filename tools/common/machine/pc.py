@@ -71,6 +71,10 @@ def count(built: Built, timeout: float) -> tuple[bytes, int | None]:
         return _text(built, pc, False, timeout), counter.value()
 
 
+def memory(built: Built) -> int:
+    return built.memory
+
+
 def check(engine: Engine) -> None:
     qemu.program()
 

@@ -59,6 +59,10 @@ def count(built: Built, timeout: float) -> tuple[bytes, int | None]:
         return text, counter.value()
 
 
+def memory(built: Built) -> int:
+    return built.memory
+
+
 def seen(engine: Engine) -> int | None:
     return None
 

@@ -64,6 +64,10 @@ def count(built: Built, timeout: float) -> tuple[bytes, int | None]:
     return run(built, False, False, timeout).text, None
 
 
+def memory(built: Built) -> int:
+    return built.memory
+
+
 def seen(engine: Engine) -> int | None:
     return None
 

@@ -1,9 +1,11 @@
 """common/machine/counter.py: counts are exact. Programs of known length, for every kind of machine; and engines, beside QEMU's
-log of every single instruction."""
+log of every single instruction and a real processor."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import re
 import struct
 import subprocess
@@ -219,6 +221,42 @@ class BesideTheLog(FolderTest):
                 self.assertIsNone(matching.compare(text, matching.expect(built.effective), run.seen(engine)))
                 self.assertGreater(number, 10_000)
                 self.assertEqual(number, self.logged(built))
+
+
+class BesideTheProcessor(FolderTest):
+    """This machine's own processor, where it is one of x86-64: the kernel lets it execute one instruction after the other."""
+
+    TRACEME, PEEKUSER, SINGLESTEP = 0, 3, 9  # linux/ptrace.h
+    RIP = 8 * 16  # in struct user_regs_struct
+
+    def stepped(self, path: Path) -> int:
+        ptrace = ctypes.CDLL(None).ptrace
+        ptrace.argtypes, ptrace.restype = [ctypes.c_long] * 4, ctypes.c_long
+        process = os.fork()
+        if not process:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            if ptrace(self.TRACEME, 0, 0, 0) == 0:
+                os.execv(path, [path])
+            os._exit(77)
+        number, before, (_, status) = 0, None, os.waitpid(process, 0)
+        while os.WIFSTOPPED(status):
+            place = ptrace(self.PEEKUSER, process, self.RIP, 0)
+            number, before = number + (place != before), place
+            ptrace(self.SINGLESTEP, process, 0, 0)
+            _, status = os.waitpid(process, 0)
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 77:
+            self.skipTest("the kernel lets nobody trace")
+        self.assertEqual(status, 0)
+        return number
+
+    def test_engines(self) -> None:
+        own = [engine for engine in engines_on("program") if engine.toolchain == "gcc" and platform.machine() == "x86_64"]
+        found = [engine for engine in own if engine.target.gcc("linker") == "elf_x86_64"]
+        if not found:
+            self.skipTest("no processor, engine or emulator for it is here")
+        for engine in found:
+            built = small(engine, self.folder)
+            self.assertEqual(run.count(built)[1], self.stepped(built.program), engine.name)
 
 
 class Missing(FolderTest):

@@ -1,10 +1,16 @@
-"""Measures the engines side by side: tokens per second, and memory, beside their counted bytes.
+"""Measures the engines side by side: tokens per second, instructions per token, and memory, beside their counted bytes.
 
 Each engine tells the model's whole story several times, and the run with the least processor time counts, from the
 program's start to its end: so other work on the machine matters little. A boot engine runs once, on a PC that QEMU
 emulates, from power-on; its time is that of QEMU, firmware included. Memory is the most that a program had resident,
-model included; of a boot engine, model and workspace. What is measured is checked as well: an engine that does not say
-what the reference says is an error.
+model included; of a boot engine, model and workspace.
+
+Instructions are counted exactly, in one more run, on a processor that QEMU emulates: all that the engine executes from its first
+one to its end, divided by the tokens of the story; neither a firmware's nor a kernel's. A repeated string instruction of x86 is
+one. A WebAssembly module has none: they are its runtime's. Where QEMU cannot count, stderr says why, and the column is
+empty. The figure depends on nothing but engine and model: any machine gives the same.
+
+What is measured is checked as well: an engine that does not say what the reference says is an error.
 
 examples:
   tools/llama512 speed
@@ -18,6 +24,7 @@ import datetime
 import json
 import platform
 import re
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Sequence
@@ -25,16 +32,18 @@ from typing import Sequence
 from common import blocks
 from common.engine import builds
 from common.engine.builds import Built
-from common.errors import UserError, atomic_write, run_tool
+from common.errors import MissingTool, UserError, atomic_write, run_tool
 from common.machine import here, program, run
 from common.match import matching
+from common.match.matching import Expected
 from common.model.models import Model, find_model
 from common.project import ROOT
 from common.terminal import (Progress, add_engines_option, add_model_options, argument_parser, markdown_table, size_text,
                              table)
 
 BLOCK = "speed"  # of README.md
-HEADERS = ["engine", "bytes", "tokens/s", "memory"]
+HEADERS = ["engine", "bytes", "tokens/s", "instructions/token", "memory"]
+ALIGNMENT = "lrrrr"
 
 
 @dataclass(frozen=True)
@@ -46,10 +55,12 @@ class Speed:
     tokens: int
     seconds: float  # of the processor, in the fastest run
     memory: int | None  # bytes; None: it ran under an emulator, whose memory says nothing
+    instructions: int | None  # of the whole story; None: not counted
 
     @property
     def row(self) -> list[object]:
         return [f"`{self.engine}`", self.bytes, f"{self.tokens / self.seconds:,.0f}",
+                "" if self.instructions is None else f"{self.instructions / self.tokens:,.0f}",
                 "" if self.memory is None else size_text(self.memory)]
 
 
@@ -71,7 +82,7 @@ def main() -> None:
     if options.json:
         print(json.dumps([asdict(speed) for speed in speeds], indent=1))
         return
-    print(table([speed.row for speed in speeds], HEADERS, "lrrr").replace("`", ""))
+    print(table([speed.row for speed in speeds], HEADERS, ALIGNMENT).replace("`", ""))
     if options.readme:
         path = ROOT / blocks.README
         text = blocks.replaced(path.read_text("utf-8"), BLOCK, for_readme(speeds, options.runs))
@@ -82,8 +93,10 @@ def main() -> None:
 def for_readme(speeds: Sequence[Speed], runs: int) -> str:
     """The block of README.md."""
     return (f"Measured on {datetime.date.today().isoformat()} on one core of {processor()}: the fastest of {runs} "
-            "whole runs with fables. The boot engines ran once, on\na PC that QEMU emulates: its time, from power-on.\n\n"
-            f"{markdown_table([speed.row for speed in speeds], HEADERS, 'lrrr')}\n")
+            "whole runs with fables. The boot engines ran once, on\na PC that QEMU emulates: its time, from power-on. "
+            "Instructions are all that an engine executes for the story, divided by its\ntokens: counted one by one, on an "
+            "emulated processor; a repeated string instruction is one. They are the same on every machine.\n\n"
+            f"{markdown_table([speed.row for speed in speeds], HEADERS, ALIGNMENT)}\n")
 
 
 def processor() -> str:
@@ -112,7 +125,8 @@ def reference_speed(model: Model, runs: int) -> Speed:
                "--quiet"]
     tokens = len(matching.expect(model).tokens)
     results = [program.measure_command(command) for _ in range(runs)]
-    return Speed("reference", None, tokens, min(result[1] for result in results), max(result[2] for result in results))
+    return Speed("reference", None, tokens, min(result[1] for result in results), max(result[2] for result in results),
+                 None)
 
 
 def engine_speed(built: Built, runs: int) -> Speed:
@@ -122,7 +136,20 @@ def engine_speed(built: Built, runs: int) -> Speed:
     difference = matching.compare(text, expected, run.seen(built.engine))
     if difference:
         raise UserError(f"{built.engine.name}: {difference}; `llama512 verify` says more")
-    return Speed(built.engine.name, built.counted, len(expected.tokens), seconds, memory)
+    return Speed(built.engine.name, built.counted, len(expected.tokens), seconds, memory, instructions(built, expected))
+
+
+def instructions(built: Built, expected: Expected) -> int | None:
+    """How many the engine executes for its story, which must be right there, too."""
+    try:
+        text, number = run.count(built, expected)
+    except MissingTool as problem:
+        print(f"{built.engine.name}: instructions are not counted: {problem}", file=sys.stderr)
+        return None
+    difference = matching.compare(text, expected, run.seen(built.engine))
+    if difference:
+        raise UserError(f"{built.engine.name}: emulated, while its instructions are counted: {difference}")
+    return number
 
 
 if __name__ == "__main__":

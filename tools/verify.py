@@ -137,7 +137,7 @@ def _print_table(original: Expected, seconds: float, results: list[Result], must
             rows.append([paint(family, "bold"), *[None] * (len(headers) - 1)])
         for result in map(by_name.__getitem__, members):
             built = result.built
-            rows.append([built.engine.name, built.counted, measure.budget_of(built)[0], size_text(built.memory),
+            rows.append([built.engine.name, built.counted, measure.budget_of(built)[0], size_text(run.memory(built)),
                          len(result.expected.tokens), _verdict(result.difference, result.expected, True),
                          _verdict(result.original, original, must_match_original),
                          f"{result.expected.gap:.4f}", round(len(result.expected.tokens) / result.seconds)])
@@ -176,7 +176,7 @@ def _gap(difference: Difference, told: Expected) -> str:
 def _json(result: Result) -> dict[str, object]:
     built = result.built
     return {"engine": built.engine.name, "model": built.model, "encoding": built.encoding, "bytes": built.counted,
-            "budget": measure.budget_of(built)[0], "ram_bytes": built.memory, "tokens": len(result.expected.tokens), "equal": result.difference is None,
+            "budget": measure.budget_of(built)[0], "ram_bytes": run.memory(built), "tokens": len(result.expected.tokens), "equal": result.difference is None,
             "first_difference": result.difference and result.difference.index,
             "equal_to_original": result.original is None, "smallest_gap": result.expected.gap,
             "gap_at_difference": result.difference and result.expected.gap_at(result.difference),

@@ -13,7 +13,7 @@ import unittest.mock
 from dataclasses import replace
 from typing import Any
 
-from support import cases
+from support import cases, rules
 from support.folders import FolderTest
 from support.skip import main
 
@@ -90,6 +90,14 @@ class Uefi(FolderTest):
             with uefi.Machine(built) as pc:
                 self.assertIsNone(matching.compare(pc.story(TIMEOUT), sample.expected[engine.encodings[0]]))
                 self.assertFalse(pc.watchdog)
+
+
+    def test_memory(self) -> None:
+        """All that the header asks for, and with the model no less than what the engine works in."""
+        for engine in ENGINES:
+            built = self.build(engine)
+            self.assertEqual(run.memory(built), rules.image_of(built).memory_size)
+            self.assertGreater(run.memory(built), built.memory)
 
 
 class Firmware(unittest.TestCase):

@@ -102,7 +102,7 @@ class Everywhere(FolderTest):
     def test_every_target_has_a_machine(self) -> None:
         for engine in engines.table():
             module = run.machine(engine)
-            for name in ("run", "tell", "trace", "measure", "seen", "emulated"):
+            for name in ("run", "tell", "trace", "measure", "count", "memory", "seen", "emulated"):
                 self.assertTrue(callable(getattr(module, name)), f"{engine.target.machine}: {name}")
 
 

@@ -18,11 +18,12 @@ from support.tools import ROOT, run_tool
 
 from common import blocks
 from common.engine import builds, engines
-from common.machine import program, run
+from common.errors import MissingTool
+from common.machine import counter, program, run
 from common.model import random_model
 
 PROGRAM = next(engine for engine in engines.table() if engine.target.machine == "program")
-SPEEDS = [speed.Speed("reference", None, 200, 0.02, 4_000_000), speed.Speed("a", 350, 200, 0.1, None)]
+SPEEDS = [speed.Speed("reference", None, 200, 0.02, 4_000_000, None), speed.Speed("a", 350, 200, 0.1, None, 246_913_400)]
 
 
 class Run(FolderTest):
@@ -56,14 +57,22 @@ class Tool(FolderTest):
         tokens = random_model.token_ids(said, output)
         expected = speed.matching.Expected(tokens, output, 1.0, 0, 1.0)
         with mock.patch.object(speed.matching, "expect", lambda model: expected):
-            measured = speed.engine_speed(built, 2)
+            with mock.patch.object(run, "count", lambda *_: (said, 1234)):
+                measured = speed.engine_speed(built, 2)
             self.assertEqual((measured.engine, measured.bytes, measured.tokens),
                              (PROGRAM.name, built.counted, len(tokens)))
             self.assertGreater(measured.seconds, 0)
+            self.assertEqual(measured.instructions, 1234)
             with mock.patch.dict("os.environ", LLAMA512_EMULATE="1"), contextlib.redirect_stderr(io.StringIO()):
                 self.assertIsNone(speed.engine_speed(built, 1).memory)
             with mock.patch("platform.machine", lambda: "another"):  # whose kernel starts an emulator by itself
                 self.assertIsNone(speed.engine_speed(built, 1).memory)
+            with mock.patch.object(counter, "plugin_version", side_effect=MissingTool("no plugins")), \
+                    contextlib.redirect_stderr(io.StringIO()) as said_of_it:
+                self.assertIsNone(speed.engine_speed(built, 1).instructions)
+            self.assertEqual(said_of_it.getvalue(), f"{PROGRAM.name}: instructions are not counted: no plugins\n")
+            with mock.patch.object(run, "count", lambda *_: (b"x", 1)):
+                self.assertUserError("emulated, while its instructions are counted", speed.engine_speed, built, 1)
         wrong = replace(expected, tokens=[(tokens[0] + 1) % model_vocabulary, *tokens[1:]])
         with mock.patch.object(speed.matching, "expect", lambda model: wrong):
             self.assertUserError(f"{PROGRAM.name}: token 0: expected", speed.engine_speed, built, 1)
@@ -76,8 +85,9 @@ class Tool(FolderTest):
         return said.getvalue()
 
     def test_forms(self) -> None:
-        self.assertRegex(self.run_main(), r"reference +10,000 +4\.0 MB\na +350 +2,000 *\n")
-        self.assertEqual([row["seconds"] for row in json.loads(self.run_main("--json"))], [0.02, 0.1])
+        self.assertRegex(self.run_main(), r"reference +10,000 +4\.0 MB\na +350 +2,000 +1,234,567 *\n")
+        rows = json.loads(self.run_main("--json"))
+        self.assertEqual([(row["seconds"], row["instructions"]) for row in rows], [(0.02, None), (0.1, 246_913_400)])
 
     def test_readme(self) -> None:
         path = self.folder / blocks.README
@@ -87,7 +97,7 @@ class Tool(FolderTest):
         self.assertTrue(text.startswith("A\n<!-- speed: x -->\nMeasured on "))
         self.assertTrue(text.endswith("|\n<!-- end of speed -->\nB\n"))
         self.assertIn("the fastest of 3 whole runs", text)
-        self.assertIn("| `a`         |   350 |    2,000 |        |", text)
+        self.assertIn("| `a`         |   350 |    2,000 |          1,234,567 |        |", text)
         path.write_text("A\n", "utf-8")
         self.assertUserError("README.md: no block `<!-- speed: …", self.run_main, "--readme")
 

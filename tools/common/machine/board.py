@@ -23,6 +23,7 @@ from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.engine.targets import FOLDER
 from common.errors import UserError, require_tool
+from common.machine.counter import Counter
 from common.machine.qmp import Emulation
 from common.machine.run import Story
 
@@ -54,6 +55,16 @@ def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:
     """Of one run, from power-on; memory is that of the model and what the engine works in."""
     with Board(built) as board:
         return _text(board, False, math.inf), board.seconds(), built.memory
+
+
+def count(built: Built, timeout: float) -> tuple[bytes, int | None]:
+    """From power-on to the jump to itself, which counts once."""
+    with Counter(built.engine.target.fact("emulator")) as counter, Board(built, counter.options) as board:
+        return _text(board, False, timeout), counter.value()
+
+
+def memory(built: Built) -> int:
+    return built.memory
 
 
 def check(engine: Engine) -> None:

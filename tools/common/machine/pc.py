@@ -16,10 +16,12 @@ from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.errors import UserError
 from common.machine import console, qemu, screen
+from common.machine.counter import Counter
 from common.machine.qemu import MOST_MEMORY, Machine
 from common.machine.run import Story
 
 CPU, MEMORY, DISK = "qemu32", 128, "ide"  # the default machine
+SECTOR = range(qemu.ENTRY, qemu.ENTRY + qemu.SECTOR)  # where the firmware loads the boot sector, which is all of the code
 BELOW_WORKSPACE = 2  # MB: the engines work in the memory above 1 MB and a little
 
 
@@ -61,6 +63,16 @@ def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:
         stream = console.open_stream(built.engine, pc, False)
         pc.wait_until_stopped(math.inf, stream.look_patiently)
         return bytes(stream.text), processes.seconds(pc.process.pid), built.memory
+
+
+def count(built: Built, timeout: float) -> tuple[bytes, int | None]:
+    """From the boot sector's first instruction on; what is executed elsewhere is the firmware."""
+    with Counter(qemu.QEMU, SECTOR) as counter, machine(built, extra=counter.options) as pc:
+        return _text(built, pc, False, timeout), counter.value()
+
+
+def memory(built: Built) -> int:
+    return built.memory
 
 
 def check(engine: Engine) -> None:

@@ -22,6 +22,7 @@ from common import streams
 from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.errors import UserError, require_tool
+from common.machine.counter import Counter
 from common.machine.run import Story
 
 # Instruction sets by what the kernel calls its processor.
@@ -48,6 +49,18 @@ def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:
     native = len(words) == 1 and not emulated(built.engine)
     memory = max(result[2] for result in results) if native else None
     return results[0][0], min(result[1] for result in results), memory
+
+
+def count(built: Built, timeout: float) -> tuple[bytes, int | None]:
+    """From the program's first instruction to its end; the kernel's own are not among them."""
+    emulator = runner(built.engine)
+    with Counter(emulator[0]) as counter:
+        text, _ = run_command([*emulator, *counter.options, str(built.program)], False, timeout)
+        return text, counter.value()
+
+
+def memory(built: Built) -> int:
+    return built.memory
 
 
 def seen(engine: Engine) -> int | None:

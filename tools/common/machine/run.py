@@ -13,6 +13,10 @@ A kind of machine is one module beside this one, which a target names (`machine`
                                          QEMU's `-d in_asm` does; the text
     measure(built, runs)                 several times: text, seconds of the processor in the fastest run, bytes of memory
                                          (None: not known)
+    count(built, timeout)                under an emulator that counts: the text, and how many instructions the engine executed
+                                         (None: its code is none of a processor's); a MissingTool when it cannot count
+    memory(built)                        bytes of memory that the engine uses, by what it is: of the model, and those that it works
+                                         in; or more, where it asks its machine for more
     check(engine)                        MissingTool when this machine lacks what it needs to run the engine
     seen(engine), emulated(engine)       see below
 """
@@ -69,6 +73,16 @@ def trace(built: Built, log: Path, timeout: float = TIMEOUT) -> bytes:
 def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:
     """Text, seconds of the processor, bytes of memory."""
     return machine(built.engine).measure(built, runs)
+
+
+def count(built: Built, expected: Expected | None = None) -> tuple[bytes, int | None]:
+    """Text, and the number of instructions that the engine executed for it (None: its code is none of a processor's)."""
+    return machine(built.engine).count(built, max(TIMEOUT, SLOWEST * expected.seconds) if expected else TIMEOUT)
+
+
+def memory(built: Built) -> int:
+    """Bytes of memory that the engine uses, by what it is."""
+    return machine(built.engine).memory(built)
 
 
 def check(engine: Engine) -> None:

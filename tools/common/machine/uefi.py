@@ -32,6 +32,7 @@ from common.engine.engines import Engine
 from common.engine.images import pe
 from common.errors import MissingTool, UserError, require_tool
 from common.machine import warm
+from common.machine.counter import Counter, escaped
 from common.machine.gdb import Debugger
 from common.machine.run import Story
 from common.pack import utf16
@@ -76,11 +77,22 @@ def trace(built: Built, log: Path, timeout: float) -> bytes:
 
 
 def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:
-    """Of one run, from the engine's start; memory is what it has the firmware give it."""
+    """Of one run, from the engine's start."""
     with Machine(built) as pc:
         before = pc.seconds()
         text = pc.story(math.inf)
-        return text, pc.seconds() - before, pc.size
+        return text, pc.seconds() - before, memory(built)
+
+
+def count(built: Built, timeout: float) -> tuple[bytes, int | None]:
+    """From the engine's first instruction on; what is executed elsewhere is the firmware."""
+    with Counter(QEMU, place(built)) as counter, Machine(built, extra=counter.options) as pc:
+        return pc.story(timeout), counter.value()
+
+
+def memory(built: Built) -> int:
+    """What it has the firmware give it, nearly all of which it clears: more than it works in."""
+    return len(place(built))
 
 
 def check(engine: Engine) -> None:
@@ -116,6 +128,18 @@ def field(program: bytes, name: str) -> int:
     return int.from_bytes(bytes(byte for byte, found in zip(program, names) if name in found.split(", ")), "little")
 
 
+def header(built: Built) -> bytes:
+    """The beginning of the file, with all of its PE header."""
+    with built.program.open("rb") as file:
+        return file.read(4096)
+
+
+def place(built: Built) -> range:
+    """Where the firmware gives it memory."""
+    base = field(header(built), "ImageBase")
+    return range(base, base + field(header(built), "SizeOfImage"))
+
+
 class Machine:
     """A running QEMU, stopped before the engine's first instruction. Ends with the `with` block."""
 
@@ -129,17 +153,17 @@ class Machine:
             disk = self.folder / "disk" / "EFI" / "BOOT"
             disk.mkdir(parents=True)
             shutil.copy(built.program, disk / "BOOTX64.EFI")
-            with built.program.open("rb") as file:
-                header = file.read(4096)
-            self.base, self.size = field(header, "ImageBase"), field(header, "SizeOfImage")
-            self.entry = self.base + field(header, "AddressOfEntryPoint")
+            where = place(built)
+            self.base, self.size = where.start, len(where)
+            self.entry = self.base + field(header(built), "AddressOfEntryPoint")
             mine, theirs = map(stack.enter_context, socket.socketpair())
             command = [program_, "-machine", f"{board},accel=tcg", "-m", f"{self._memory(built)}M", "-nodefaults",
                        "-display", "none", "-no-reboot", "-net", "none", "-serial", "file:com1", "-monitor", "none",
-                       "-drive", f"if=pflash,format=raw,readonly=on,file={_escaped(firmware_)}",
+                       "-drive", f"if=pflash,format=raw,readonly=on,file={escaped(firmware_)}",
                        "-drive", "if=none,id=disk,format=raw,snapshot=on,file=fat:disk", "-device", "ide-hd,drive=disk",
                        *extra]
-            state = [] if garbage else warm.options(command, "disk", firmware_, self.folder)
+            usual = not (garbage or extra or self._memory(built) > LEAST_MEMORY)  # others are switched on
+            state = warm.options(command, "disk", firmware_, self.folder) if usual else []
             command += ["-chardev", f"socket,id=gdb,fd={theirs.fileno()}", "-gdb", "chardev:gdb", "-S", *state]
             if log:
                 command += ["-D", str(log.absolute()), "-dfilter", f"{self.base:#x}+{self.size:#x}"]
@@ -274,8 +298,3 @@ class Machine:
         """All that a terminal at the serial port got so far."""
         path = self.folder / "com1"
         return path.read_bytes() if path.is_file() else b""
-
-
-def _escaped(path: Path) -> str:
-    """A file's name in an option of QEMU."""
-    return str(path.absolute()).replace(",", ",,")

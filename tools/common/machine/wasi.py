@@ -59,6 +59,15 @@ def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:
     return results[0][0], min(seconds for _, seconds, _ in results), None
 
 
+def count(built: Built, timeout: float) -> tuple[bytes, int | None]:
+    """Nothing is counted: a runtime makes instructions of its own from a module's."""
+    return run(built, False, False, timeout).text, None
+
+
+def memory(built: Built) -> int:
+    return built.memory
+
+
 def seen(engine: Engine) -> int | None:
     return None
 

@@ -23,7 +23,7 @@ from common.engine import builds, engines
 from common.engine.builds import Built
 from common.engine.engines import Shape
 from common.errors import UserError
-from common.machine import here
+from common.machine import here, run
 from common.model import random_model
 from common.model.models import Model
 
@@ -41,7 +41,7 @@ class Size:
     code: int | None
     data: int | None
     packed: int  # the model as the engine reads it, not counted
-    memory: int  # the model, and what the engine works in
+    memory: int  # that it uses: the model, and what the engine works in
     compiler: str  # or assembler
     searched_flags: bool  # whether flagsearch found the flags for this very compiler
     binding: bool  # whether the budget is for this model's shape and this compiler
@@ -113,4 +113,4 @@ def size_of(built: Built, units: Sequence[Unit] | None = None) -> Size:
         print(f"{engine.name}: header, code and data are not known: {error}", file=sys.stderr)
         kinds = dict.fromkeys(KINDS)
     return Size(engine.name, built.model, built.counted, budget, budget - built.counted, **kinds, packed=built.packed,
-                memory=built.memory, compiler=built.compiler, searched_flags=built.searched, binding=binding)
+                memory=run.memory(built), compiler=built.compiler, searched_flags=built.searched, binding=binding)

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Every counted byte of every engine is explained, once: the sums are exact, for several models and encodings.
 
-    tests/run anatomy/sums_test.py -v
+    tests/run anatomy/sums_test.py [everything] -v
 """
 
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 import unittest
 from dataclasses import replace
@@ -29,6 +30,10 @@ from common.model import models, random_model
 from common.size import exchange, measure
 
 ENGINES = here.choose(None, to_run=False)
+# Heads without groups and dims that are no power of two; odd sizes; slack; counts above 127, and above 255; next to nothing;
+# many positions. With `everything`: all cases.
+SHAPES = ("head-size-4", "one-kv-head", "kv-ratio-3", "300-layers", "head-size-258", "tiny", "seq-len-20000")
+EVERYTHING = sys.argv[1:2] == ["everything"] and bool(sys.argv.pop(1))
 # In every engine, whatever its size: without one of these it would not be a Llama 2.
 NEEDED = ("loading", "embedding", "rmsnorm", "matmul", "rope", "attention", "softmax", "swiglu", "argmax", "output", "loop")
 
@@ -91,7 +96,7 @@ class Anatomy(unittest.TestCase):
 
     def test_other_shapes(self) -> None:
         """Other instructions: heads without groups, counts above 255, slack, odd sizes."""
-        for case in cases.CASES:
+        for case in cases.CASES if EVERYTHING else map(cases.find, SHAPES):
             weights = random_model.weights(case.config, seed=1)
             model = random_model.write(self.folder / case.name, "m", weights, case.piece_length)
             for engine in ENGINES:

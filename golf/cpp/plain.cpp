@@ -1,13 +1,13 @@
-// Llama 2, greedy, without a library: reference/transformer.cpp and reference/ops.cpp once more, in 1 to 1.4 KB.
+// Llama 2, greedy, without a library: reference/transformer.cpp and reference/ops.cpp once more, in 1.1 to 1.4 KB.
 //
 //   model.hpp   the model's shape (constexpr; written by the packer); shape.hpp: what follows from it
 //   plain.hpp   the target: how a program writes, and how it ends
-//   plain.ld    the ELF header, this code, the packed model, zeroed memory (elf32.ld, elf64.ld)
+//   plain.ld    the file's header, this code, the packed model, zeroed memory (for Linux: elf32.ld, elf64.ld)
 //
 // What the machine sees
 // ---------------------
 //   header | constants | code | model                      the file, mapped as it is
-//   residual | logits | activations | normed | scores      zero at the start
+//   residual | logits | activations | normed | scores      zero at the start (where nobody promises it, plain.hpp clears it)
 //
 // The model is a struct, whose memory image the packed file is (`plain` in tools/common/pack). Every number that is
 // computed has a place of its own: a row for each position, and in it for each layer. Nothing is overwritten, so the
@@ -193,7 +193,7 @@ static void forward(int token, int pos) {
   matmul(logits[pos], rmsnorm(x, model.rms_final), model.wcls);  // @matmul
 }
 
-extern "C" [[noreturn, gnu::used]] void start() {
+extern "C" [[gnu::used]] void start() {
   int token = 1;
   for (int pos = 0; pos < seq_len; pos++) {
     forward(token, pos);

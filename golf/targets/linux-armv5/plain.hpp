@@ -1,6 +1,8 @@
 // Linux on Armv5.
 #pragma once
 
+extern "C" [[noreturn]] void start();  // so it saves no registers
+
 #include "sqrt.hpp"
 
 #ifdef __thumb__

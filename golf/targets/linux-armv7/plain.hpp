@@ -1,6 +1,8 @@
 // Linux on Armv7.
 #pragma once
 
+extern "C" [[noreturn]] void start();  // so it saves no registers
+
 // @output
 inline void write(const char* text, int length) {
   register int number asm("r7") = 4;

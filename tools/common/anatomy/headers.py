@@ -48,7 +48,7 @@ def units(built: Built, program: bytes, sections: Mapping[str, int], taken: byte
             new = _place(statement["place"], base, position)
             if new is not None and position is not None:
                 found += [Unit(offset, program[offset:offset + 1], "header", "header", "unused byte", (place,))
-                          for offset in range(position, new) if not taken[offset]]
+                          for offset in range(position, min(new, len(taken))) if not taken[offset]]
             position = new
         elif position is None:
             raise UserError(f"{path}:{place.line}: {statement[0]}: it is not clear where this stands; "

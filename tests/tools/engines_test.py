@@ -67,10 +67,11 @@ class Table(FolderTest):
                     self.assertTrue((engine.target.folder / name).is_file(), f"{engine.target.name}: {name}")
                 self.assertIs(type(engine.target.facts["gcc"]["flags"][engine.idea]), list, engine.name)
             if engine.toolchain == "clang":
-                kinds = {"target": str, "flags": dict, "linker": list, "optimizer": list}
+                kinds = {"target": str, "flags": dict, "linker": dict, "optimizer": dict}
                 self.assertEqual({fact: type(engine.target.facts["clang"][fact]) for fact in kinds}, kinds, engine.target.name)
                 self.assertTrue((engine.target.folder / f"{engine.idea}.hpp").is_file(), engine.target.name)
-                self.assertIs(type(engine.target.facts["clang"]["flags"][engine.idea]), list, engine.name)
+                for name in ("flags", "linker", "optimizer"):
+                    self.assertIs(type(engine.target.facts["clang"][name][engine.idea]), list, f"{engine.name}: {name}")
             for folder, suffix in (("cpp", "hpp"), ("asm", "inc")):
                 if engine.source.startswith(f"golf/{folder}/"):
                     for encoding in engine.encodings:

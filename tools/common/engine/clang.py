@@ -98,8 +98,8 @@ def link(engine: Engine, files: Path) -> None:
     steps.run([command("clang"), f"--target={target.clang('target')}", "-c", "model.S", "-o", "model.o"], files)
     workspace = LAYOUTS[engine.layout].workspace(checkpoint.read_config(files / "effective.bin"))
     pages = -(-workspace // wasm.PAGE)
-    steps.run([command("wasm-ld"), "--no-entry", *target.clang("linker"), f"--initial-heap={pages * wasm.PAGE}", "engine.o",
-               "model.o", "-o", LINKED], files)
+    flags = [flag.format(workspace=pages * wasm.PAGE) for flag in target.clang("linker")[engine.idea]]
+    steps.run([command("wasm-ld"), "--no-entry", *flags, "engine.o", "model.o", "-o", LINKED], files)
 
 
 def optimize(engine: Engine, files: Path) -> None:
@@ -108,7 +108,7 @@ def optimize(engine: Engine, files: Path) -> None:
     with atomic_write(files / MAP_IN, "w") as file:
         json.dump({"version": 3, "sources": ["linked"], "names": [], "mappings": _identity(wasm.code(linked))}, file,
                   separators=(",", ":"))
-    steps.run(["wasm-opt", *engine.target.clang("optimizer"), f"--input-source-map={MAP_IN}", LINKED, "-o", "engine.bin",
+    steps.run(["wasm-opt", *engine.target.clang("optimizer")[engine.idea], f"--input-source-map={MAP_IN}", LINKED, "-o", "engine.bin",
                f"--output-source-map={MAP_OUT}"], files)
     with atomic_write(files / ORIGINS, "w") as file:
         json.dump(list(_lines(json.loads((files / MAP_OUT).read_text("utf-8"))["mappings"])), file)

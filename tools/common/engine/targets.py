@@ -22,7 +22,8 @@ target.json says
                linker: ld's emulation; fallback: flags that make it small without a searched set; knobs: what flagsearch
                turns besides the knobs of all targets
     clang      the same for clang, where it knows the machine: target (as --target wants it), machine, flags; linker: wasm-ld's
-               flags; optimizer: wasm-opt's; what is not there is as for gcc
+               flags, by source ({workspace}: the bytes that an engine works in, as whole pages); optimizer: wasm-opt's, by
+               source; what is not there is as for gcc
 
 Beside it lie, for each source in C++ that runs there, SOURCE.hpp and (for gcc) SOURCE.ld (SOURCE-VARIANT.ld, where a variant
 wants another one), and flagset.json (the flags that were searched, by engine); and packages.txt, what the target needs

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import unittest
 
 from support.folders import FolderTest
@@ -46,7 +47,7 @@ class CMake(FolderTest):
 
     def configure(self, **options: str) -> subprocess.CompletedProcess[str]:
         shutil.rmtree(self.build, ignore_errors=True)
-        return self.cmake("-G", "Ninja", "-S", str(self.source), "-B", str(self.build),
+        return self.cmake("-G", "Ninja", "-S", str(self.source), "-B", str(self.build), f"-DPython3_EXECUTABLE={sys.executable}",
                           *(f"-D{name}={value}" for name, value in options.items()))
 
     def refused(self, name: str, value: str, says: str) -> None:

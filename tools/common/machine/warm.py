@@ -27,7 +27,7 @@ from common.machine.gdb import Debugger
 from common.machine.qmp import Emulation
 
 VARIABLE = "LLAMA512_FIRMWARE_STATES"
-SHARES = (0.9, 0.8, 0.6)  # of the time before the first look at the disk, that a state may have behind it
+SHARES = (0.97, 0.9, 0.8, 0.6)  # of the time before the first look at the disk, that a state may have behind it
 PATIENCE = 240.0  # seconds
 
 

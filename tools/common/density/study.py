@@ -91,9 +91,10 @@ class Row:
 
 
 def all_targets() -> list[Target]:
-    """Those with a folder that knows the source, and their variants."""
+    """Those with a folder that knows the source, for programs of an operating system; and their variants."""
     found = [targets.find(name) for name in targets.names()]
-    return [each for target in found if (target.folder / f"{IDEA}.ld").is_file() for each in target.variants()]
+    return [each for target in found if target.machine == "program" and (target.folder / f"{IDEA}.ld").is_file()
+            for each in target.variants()]
 
 
 def programs(names: Sequence[str] | None = None, kind: str | None = None) -> list[Program]:

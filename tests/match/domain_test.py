@@ -15,20 +15,23 @@ from pathlib import Path
 from support.attempt import Outcome, attempt
 from support.cases import Case
 
-from common.machine import here
+from common.machine import here, run
 from common.match import domain, matching
 from common.model import random_model
 from common.model.checkpoint import Config
 
 CONFIG = Config(32, 64, 2, 4, 2, 64, 32, False)
-ENGINES = [engine for engine in here.choose(None) if "f32" in engine.encodings]
+# The domain is the arithmetic's and the source's: one engine for each, on a kernel rather than on a machine of its own.
+ENGINES = list({(engine.arithmetic, engine.source): engine for engine in sorted(
+    here.choose(None), key=lambda engine: (not run.emulated(engine), engine.target.machine == "program"))
+    if "f32" in engine.encodings}.values())
 ARITHMETICS = sorted({engine.arithmetic for engine in ENGINES})
 SEEDS = (1, 2, 3)
 
 
 class Domain(unittest.TestCase):
     def attempts(self, arithmetic: str, seed: int, **factors: float) -> list[Outcome]:
-        """Every engine of an arithmetic on the case's weights, with some tensors scaled."""
+        """The engines of an arithmetic on the case's weights, with some tensors scaled."""
         weights = Case("domain", CONFIG, seed).checkpoint(seed)
         for name, factor in factors.items():
             weights.tensors[name] = array("f", [value * factor for value in weights.tensors[name]])

@@ -4,13 +4,7 @@
 #pragma once
 
 #include "isa/wasm.hpp"
-
-struct Text {
-  const f32* at;
-  long length;
-};
-extern "C" [[clang::import_module("wasi_snapshot_preview1"), clang::import_name("fd_write")]]
-int fd_write(int file, const Text* texts, int count, long* written);
+#include "wasi.hpp"
 
 constexpr wide behind_model = whole(16 + packed_bytes, 16), all_rows = row_bytes * seq_len;
 constexpr wide above_model = whole(behind_model + row_bytes - row_end, row_bytes), power_above_model = power_above(above_model);

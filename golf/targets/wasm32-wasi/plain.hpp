@@ -1,12 +1,8 @@
 // WebAssembly with WASI.
 #pragma once
 
-struct Text {
-  const char* at;
-  long length;
-};
-extern "C" [[clang::import_module("wasi_snapshot_preview1"), clang::import_name("fd_write")]]
-int fd_write(int file, const Text* texts, int count, long* written);
+#include "wasi.hpp"
+
 extern "C" [[clang::export_name("_start")]] void start();
 
 // @output

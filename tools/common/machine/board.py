@@ -132,7 +132,3 @@ class Board(Emulation):
         if place is None:
             raise UserError(f"{self.qemu}: info registers: no {self._place} in its answer; is this QEMU 7.2 or later?")
         return self.memory(int(place[1], 16), len(self._stop)) == self._stop
-
-    def seconds(self) -> float:
-        """Of the processor that emulates it."""
-        return processes.seconds(self.process.pid)

@@ -85,6 +85,10 @@ class Emulation:
         self.call("pmemsave", val=address, size=size, filename="memory")
         return (self.folder / "memory").read_bytes()
 
+    def seconds(self) -> float:
+        """Of the processor, that QEMU has used."""
+        return processes.seconds(self.process.pid)
+
     def stopped(self) -> bool:
         """Whether the processor will never do anything again."""
         raise NotImplementedError

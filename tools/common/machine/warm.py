@@ -20,7 +20,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Sequence
 
-from common import processes
 from common.engine import steps
 from common.errors import UserError
 from common.machine.gdb import Debugger
@@ -73,12 +72,8 @@ class _Firmware(Emulation):
         """Whether it has looked at the disk."""
         return any(drive["stats"]["rd_operations"] for drive in self.call("query-blockstats") if drive.get("device") == self.disk)
 
-    def seconds(self) -> float:
-        """Of the processor, that QEMU has used: on a busy machine, too, it does the same in the same time."""
-        return processes.seconds(self.process.pid)
-
     def time_to_read(self) -> float:
-        """When it looks at the disk, in seconds of the processor."""
+        """When it looks at the disk, in seconds of the processor: on a busy machine, too, it does the same in the same time."""
         end = time.monotonic() + PATIENCE
         while not self.has_read():
             if time.monotonic() > end:

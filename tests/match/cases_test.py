@@ -39,6 +39,20 @@ class CaseTest(FolderTest):
         return matching.expect(random_model.write(self.folder, "m", weights, case.piece_length, case.vocabulary))
 
 
+class Default(unittest.TestCase):
+    """What is tried when nobody asks for all."""
+
+    def test_every_case_of_every_source(self) -> None:
+        tried: dict[tuple[str, str], set[str]] = {}
+        for engine in ENGINES:
+            names = [case.name for case, _ in cases.by_default(engine)]
+            self.assertLessEqual(set(cases.FEW), set(names))
+            self.assertEqual({encoding for _, some in cases.by_default(engine) for encoding in some.encodings},
+                             set(engine.encodings))
+            tried.setdefault((engine.source, engine.layout), set()).update(names)
+        self.assertEqual(set(map(frozenset, tried.values())), {frozenset(case.name for case in CASES)})
+
+
 class Variety(unittest.TestCase):
     """What the issue asks of the random checkpoints."""
 

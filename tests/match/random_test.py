@@ -2,7 +2,8 @@
 """One engine for random checkpoints, in each of its encodings: its tokens equal the reference's.
 
     tests/run match/random_test.py ties cpp-linux-i386
-    tests/run match/random_test.py all cpp-linux-i386             # all but those of the label `long`
+    tests/run match/random_test.py default cpp-linux-i386         # as CTest does by default
+    tests/run match/random_test.py all cpp-linux-i386             # all but the models of minutes
 """
 
 from __future__ import annotations
@@ -74,14 +75,18 @@ def match(case: Case, engine: engines.Engine, folder: Path) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("case", choices=["all", *(case.name for case in cases.CASES + cases.LONG)])
+    parser.add_argument("case", choices=["default", "all", *(case.name for case in cases.CASES + cases.LONG)])
     parser.add_argument("engine", choices=engines.names())
     parser.add_argument("--work", type=Path, help="the folder to build in (default: a temporary one)")
     options = parser.parse_args()
 
     engine, failed = engines.find(options.engine), []
+    if options.case == "default":
+        chosen = cases.by_default(engine)
+    else:
+        chosen = [(case, engine) for case in (cases.CASES if options.case == "all" else [cases.find(options.case)])]
     with tempfile.TemporaryDirectory(prefix="llama512-match-") as temporary:
-        for case in cases.CASES if options.case == "all" else [cases.find(options.case)]:
+        for case, engine in chosen:
             if match(case, engine, (options.work or Path(temporary)) / case.name / engine.name):
                 failed.append(case.name)
     if failed:

@@ -23,9 +23,10 @@ from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Callable, Sequence
 
-from common.engine import packing
+from common.engine import engines, packing
 from common.engine.engines import Engine
 from common.errors import UserError
+from common.machine import here, run
 from common.match import matching
 from common.match.matching import Expected
 from common.model import checkpoint, random_model, tokenizer
@@ -281,6 +282,11 @@ CASES = [
     Case("seq-len-20000", Config(8, 16, 1, 2, 2, 32, 20000, False), 2, ends_by_bos=True),
 ]
 
+# The most different of them. An engine that shares its source and its layout with one that is quicker here runs these alone, and
+# so does each encoding after an engine's first (label `long`: all of them).
+FEW = ("full-attention", "kv-ratio-3", "one-kv-head", "mixed-pieces", "ends-by-bos", "ties", "head-size-258", "300-layers",
+       "tiny", "seq-len-1")
+
 # The shapes of the checkpoints that everyone has: they take minutes (label `long`). All end early but the first one.
 LONG = [
     Case("stories15M", Config(288, 768, 6, 6, 6, 32000, 256, True), 1),
@@ -312,6 +318,19 @@ def without_refused(case: Case, engine: Engine, folder: Path) -> Engine:
         else:
             good.append(encoding)
     return replace(engine, encodings=tuple(good))
+
+
+def by_default(engine: Engine) -> list[tuple[Case, Engine]]:
+    """The cases that the engine is tried with when nobody asks for all, each with the engine in the encodings for it."""
+    alike = [other for other in engines.table() if (other.source, other.layout) == (engine.source, engine.layout)
+             and (other == engine or not here.missing(other))]
+    first = min(reversed(alike), key=run.emulated)  # a kernel may run programs of 64 bits alone, which come later
+    chosen = []
+    for case in CASES:
+        encodings = engine.encodings if case.name in FEW else engine.encodings[:1] if engine == first else ()
+        if encodings:
+            chosen.append((case, replace(engine, encodings=encodings)))
+    return chosen
 
 
 def find(name: str) -> Case:

@@ -20,8 +20,7 @@ def run_tool(*arguments: object, env: dict[str, str] | None = None,
              cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Runs `tools/llama512 ARGUMENTS…`; `env` is added to the environment."""
     return subprocess.run([sys.executable, TOOLS / "llama512", *map(str, arguments)], capture_output=True, timeout=200,
-                          encoding="utf-8", cwd=cwd,
-                          env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
+                          encoding="utf-8", cwd=cwd, env={**os.environ, **(env or {})})
 
 
 def without_notes(stderr: str) -> str:

@@ -1,4 +1,4 @@
-// Llama 2, greedy, without a library: reference/transformer.cpp and reference/ops.cpp once more, in 1.1 to 1.4 KB.
+// Llama 2, greedy, without a library: reference/transformer.cpp and reference/ops.cpp once more, in 1.1 to 1.5 KB.
 //
 //   model.hpp   the model's shape (constexpr; written by the packer); shape.hpp: what follows from it
 //   plain.hpp   the target: how a program writes, and how it ends
@@ -20,6 +20,7 @@
 // - matmul adds to its output: to zeros, or to the residual stream, where wo and w2 lead.
 // - exp, cos and sin are one function, the exponential of a complex number, by squaring.
 // - silu comes from softmax, and softmax's maximum from argmax.
+// - No loop runs zero times, so most say `do`; where the order is free, they go from the last element to the first.
 // - Activations are doubles. Weights, which are float32, are converted where they are multiplied, and nowhere else.
 //
 // "@rope" in a comment says what the machine code is for: that of its line or, where the comment stands alone, of all
@@ -95,15 +96,21 @@ struct Complex {
 }
 
 // a . b @matmul
-template <class T> static real dot(const T* a, const real* b, int n) {
+static real dot(const real* a, const real* b, int n) {
   real sum = 0;
-  for (int i = 0; i < n; i++) sum += a[i] * b[i];
+  do {
+    n--;
+    sum += a[n] * b[n];
+  } while (n);
   return sum;
 }
 
 // out += w x: out (d), x (n), w (d, n)
 static void matmul(real* out, const real* x, const float* w, int n, int d) {
-  for (int row = 0; row < d; row++, w += n) out[row] += dot(w, x, n);
+  do {
+    for (int i = 0; i < n; i++) *out += *w++ * x[i];
+    out++;
+  } while (--d);
 }
 template <int d, int n> static void matmul(real* out, const real* x, const float (&w)[d][n]) {
   matmul(out, x, w[0], n, d);
@@ -119,8 +126,10 @@ static const real* rmsnorm(const real* x, const float* weight) {
 // The index of the largest value; on a tie the lowest such index. @argmax
 [[gnu::noinline]] static int argmax(const real* x, int n) {
   int best = 0;
-  for (int i = 1; i < n; i++)
-    if (x[i] > x[best]) best = i;
+  do {
+    n--;
+    if (!(x[n] < x[best])) best = n;  // (g++ for SH-4 does not understand >=)
+  } while (n);
   return best;
 }
 
@@ -128,22 +137,28 @@ static const real* rmsnorm(const real* x, const float* weight) {
 static void softmax(real* x, int n) {
   const real max = x[argmax(x, n)];
   real sum = 0;
-  for (int i = 0; i < n; i++) sum += x[i] = exponential(x[i] - max, 0).re;
-  for (int i = 0; i < n; i++) x[i] /= sum;
+  int i = n;
+  do {
+    i--;
+    sum += x[i] = exponential(x[i] - max, 0).re;
+  } while (i);
+  do {
+    n--;
+    x[n] /= sum;
+  } while (n);
 }
 
 // Turns each pair of each head of x by the angle pos * 10000^(-2i/head_size). @rope
 static void rope(real* x, int n, int pos) {
   constexpr float slowdown = __builtin_pow(10000, 2.0 / head_size);  // from one pair to the next
-  for (int head = 0; head < n; head += head_size) {
-    real angle = pos;
-    for (int i = head; i < head + head_size; i += 2) {
-      const Complex turn = exponential(0, angle);
-      const real x0 = x[i], x1 = x[i + 1];
-      x[i] = x0 * turn.re - x1 * turn.im;
-      x[i + 1] = x0 * turn.im + x1 * turn.re;
-      angle /= slowdown;
-    }
+  real angle = 0;
+  for (int i = 0; i < n; i += 2) {
+    if (i % head_size == 0) angle = pos;
+    const Complex turn = exponential(0, angle);
+    const real x0 = x[i], x1 = x[i + 1];
+    x[i] = x0 * turn.re - x1 * turn.im;
+    x[i + 1] = x0 * turn.im + x1 * turn.re;
+    angle /= slowdown;
   }
 }
 
@@ -159,16 +174,13 @@ static void swiglu(real* gate, const real* up, int n) {
 // heads = for each query head: softmax(q . k / sqrt(head_size)) v, over all positions so far @attention
 static void attention(Activations* cache, int pos) {
   Activations& now = cache[pos];
-  for (int kv_head = 0; kv_head < n_kv_heads; kv_head++) {
-    const int k = n_heads + kv_head, v = k + n_kv_heads;
-    for (int group = 0; group < kv_mul; group++) {
-      const int head = kv_head * kv_mul + group;
-      for (int t = 0; t <= pos; t++)
-        scores[t] = dot(now.qkv[head], cache[t].qkv[k], head_size) / __builtin_sqrt(head_size);
-      softmax(scores, pos + 1);
-      for (int t = 0; t <= pos; t++)
-        for (int i = 0; i < head_size; i++) now.heads[head][i] += scores[t] * cache[t].qkv[v][i];
-    }
+  for (unsigned head = 0; head < n_heads; head++) {
+    const int k = n_heads + head / kv_mul, v = k + n_kv_heads;
+    for (int t = 0; t <= pos; t++)
+      scores[t] = dot(now.qkv[head], cache[t].qkv[k], head_size) / __builtin_sqrt(head_size);
+    softmax(scores, pos + 1);
+    for (int t = 0; t <= pos; t++)
+      for (int i = 0; i < head_size; i++) now.heads[head][i] += scores[t] * cache[t].qkv[v][i];
   }
 }
 

@@ -25,8 +25,7 @@ CALL = re.compile(r"(call|bl|blx|jal|jalr|bsr|jsr|brasl|bras|b,l|ble)\b")
 SLOT = re.compile(r"file format elf\d+-(\w*mips|sparc|hppa|sh)")
 NO_SLOT = re.compile(r"(bt|bf|b\w*c)\s")  # but of these not: SH's plain ones, MIPS's compact ones,
 NO_SLOT_SHORT = re.compile(r"(bteqz|btnez|beqz|bnez|b)\s")  # and those of MIPS16
-INNER = "sum += a[i] * b[i]"  # the source's line that is the inner loop of matmul
-CALLERS = ("matmul", "dot<float>", "3dotIfE")  # the functions that it is in when it is about weights; rmsnorm has it, too
+INNER = "*out += *w++ * x[i]"  # the source's line that is the inner loop of matmul
 
 
 @dataclass(frozen=True)
@@ -90,11 +89,11 @@ def places_of(prefix: str, elf: Path, source: Path, found: list[Instruction]) ->
     if len(numbers) != 1:
         raise UserError(f"{source}: {INNER!r}: there are {len(numbers)} such lines; tools/common/density/disassembly.py "
                         "knows matmul's inner loop by it")
-    said = steps.run([f"{prefix}addr2line", "-f", "-i", "-a", "-e", str(elf), *(hex(each.address) for each in found)])
+    said = steps.run([f"{prefix}addr2line", "-i", "-a", "-e", str(elf), *(hex(each.address) for each in found)])
     places = set()
     for answer in re.split(r"^(?=0x)", said, flags=re.MULTILINE)[1:]:
-        address, _, place, *_ = lines = answer.splitlines()  # and more functions and places, from the inside out
-        if re.search(rf":{numbers[0]}\b", place) and any(name in line for name in CALLERS for line in lines[1::2]):
+        address, place, *_ = answer.splitlines()  # and more places, from the inside out
+        if re.search(rf":{numbers[0]}\b", place):
             places.add(int(address, 16))
     return places
 

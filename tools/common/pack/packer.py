@@ -103,11 +103,19 @@ class Weights(Span):
     gain: str | None  # the norm whose gains are folded in
     factors: tuple[str, ...]
     scale: float  # the product of the factors
-    cells: list[slice]  # row i's place in the flat tensor
+    order_of_rows: Sequence[int]  # which row (or column) of the tensor comes when
+    start: int  # where the first of them begins in the flat tensor,
+    row_step: int  # how far they are apart there,
+    step: int  # and the elements of each
+    backwards: bool
     gain_cells: slice | None  # the gains of a row, in the norm's flat tensor; the same for all rows
     columns: int
     order: str  # of a number's bytes: little or big
     before: bytes = b""  # what stands before the packed file, for a weight that begins it
+
+    def cells(self, row: int) -> slice:
+        """A packed row's place in the flat tensor."""
+        return _cells(self.start + self.order_of_rows[row] * self.row_step, self.columns, self.step, self.backwards)
 
     def facts(self) -> dict[str, object]:
         return {"encoding": self.encoding.name, "byte_order": self.order, "layer": self.layer,
@@ -179,11 +187,11 @@ def _span(part: Matrix | Text, encoding: Encoding, config: Config, pieces: Seque
     start = (part.layer or 0) * n_rows * n_columns
     rows, columns = (n_columns, n_rows) if part.transposed else (n_rows, n_columns)
     row_step, step = (1, n_columns) if part.transposed else (n_columns, 1)
-    cells = [_cells(start + row * row_step, columns, step, part.backwards)
-             for row in (range(rows) if part.order is None else part.order)]
+    order_of_rows = range(rows) if part.order is None else part.order
     gain_start = 0 if part.layer is None else part.layer * config.dim
-    return Weights(part.tensor, len(cells), encoding.row_bytes(columns), encoding=encoding, layer=part.layer, gain=part.gain,
-                   factors=part.factors, scale=math.prod(FACTORS[name](config) for name in part.factors), cells=cells,
+    return Weights(part.tensor, len(order_of_rows), encoding.row_bytes(columns), encoding=encoding, layer=part.layer, gain=part.gain,
+                   factors=part.factors, scale=math.prod(FACTORS[name](config) for name in part.factors), order_of_rows=order_of_rows,
+                   start=start, row_step=row_step, step=step, backwards=part.backwards,
                    gain_cells=_cells(gain_start, config.dim, 1, part.backwards) if part.gain else None, columns=columns,
                    order=order)
 
@@ -227,7 +235,7 @@ def decode(spans: Sequence[Span], config: Config, packed: bytes) -> tuple[Checkp
                 texts[row] = span.text_of(data, whole=row == BOS)
             elif isinstance(span, Weights):
                 values = span.encoding.decode(_before(span, packed, offset) + data, span.order)
-                tensors[span.tensor][span.cells[row]] = _divided(values, span.scale)
+                tensors[span.tensor][span.cells(row)] = _divided(values, span.scale)
     return Checkpoint(untied, tensors), texts
 
 
@@ -250,7 +258,7 @@ def _rows_in_file_order(spans: Sequence[Span]) -> Iterator[tuple[Span, int, int]
 def _folded_row(span: Weights, row: int, model: Checkpoint) -> array[float]:
     """A packed row's values: the checkpoint's, times the gains of the norm before it, times the factors."""
     tensor = model.classifier if span.tensor == "wcls" else model.tensors[span.tensor]
-    values = tensor[span.cells[row]]
+    values = tensor[span.cells(row)]
     if span.gain is not None:
         gains = model.tensors[span.gain][span.gain_cells]
         folded = [value * gain * span.scale for value, gain in zip(values, gains)]

@@ -148,12 +148,19 @@ static void softmax(real* x, int n) {
   } while (n);
 }
 
+// Whether a head begins with element i. Where that is a division, it subtracts, for not every machine has one. @rope
+inline bool begins_head(int i) {
+  if ((head_size & (head_size - 1)) == 0) return i % head_size == 0;
+  while (i > 0) i -= head_size;
+  return i == 0;
+}
+
 // Turns each pair of each head of x by the angle pos * 10000^(-2i/head_size). @rope
 static void rope(real* x, int n, int pos) {
   constexpr float slowdown = __builtin_pow(10000, 2.0 / head_size);  // from one pair to the next
   real angle = 0;
   for (int i = 0; i < n; i += 2) {
-    if (i % head_size == 0) angle = pos;
+    if (begins_head(i)) angle = pos;
     const Complex turn = exponential(0, angle);
     const real x0 = x[i], x1 = x[i + 1];
     x[i] = x0 * turn.re - x1 * turn.im;

@@ -178,11 +178,19 @@ static void swiglu(real* gate, const real* up, int n) {
   }
 }
 
+// The head of keys and values that serves a query head: head / kv_mul, by subtraction as above. @attention
+inline unsigned serving(unsigned head) {
+  if ((kv_mul & (kv_mul - 1)) == 0) return head / kv_mul;
+  unsigned kv_head = 0;
+  for (; head >= kv_mul; head -= kv_mul) kv_head++;
+  return kv_head;
+}
+
 // heads = for each query head: softmax(q . k / sqrt(head_size)) v, over all positions so far @attention
 static void attention(Activations* cache, int pos) {
   Activations& now = cache[pos];
   for (unsigned head = 0; head < n_heads; head++) {
-    const int k = n_heads + head / kv_mul, v = k + n_kv_heads;
+    const int k = n_heads + serving(head), v = k + n_kv_heads;
     for (int t = 0; t <= pos; t++)
       scores[t] = dot(now.qkv[head], cache[t].qkv[k], head_size) / __builtin_sqrt(head_size);
     softmax(scores, pos + 1);

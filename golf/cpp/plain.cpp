@@ -20,7 +20,7 @@
 // - matmul adds to its output: to zeros, or to the residual stream, where wo and w2 lead.
 // - exp, cos and sin are one function, the exponential of a complex number, by squaring.
 // - silu comes from softmax, and softmax's maximum from argmax.
-// - No loop runs zero times, so most say `do`; where the order is free, they go from the last element to the first.
+// - Loops that never run zero times say so by `do`, where that is shorter; where the order is free, some of them go downwards.
 // - Activations are doubles. Weights, which are float32, are converted where they are multiplied, and nowhere else.
 //
 // "@rope" in a comment says what the machine code is for: that of its line or, where the comment stands alone, of all

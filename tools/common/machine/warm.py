@@ -47,12 +47,13 @@ def options(command: Sequence[str], disk: str, firmware: Path, folder: Path) -> 
 
 
 def wait(debugger: Debugger) -> None:
-    """Until the state is in the machine, which does not run yet."""
+    """Until the state is in the machine, and the disk its own; it does not run yet."""
     end = time.monotonic() + PATIENCE
     while "inmigrate" in debugger.monitor("info status"):
         if time.monotonic() > end:
             raise UserError(f"{debugger.program}: the state that {VARIABLE} keeps was not read in {PATIENCE:.0f} s; remove it")
         time.sleep(0.01)
+    debugger.touch()
 
 
 class _Firmware(Emulation):

@@ -24,17 +24,17 @@ LETTERS = string.ascii_letters + string.digits
 BLOCK = 131071
 
 
-def weights(config: Config, seed: int, spread: float = 1.0) -> Checkpoint:
+def weights(config: Config, seed: int, spread: float = 1.0, block: int = BLOCK) -> Checkpoint:
     """Normally distributed weights. A matrix's standard deviation is `spread` / sqrt(its columns), so that vectors keep
     their size on the way through; embeddings have 1, gains are from 0.5 to 1.5.
 
-    A large tensor repeats BLOCK random numbers, so that a model of 100 million weights takes seconds. BLOCK is a prime, so
-    no two rows, and no two layers, of a tensor are equal."""
+    A large tensor repeats `block` random numbers, so that a model of 100 million weights takes seconds. It is to be a prime, so
+    that no two rows, and no two layers, of a tensor are equal."""
     generator = random.Random(seed)
     tensors: dict[str, array[float]] = {}
     for name, shape in config.shapes().items():
         count = math.prod(shape)
-        some = range(min(count, BLOCK))
+        some = range(min(count, block))
         if name.startswith("rms"):
             values = array("f", (generator.uniform(0.5, 1.5) for _ in some))
         else:

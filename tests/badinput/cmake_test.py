@@ -19,7 +19,7 @@ from common.machine import here
 from common.model import random_model
 from common.model.checkpoint import Checkpoint, Config
 
-ENGINES = [engine.name for engine in here.choose(None, to_run=False)]
+ENGINE = next(engine.name for engine in here.choose(None, to_run=False) if engine.toolchain == "nasm")  # the quickest build
 PROJECT = """cmake_minimum_required(VERSION 3.25)
 project(engines_alone LANGUAGES NONE)
 set(LLAMA512_MODEL "" CACHE STRING "")
@@ -64,10 +64,10 @@ class CMake(FolderTest):
                 result = self.configure(LLAMA512_MODEL=f"{name}/{name}.bin")  # from here
                 self.assertEqual(result.returncode, 0, result.stderr)
                 place = self.build / "engines" / (name if name.isprintable() else "_")
-                result = self.cmake("--build", str(self.build), "--target", ENGINES[-1])
+                result = self.cmake("--build", str(self.build), "--target", ENGINE)
                 self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
-                self.assertEqual(sorted(self.build.glob("engines/*/*")), [place / ENGINES[-1], place / f"{ENGINES[-1]}.build"])
-                result = self.cmake("--build", str(self.build), "--target", ENGINES[-1])
+                self.assertEqual(sorted(self.build.glob("engines/*/*")), [place / ENGINE, place / f"{ENGINE}.build"])
+                result = self.cmake("--build", str(self.build), "--target", ENGINE)
                 self.assertIn("no work to do", result.stdout)
 
     def test_models_that_are_refused(self) -> None:

@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import Callable
 
 from support.folders import FolderTest
+from support.models import small_checkpoint
 from support.skip import main
 from support.tools import TOOLS
 
 from common import processes
 from common.errors import atomic_write
 from common.machine.qemu import HALT, QEMU
+from common.model import random_model
 from common.processes import PREFIX
 
 LOOP = b"\xF4\xEB\xFD".ljust(510, b"\0") + b"\x55\xAA"  # hlt with interrupts on, for ever
@@ -234,8 +236,9 @@ class Descriptors(ProcessesTest):
 
     def test_lost_messages(self) -> None:
         """What stderr does not take (progress, here) is no failure; nor may it stand in the output."""
+        model = random_model.write(self.folder, "m", small_checkpoint())
         for redirection in ("2>/dev/full", "2</dev/null", "2>&-"):
-            for arguments in (["size", "--engine", "asm-boot", "--json"], ["speed", "--engine", "asm-linux-i386", "--runs", "1"]):
+            for arguments in (["size", "--engine", "asm-boot", "--json"], ["speed", "--engine", "asm-linux-i386", "--runs", "1", "--model", model.checkpoint]):
                 with self.subTest((redirection, arguments)):
                     process = self.start("sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, TOOLS / "llama512",
                                          *arguments)

@@ -9,6 +9,7 @@ The same seed gives the same files everywhere.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import random
@@ -24,12 +25,9 @@ LETTERS = string.ascii_letters + string.digits
 BLOCK = 131071
 
 
-def weights(config: Config, seed: int, spread: float = 1.0, block: int = BLOCK) -> Checkpoint:
-    """Normally distributed weights. A matrix's standard deviation is `spread` / sqrt(its columns), so that vectors keep
-    their size on the way through; embeddings have 1, gains are from 0.5 to 1.5.
-
-    A large tensor repeats `block` random numbers, so that a model of 100 million weights takes seconds. It is to be a prime, so
-    that no two rows, and no two layers, of a tensor are equal."""
+@functools.lru_cache(maxsize=1)
+def _numbers(config: Config, seed: int, spread: float, block: int) -> dict[str, array[float]]:
+    """The tensors of the last weights: tests try one model with many engines."""
     generator = random.Random(seed)
     tensors: dict[str, array[float]] = {}
     for name, shape in config.shapes().items():
@@ -41,7 +39,16 @@ def weights(config: Config, seed: int, spread: float = 1.0, block: int = BLOCK) 
             sigma = 1.0 if name == "token_embedding" else spread / math.sqrt(shape[-1])
             values = array("f", (generator.gauss(0, sigma) for _ in some))
         tensors[name] = (values * -(-count // len(some)))[:count]
-    return Checkpoint(config, tensors)
+    return tensors
+
+
+def weights(config: Config, seed: int, spread: float = 1.0, block: int = BLOCK) -> Checkpoint:
+    """Normally distributed weights. A matrix's standard deviation is `spread` / sqrt(its columns), so that vectors keep
+    their size on the way through; embeddings have 1, gains are from 0.5 to 1.5.
+
+    A large tensor repeats `block` random numbers, so that a model of 100 million weights takes seconds. It is to be a prime, so
+    that no two rows, and no two layers, of a tensor are equal."""
+    return Checkpoint(config, {name: values[:] for name, values in _numbers(config, seed, spread, block).items()})
 
 
 def pieces(vocab_size: int, length: int) -> list[bytes]:

@@ -46,9 +46,11 @@ class Default(unittest.TestCase):
         tried: dict[tuple[str, str], set[str]] = {}
         for engine in ENGINES:
             names = [case.name for case, _ in cases.by_default(engine)]
-            self.assertLessEqual(set(cases.FEW), set(names))
             self.assertEqual({encoding for _, some in cases.by_default(engine) for encoding in some.encodings},
                              set(engine.encodings))
+            self.assertLessEqual(set(cases.FEW), set(names))
+            if engine.target.machine in cases.SWITCHED_ON:
+                continue
             tried.setdefault((engine.source, engine.layout), set()).update(names)
         self.assertEqual(set(map(frozenset, tried.values())), {frozenset(case.name for case in CASES)})
 

@@ -3,8 +3,8 @@
 
     tests/run match/named_test.py stories260K cpp-linux-i386
 
-In each encoding (with --emulate, which takes a minute: in the engine's first one) its tokens equal the reference's on
-the effective checkpoint and on the original one; for stories260K its text is also what llama2.c printed. Exit status 77
+In each encoding (with --emulate, which takes a minute, and with --first where it is emulated in any case: in the engine's first
+one) its tokens equal the reference's on the effective checkpoint and on the original one; for stories260K its text is also what llama2.c printed. Exit status 77
 (SKIP): the model is not on this machine, or what runs the engine.
 """
 
@@ -61,6 +61,7 @@ def main() -> int:
     parser.add_argument("model")
     parser.add_argument("engine", choices=engines.names())
     parser.add_argument("--emulate", action="store_true", help="run it under the target's emulator")
+    parser.add_argument("--first", action="store_true", help="where it is emulated in any case, in its first encoding alone")
     parser.add_argument("--work", type=Path, help="the folder to build in (default: a temporary one)")
     options = parser.parse_args()
     try:
@@ -81,7 +82,8 @@ def main() -> int:
         how = "emulated" if options.emulate else "native"
         folder = (options.work or Path(temporary)) / model.name / engine.name / how
         try:
-            for encoding in engine.encodings[:1] if options.emulate else engine.encodings:
+            one = options.emulate or options.first and run.emulated(engine)
+            for encoding in engine.encodings[:1] if one else engine.encodings:
                 problems += check(engine, model, encoding, options.emulate, folder / encoding, golden)
         except MissingTool as error:
             print(f"SKIP: {error}")

@@ -283,9 +283,11 @@ CASES = [
 ]
 
 # The most different of them. An engine that shares its source and its layout with one that is quicker here runs these alone, and
-# so does each encoding after an engine's first (label `long`: all of them).
+# so do each encoding after an engine's first, and a machine that must be switched on for every case (label `long`: all of them).
 FEW = ("full-attention", "kv-ratio-3", "one-kv-head", "mixed-pieces", "ends-by-bos", "ties", "head-size-258", "300-layers",
        "tiny", "seq-len-1")
+
+SWITCHED_ON = ("uefi",)  # seconds, before an engine's first instruction
 
 # The shapes of the checkpoints that everyone has: they take minutes (label `long`). All end early but the first one.
 LONG = [
@@ -324,7 +326,10 @@ def by_default(engine: Engine) -> list[tuple[Case, Engine]]:
     """The cases that the engine is tried with when nobody asks for all, each with the engine in the encodings for it."""
     alike = [other for other in engines.table() if (other.source, other.layout) == (engine.source, engine.layout)
              and (other == engine or not here.missing(other))]
-    first = min(reversed(alike), key=run.emulated)  # a kernel may run programs of 64 bits alone, which come later
+    # A kernel may run programs of 64 bits alone, which come later.
+    first = min(reversed(alike), key=lambda other: (run.emulated(other), other.target.machine != "program"))
+    if first.target.machine in SWITCHED_ON:
+        first = None
     chosen = []
     for case in CASES:
         encodings = engine.encodings if case.name in FEW else engine.encodings[:1] if engine == first else ()

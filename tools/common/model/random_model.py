@@ -25,7 +25,7 @@ LETTERS = string.ascii_letters + string.digits
 BLOCK = 131071
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=2)
 def _numbers(config: Config, seed: int, spread: float, block: int) -> dict[str, array[float]]:
     """The tensors of the last weights: tests try one model with many engines."""
     generator = random.Random(seed)

@@ -10,6 +10,7 @@ Every function takes the repository's root; it is this project's unless a test s
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -98,6 +99,16 @@ def is_shallow(root: Path = ROOT) -> bool:
 
 def resolve(rev: str, root: Path = ROOT) -> str:
     """The commit's full hash."""
+    return _known(rev, root) if re.fullmatch("[0-9a-f]{40}", rev) else _find(rev, root)
+
+
+@functools.lru_cache(maxsize=None)
+def _known(full_hash: str, root: Path) -> str:
+    """The same of a full hash: a commit that is there stays."""
+    return _find(full_hash, root)
+
+
+def _find(rev: str, root: Path) -> str:
     found = run(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}", check=False).strip()
     if not found:
         require_repository(root)

@@ -288,6 +288,7 @@ FEW = ("full-attention", "kv-ratio-3", "one-kv-head", "mixed-pieces", "ends-by-b
        "tiny", "seq-len-1")
 
 SWITCHED_ON = ("uefi",)  # seconds, before an engine's first instruction
+FEWEST = ("mixed-pieces", "ties")  # for its second encoding
 
 # The shapes of the checkpoints that everyone has: they take minutes (label `long`). All end early but the first one.
 LONG = [
@@ -328,11 +329,13 @@ def by_default(engine: Engine) -> list[tuple[Case, Engine]]:
              and (other == engine or not here.missing(other))]
     # A kernel may run programs of 64 bits alone, which come later.
     first = min(reversed(alike), key=lambda other: (run.emulated(other), other.target.machine != "program"))
-    if first.target.machine in SWITCHED_ON:
-        first = None
+    switched_on = engine.target.machine in SWITCHED_ON
     chosen = []
     for case in CASES:
-        encodings = engine.encodings if case.name in FEW else engine.encodings[:1] if engine == first else ()
+        if case.name in FEW:
+            encodings = engine.encodings[:1] if switched_on and case.name not in FEWEST else engine.encodings
+        else:
+            encodings = engine.encodings[:1] if engine == first and not switched_on else ()
         if encodings:
             chosen.append((case, replace(engine, encodings=encodings)))
     return chosen

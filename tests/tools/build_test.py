@@ -137,7 +137,8 @@ class Shapes(BuildTest):
             return packer.plan(layout, encoding, config, [b"longest"] * config.vocab_size)
         for engine in (engine for engine in here.choose(None, to_run=False) if engine.toolchain == "gcc"):
             flags, _ = toolchains.of(engine).small_flags(engine, toolchains.name(engine))
-            for config in self.SHAPES:
+            readable = bool(engine.flags_alone)  # where the compiler alone chooses instructions
+            for config in self.SHAPES[-2:] if readable else self.SHAPES:
                 for encoding in engine.encodings if config == self.SHAPES[-1] else engine.encodings[:1]:
                     with self.subTest(engine=engine.name, config=config, encoding=encoding):
                         spans = plan(engine.layout, encoding, config)

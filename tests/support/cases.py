@@ -288,7 +288,7 @@ FEW = ("full-attention", "kv-ratio-3", "one-kv-head", "mixed-pieces", "ends-by-b
        "tiny", "seq-len-1")
 
 SWITCHED_ON = ("uefi",)  # seconds, before an engine's first instruction
-FEWEST = ("mixed-pieces", "ties")  # for its second encoding
+FEWEST = ("mixed-pieces", "ties")  # of FEW, for its second encoding
 
 # The shapes of the checkpoints that everyone has: they take minutes (label `long`). All end early but the first one.
 LONG = [
@@ -330,14 +330,13 @@ def by_default(engine: Engine) -> list[tuple[Case, Engine]]:
     # A kernel may run programs of 64 bits alone, which come later.
     first = min(reversed(alike), key=lambda other: (run.emulated(other), other.target.machine != "program"))
     switched_on = engine.target.machine in SWITCHED_ON
+    every_encoding = FEWEST if switched_on else FEW
     chosen = []
     for case in CASES:
-        if case.name in FEW:
-            encodings = engine.encodings[:1] if switched_on and case.name not in FEWEST else engine.encodings
-        else:
-            encodings = engine.encodings[:1] if engine == first and not switched_on else ()
-        if encodings:
-            chosen.append((case, replace(engine, encodings=encodings)))
+        if case.name in every_encoding:
+            chosen.append((case, engine))
+        elif case.name in FEW or engine == first and not switched_on:
+            chosen.append((case, replace(engine, encodings=engine.encodings[:1])))
     return chosen
 
 

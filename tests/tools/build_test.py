@@ -1,4 +1,8 @@
-"""tools/build.py, common/engine/builds.py: nothing is done twice, nothing half-done is left, fallback flags are named."""
+"""tools/build.py, common/engine/builds.py: nothing is done twice, nothing half-done is left, fallback flags are named.
+
+    tests/run tools/build_test.py                every shape in an engine's first encoding
+    tests/run tools/build_test.py everything     and in its others
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,7 @@ from common.pack import packer
 
 ENGINE = engines.table()[0]
 CXX = shutil.which("g++")
+EVERYTHING = sys.argv[1:2] == ["everything"] and bool(sys.argv.pop(1))
 
 
 class BuildTest(FolderTest):
@@ -137,9 +142,8 @@ class Shapes(BuildTest):
             return packer.plan(layout, encoding, config, [b"longest"] * config.vocab_size)
         for engine in (engine for engine in here.choose(None, to_run=False) if engine.toolchain == "gcc"):
             flags, _ = toolchains.of(engine).small_flags(engine, toolchains.name(engine))
-            readable = bool(engine.flags_alone)  # where the compiler alone chooses instructions
-            for config in self.SHAPES[-2:] if readable else self.SHAPES:
-                for encoding in engine.encodings if config == self.SHAPES[-1] else engine.encodings[:1]:
+            for config in self.SHAPES:
+                for encoding in engine.encodings if EVERYTHING or config == self.SHAPES[-1] else engine.encodings[:1]:
                     with self.subTest(engine=engine.name, config=config, encoding=encoding):
                         spans = plan(engine.layout, encoding, config)
                         configuration.write(engine, config, encoding, spans, self.folder)

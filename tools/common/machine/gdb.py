@@ -59,12 +59,10 @@ class Debugger:
         """Up to the next stop."""
         self.ask("c", "T05.*")
 
-    def touch(self) -> None:
+    def take_disks(self) -> None:
         """QEMU's own command to go on, and a stop at once. Since its release 10, this alone gives a machine whose state was
         read from a file its disks."""
-        self.send(f"qRcmd,{b'cont'.hex()}", then="+\x03")  # it is taken in one go: for that long the machine runs
-        if (answer := self.answer()) != "OK":
-            raise UserError(f"{self.program}: its debugger answers {answer!r} to cont")
+        self.monitor("cont", then="+\x03")  # it is taken in one go: for that long the machine runs
         self.monitor("info status")  # a release before 8.1 says that it stopped
 
     def step(self) -> None:
@@ -88,9 +86,9 @@ class Debugger:
     def write(self, address: int, data: bytes) -> None:
         self.ask(f"M{address:x},{len(data):x}:{data.hex()}")
 
-    def monitor(self, line: str) -> str:
-        """What QEMU's human monitor says to a line."""
-        self.send(f"qRcmd,{line.encode().hex()}")
+    def monitor(self, line: str, then: str = "") -> str:
+        """What QEMU's human monitor says to a line. `then`: sent with it, not as a packet."""
+        self.send(f"qRcmd,{line.encode().hex()}", then)
         said = ""
         while (answer := self.answer()) != "OK":
             if answer.startswith("T"):

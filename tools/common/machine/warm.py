@@ -53,7 +53,7 @@ def wait(debugger: Debugger) -> None:
         if time.monotonic() > end:
             raise UserError(f"{debugger.program}: the state that {VARIABLE} keeps was not read in {PATIENCE:.0f} s; remove it")
         time.sleep(0.01)
-    debugger.touch()
+    debugger.take_disks()
 
 
 class _Firmware(Emulation):

@@ -109,6 +109,7 @@ def _known(full_hash: str, root: Path) -> str:
 
 
 def _find(rev: str, root: Path) -> str:
+    """The same, by asking git."""
     found = run(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}", check=False).strip()
     if not found:
         require_repository(root)

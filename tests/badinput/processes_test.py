@@ -21,6 +21,7 @@ import unittest.mock
 from pathlib import Path
 from typing import Callable
 
+from support.cases import Case
 from support.folders import FolderTest
 from support.models import small_checkpoint
 from support.skip import main
@@ -30,6 +31,7 @@ from common import processes
 from common.errors import atomic_write
 from common.machine.qemu import HALT, QEMU
 from common.model import random_model
+from common.model.checkpoint import Config
 from common.processes import PREFIX
 
 LOOP = b"\xF4\xEB\xFD".ljust(510, b"\0") + b"\x55\xAA"  # hlt with interrupts on, for ever
@@ -107,6 +109,18 @@ class Killed(ProcessesTest):
         process = self.start(sys.executable, "-c", script, TOOLS)
         wait_until(lambda: self.children(process, "sleep"), "the program runs")
         (program,) = self.children(process, "sleep")
+        process.kill()
+        process.wait()
+        wait_until(lambda: not Path(f"/proc/{program}").exists(), "it ends", 20)
+
+    def test_reference_ends_with_the_tool(self) -> None:
+        """It tells every token, and nobody listens any more."""
+        model = random_model.write(self.folder, "m", Case("m", Config(64, 128, 4, 4, 4, 64, 50_000, False), 1).checkpoint(1))
+        script = ("import sys; sys.path.insert(0, sys.argv[1])\nfrom pathlib import Path\nfrom common.match import matching\n"
+                  "matching.expect(matching.Model('m', *map(Path, sys.argv[2:])))")
+        process = self.start(sys.executable, "-c", script, TOOLS, model.checkpoint, model.tokenizer)
+        wait_until(lambda: self.children(process, "reference"), "the reference runs")
+        (program,) = self.children(process, "reference")
         process.kill()
         process.wait()
         wait_until(lambda: not Path(f"/proc/{program}").exists(), "it ends", 20)

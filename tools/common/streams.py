@@ -18,9 +18,13 @@ from common.errors import UserError
 
 
 @contextmanager
-def running(command: Sequence[str | os.PathLike[str]], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A program, without input if none is given, until it ends; killed when the `with` block does not go well."""
-    with processes.start(command, **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **options}) as process:
+def running(command: Sequence[str | os.PathLike[str]], talks: bool = False, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A program, without input if none is given, until it ends; killed when the `with` block does not go well.
+
+    When this process is killed, so is the program. One that `talks` all the time ends by itself as soon as nobody listens, and is
+    started in a tenth of the time: Python need not be copied for it."""
+    start = subprocess.Popen if talks else processes.start
+    with start(command, **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **options}) as process:
         try:
             yield process
         except BaseException:

@@ -66,6 +66,11 @@ def name(engine: Engine) -> str:
     return found
 
 
+def programs(engine: Engine) -> list[str]:
+    """The commands that make the engine."""
+    return [command("clang"), command("wasm-ld"), "wasm-opt"]
+
+
 def small_flags(engine: Engine, compiler: str) -> tuple[tuple[str, ...], bool]:
     """The flags that make the engine small, and whether they were found with this very compiler."""
     sets = engine.target.flag_sets().get(engine.name)
@@ -92,10 +97,10 @@ def compile(engine: Engine, files: Path, flags: Sequence[str]) -> None:
 def link(engine: Engine, files: Path) -> None:
     """engine.linked.wasm from engine.o and model.packed, with memory for the model and all that it works in."""
     target, size = engine.target, (files / "model.packed").stat().st_size
-    with atomic_write(files / "model.S", "w") as file:
+    with atomic_write(files / "model.s", "w") as file:
         file.write('.section .data.model, "", @\n.globl model\n.type model, @object\nmodel: .incbin "model.packed"\n'
                    f".size model, {size}\n")
-    steps.run([command("clang"), f"--target={target.clang('target')}", "-c", "model.S", "-o", "model.o"], files)
+    steps.run([command("clang"), f"--target={target.clang('target')}", "-c", "model.s", "-o", "model.o"], files)
     workspace = LAYOUTS[engine.layout].workspace(checkpoint.read_config(files / "effective.bin"))
     pages = -(-workspace // wasm.PAGE)
     flags = [flag.format(workspace=pages * wasm.PAGE) for flag in target.clang("linker")[engine.idea]]

@@ -54,6 +54,11 @@ def name(engine: Engine) -> str:
     return compiler_name(command(target), f"install what {FOLDER}/{target.name}/packages.txt lists (tools/quickstart --all does)")
 
 
+def programs(engine: Engine) -> list[str]:
+    """The commands that make the engine."""
+    return [command(engine.target), *(f"{engine.target.gcc('prefix')}{tool}" for tool in ("as", "ld", "objcopy"))]
+
+
 def link_script(engine: Engine) -> Path:
     """The target's linker script for the engine's source. It may INCLUDE what lies beside the source."""
     return engine.target.script(engine.idea)
@@ -107,10 +112,10 @@ def link(engine: Engine, files: Path, more: Sequence[str] = ()) -> None:
 
     engine.elf also says which instruction means which address: `anatomy` tells by it what a constant is for."""
     target = engine.target
-    with atomic_write(files / "model.S", "w") as file:
+    with atomic_write(files / "model.s", "w") as file:
         file.write('.section .note.GNU-stack, "", %progbits\n'
                    '.section .model, "a"\n.globl model\nmodel: .incbin "model.packed"\n')
-    steps.run([command(target), *target.gcc("machine"), "-c", "model.S", "-o", "model.o"], files)
+    steps.run([command(target), *target.gcc("machine"), "-c", "model.s", "-o", "model.o"], files)
     steps.run([f"{target.gcc('prefix')}ld", "-m", target.gcc("linker"), "--no-warn-rwx-segments", "--emit-relocs",
                "-L", str((ROOT / engine.source).parent), "-T", str(link_script(engine)), "engine.o", "model.o", *more,
                "-o", "engine.elf"], files)

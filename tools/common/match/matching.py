@@ -91,7 +91,7 @@ def expect(model: Model, logits_file: Path | None = None, steps: int = 0) -> Exp
                    "--logits", str(logits)]
         start = time.monotonic()
         said = bytearray()
-        with errors.open("wb") as file, streams.running(command, stderr=file) as process:
+        with errors.open("wb") as file, streams.running(command, talks=True, stderr=file) as process:
             moved = start
             for data in streams.output(process, lambda: moved + TIMEOUT - time.monotonic(),
                                 f"{model.checkpoint}: the reference has no new token after {TIMEOUT:.0f} s, stopped"):

@@ -246,13 +246,16 @@ def _before(span: Weights, packed: bytes | bytearray, offset: int) -> bytes:
 
 def _rows_in_file_order(spans: Sequence[Span]) -> Iterator[tuple[Span, int, int]]:
     """(span, row, offset of the row) by rising offset. Spans that share a stride are the fields of one record."""
-    i = 0
-    while i < len(spans):
-        group = [span for span in spans[i:] if span.offset < spans[i].offset + spans[i].row_stride]
-        for row in range(spans[i].rows):
-            for span in group:
+    first = 0
+    while first < len(spans):
+        record = spans[first]
+        last = first + 1
+        while last < len(spans) and spans[last].offset < record.offset + record.row_stride:
+            last += 1
+        for row in range(record.rows):
+            for span in spans[first:last]:
                 yield span, row, span.offset + row * span.row_stride
-        i += len(group)
+        first = last
 
 
 def _folded_row(span: Weights, row: int, model: Checkpoint) -> array[float]:

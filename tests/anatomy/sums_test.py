@@ -72,11 +72,11 @@ class Anatomy(unittest.TestCase):
         return units
 
     def test_budget_shape(self) -> None:
-        for engine in ENGINES:
-            with self.subTest(engine=engine.name):
-                units = self.check(builds.build(engine, self.model, self.folder / "engines"))
+        for built in self.enterContext(measure.built_engines()):
+            with self.subTest(engine=built.engine.name):
+                units = self.check(built)
                 found = bytes_by(units, "operation")
-                print(f"{engine.name}: {found}")
+                print(f"{built.engine.name}: {found}")
                 self.assertEqual([name for name in NEEDED if not found[name]], [])
                 for unit in units:
                     for place in unit.places:
@@ -128,13 +128,12 @@ class Defects(FolderTest):
         self.model = measure.budget_model(self.folder)
 
     def test_code_without_a_mark(self) -> None:
-        for engine in ENGINES:
-            with self.subTest(engine=engine.name):
-                built = builds.build(engine, self.model, self.folder / "engines")
-                places = REAL(engine.source).places
+        for built in self.enterContext(measure.built_engines()):
+            source = built.engine.source
+            with self.subTest(engine=built.engine.name):
+                places = REAL(source).places
                 unmarked = marks.Source(places, (None,) * len(places))
-                with mock.patch.object(marks, "source",
-                                       lambda file: unmarked if file == engine.source else REAL(file)), \
+                with mock.patch.object(marks, "source", lambda file: unmarked if file == source else REAL(file)), \
                         self.assertRaisesRegex(UserError, "stands under a mark like @matmul"):
                     explain(built)
 

@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 import unittest
-from dataclasses import replace
 
 from support import rules
 from support.folders import FolderTest
@@ -23,6 +22,7 @@ from support.tools import ROOT
 from common.engine import builds, engines, toolchains
 from common.machine import here
 from common.model import random_model
+from common.size import measure
 from common.size.prices import price_list
 
 ENGINES = here.choose(None, to_run=False)
@@ -84,18 +84,14 @@ class Features(unittest.TestCase):
 class Counting(FolderTest):
     def setUp(self) -> None:
         super().setUp()
-        self.shape = engines.budget_shape()
-
-    def build(self, engine: engines.Engine, seed: int, spread: float = 1.0, encoding: str | None = None,
-              **changes: int) -> builds.Built:
-        weights = random_model.weights(replace(self.shape.config, **changes), seed, spread)
-        model = random_model.write(self.folder / str(seed), "m", weights, self.shape.longest_piece)
-        return builds.build(engine, model, self.folder / str(seed) / "engines", encoding)
+        self.build = self.enterContext(measure.workshop())  # for the shape of the budgets
 
     def test_weights_do_not_matter(self) -> None:
+        shape = engines.budget_shape()
+        other = random_model.write(self.folder, "m", random_model.weights(shape.config, 2, spread=100), shape.longest_piece)
         for engine in ENGINES:
             with self.subTest(engine=engine.name):
-                first, second = self.build(engine, 1), self.build(engine, 2, spread=100)
+                first, second = self.build(engine), builds.build(engine, other, self.folder / "engines")
                 self.assertNotEqual(first.program.read_bytes(), second.program.read_bytes())
                 self.assertEqual(first.counted, second.counted)
                 # Not their number alone: all bytes that are counted are the same.
@@ -108,14 +104,15 @@ class Counting(FolderTest):
 
     def test_counted_again(self) -> None:
         """From the program file and the manifest alone: the file's size less the tensors' and the vocabulary's."""
+        shape = engines.budget_shape()
         for engine in ENGINES:
             for encoding in engine.encodings:
                 with self.subTest(engine=engine.name, encoding=encoding):
-                    built = self.build(engine, 1, encoding=encoding)
+                    built = self.build(engine, encoding)
                     manifest = json.loads((built.files / "manifest.json").read_text("utf-8"))
                     model_bytes = sum(span["rows"] * span["row_bytes"] for span in manifest["spans"]
                                       if span["tensor"] != "padding")
-                    config = self.shape.config
+                    config = shape.config
                     weight_bytes = rules.WEIGHT_BYTES[encoding]
                     matrices = config.n_layers * config.dim * (2 * config.dim + 2 * config.kv_dim
                                                                + 3 * config.hidden_dim)
@@ -123,7 +120,7 @@ class Counting(FolderTest):
                     gains = (2 * config.n_layers + 1) * config.dim if keeps_gains else 0
                     weights = weight_bytes * (matrices + gains + 2 * config.vocab_size * config.dim)
                     record = (model_bytes - weights) / config.vocab_size  # a length, the text, alignment
-                    text = self.shape.longest_piece * (2 if any(map(rules.wide, manifest["spans"])) else 1)
+                    text = shape.longest_piece * (2 if any(map(rules.wide, manifest["spans"])) else 1)
                     self.assertIn(record, range(1 + text, 4 + text + 4))
                     if engine.target.image == "disk":
                         self.check_image(built, model_bytes)
@@ -144,7 +141,7 @@ class Counting(FolderTest):
         self.assertEqual(image[510:512], b"\x55\xaa")
 
     def test_size_is_of_the_program_that_was_built(self) -> None:
-        model = random_model.write(self.folder, "mine", random_model.weights(self.shape.config, 5), 7)
+        model = random_model.write(self.folder, "mine", random_model.weights(engines.budget_shape().config, 5), 7)
         _, rows = size("--model", model.checkpoint, "--engine", ENGINES[0].name)
         self.assertEqual([(row["engine"], row["model"]) for row in rows], [(ENGINES[0].name, "mine")])
         self.assertEqual(rows[0]["bytes"], builds.build(ENGINES[0], model, self.folder / "again").counted)

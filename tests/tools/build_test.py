@@ -123,6 +123,19 @@ class Build(BuildTest):
                 (folder / name).write_text("x", "utf-8")
                 self.assertEqual(builds.input_hash(ENGINE, *facts[1:], data) != other, decides)
 
+    def test_assembler_and_linker_decide(self) -> None:
+        program = self.folder / "ld"
+        program.write_text("#!/bin/sh\n", "utf-8")
+        program.chmod(0o755)
+        hashes = []
+        for seconds in (1, 1, 2):
+            os.utime(program, (seconds, seconds))
+            hashes.append(builds.input_hash(ENGINE, "f32", "g++ 12.2.0", [], [], [str(program)]))
+        self.assertEqual(hashes[0], hashes[1])
+        self.assertNotEqual(hashes[0], hashes[2])
+        for engine in engines.table():
+            self.assertTrue(toolchains.of(engine).programs(engine), engine.name)
+
 
 class Shapes(BuildTest):
     """Each C++ engine compiles and links for shapes whose weights would be too many to test with: of an engine only the

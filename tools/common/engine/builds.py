@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Sequence
@@ -86,7 +87,8 @@ def build(engine: Engine, model: Model, folder: Path | None = None, encoding: st
     chosen, searched = (tuple(flags), False) if flags is not None else toolchain.small_flags(engine, compiler)
     packing.check_shape(engine, model, encoding)
     with processes.lock(files / "lock"):  # two builds into one folder would mix what they make
-        state = input_hash(engine, encoding, compiler, chosen, (model.checkpoint, model.tokenizer))
+        state = input_hash(engine, encoding, compiler, chosen, (model.checkpoint, model.tokenizer),
+                           toolchain.programs(engine))
         built = Built(engine, model.name, encoding, folder / engine.name, files, compiler, chosen, searched, 0, 0, {})
         try:
             facts = json.loads((files / "build.json").read_text(encoding="utf-8"))
@@ -136,9 +138,15 @@ def protect_what_is_there(program: Path, files: Path, model: Model) -> None:
                         "another folder")
 
 
-def input_hash(engine: Engine, encoding: str, compiler: str, flags: Sequence[str], data: Sequence[Path]) -> str:
-    """A sha256 of all that decides what a build makes: `data` (the model's files), sources, tools, compiler, flags."""
+def input_hash(engine: Engine, encoding: str, compiler: str, flags: Sequence[str], data: Sequence[Path],
+               programs: Sequence[str] = ()) -> str:
+    """A sha256 of all that decides what a build makes: `data` (the model's files), sources, tools, compiler, flags; and which
+    assembler and linker, by their files' sizes and times."""
     digest = hashlib.sha256(json.dumps([engine.name, engine.layout, encoding, compiler, list(flags)]).encode())
+    for program in programs:
+        path = shutil.which(program)
+        status = os.stat(path) if path else None
+        digest.update(b"%s %d %d\n" % (os.fsencode(program), status.st_size, status.st_mtime_ns) if status else b"\n")
     for path in [*(path for path in inputs.files() if path.name != FLAGSET), *data]:
         digest.update(b"\n%s %d\n" % (os.fsencode(path.name), path.stat().st_size))
         digest.update(path.read_bytes())

@@ -29,6 +29,11 @@ def name(engine: Engine) -> str:
     return assembler_name()
 
 
+def programs(engine: Engine) -> list[str]:
+    """The command that makes the engine."""
+    return ["nasm"]
+
+
 def small_flags(engine: Engine, compiler: str) -> tuple[tuple[str, ...], bool]:
     """Assembly has nothing to search: its flags are the engine's features."""
     return tuple(f"-D{feature}" for feature in engine.features), True

@@ -1,7 +1,8 @@
 """What makes an engine: the modules by the name that an engine's `toolchain` has in the table.
 
-Each has `name(engine)`, the compiler with its version; `small_flags(engine, compiler)`, the flags and whether they were
-searched for this compiler; and `make(engine, files, flags)`, which makes engine.bin.
+Each has `name(engine)`, the compiler with its version; `programs(engine)`, the commands that it runs;
+`small_flags(engine, compiler)`, the flags and whether they were searched for this compiler; and
+`make(engine, files, flags)`, which makes engine.bin.
 """
 
 from __future__ import annotations

@@ -11,21 +11,23 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import Callable, Iterator, Sequence
 
 from common import processes
 from common.anatomy.explain import bytes_by, explain
 from common.anatomy.units import KINDS, Unit
-from common.engine import builds, engines
+from common.engine import builds, engines, toolchains
 from common.engine.builds import Built
-from common.engine.engines import Shape
+from common.engine.engines import Engine, Shape
 from common.errors import UserError
 from common.machine import here, run
 from common.model import random_model
 from common.model.models import Model
+from common.project import ROOT
 
 
 @dataclass(frozen=True)
@@ -64,23 +66,37 @@ def budget_model(folder: Path, shape: Shape | None = None) -> Model:
 
 
 @contextlib.contextmanager
-def built_engines(names: Sequence[str] | None = None, model: Model | None = None) -> Iterator[list[Built]]:
-    """The engines of these names (None: all) for a model (None: of the budgets' first shape), in a folder that is gone
-    afterwards."""
-    with processes.temporary_folder() as folder:
-        chosen = here.choose(names, to_run=False)
-        model = model or budget_model(folder)
-        yield [builds.build(engine, model, folder / "engines") for engine in chosen]
+def workshop(model: Model | None = None, shape: Shape | None = None) -> Iterator[Callable[..., Built]]:
+    """What builds engines for a model: build(engine, encoding=None, flags=None), each variant in a folder of its own. Without a
+    model it is for a shape of the budgets (None: the first one), and what was built stays in build/shapes/ for the next time;
+    otherwise it is gone afterwards."""
+    with processes.temporary_folder() as temporary:
+        shape = shape or engines.budget_shape()
+        kept = ROOT / "build" / "shapes" / shape.name
+        made = model or budget_model(kept, shape)
+
+        def build(engine: Engine, encoding: str | None = None, flags: Sequence[str] | None = None) -> Built:
+            variant = " ".join([toolchains.name(engine), encoding or engine.encodings[0], *engine.features, *(flags or [])])
+            return builds.build(engine, made, (temporary if model else kept) / re.sub(r"[^\w.+=-]+", "_", variant), encoding, flags)
+
+        yield build
+
+
+@contextlib.contextmanager
+def built_engines(names: Sequence[str] | None = None, model: Model | None = None,
+                  shape: Shape | None = None) -> Iterator[list[Built]]:
+    """The engines of these names (None: all) for a model, or for a shape of the budgets (None: the first one). Their files are
+    there until the end of the `with` block."""
+    with workshop(model, shape) as build:
+        yield [build(engine) for engine in here.choose(names, to_run=False)]
 
 
 def each_built(names: Sequence[str] | None = None, model: Model | None = None) -> Iterator[Built]:
     """Every engine for a model; without one for all shapes of the budgets, the first one first. Its files are there
     until the next shape's turn."""
-    with processes.temporary_folder() as temporary:
-        models = [model] if model else [budget_model(temporary, shape) for shape in engines.shapes()]
-        for model in models:
-            with built_engines(names, model) as results:
-                yield from results
+    for shape in [None] if model else engines.shapes():
+        with built_engines(names, model, shape) as results:
+            yield from results
 
 
 def sizes(names: Sequence[str] | None = None, model: Model | None = None) -> list[Size]:

@@ -10,13 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Sequence
 
-from common import processes
-from common.engine import builds
 from common.engine.engines import Engine
 from common.machine import here
 from common.model.models import Model
 from common.model.tokenizer import BOS
-from common.size.measure import budget_model
+from common.size.measure import workshop
 
 
 @dataclass(frozen=True)
@@ -36,13 +34,10 @@ class Price:
 def price_list(names: Sequence[str] | None = None, model: Model | None = None) -> list[Price]:
     """Every feature and choice, a prompt, every encoding of the weights besides the default one, and flags that nobody searched."""
     prices = []
-    with processes.temporary_folder() as folder:
-        model = model or budget_model(folder)
+    with workshop(model) as build:
 
         def counted(engine: Engine, encoding: str | None = None, flags: Sequence[str] | None = None) -> int:
-            assert model
-            name = "-".join([*engine.features, encoding or "default", *(flags or [])])
-            return builds.build(engine, model, folder / name, encoding, flags).counted
+            return build(engine, encoding, flags).counted
 
         for engine in here.choose(names, to_run=False):
             full = counted(engine)

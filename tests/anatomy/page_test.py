@@ -155,9 +155,9 @@ class Page(unittest.TestCase):
         self.assertEqual(int(row["bytes"]), engine["counted"])
 
     def test_click(self) -> None:
-        for engine in self.some:
+        for number, engine in enumerate(self.some):
             self.open(engine)
-            for unit in self.samples(engine):
+            for unit in self.samples(engine)[::3 if number else 1]:
                 with self.subTest(engine=engine["engine"], offset=unit["offset"]):
                     last = unit["offset"] + len(unit["bytes"]) // 2 - 1
                     self.browser.click(f".cell[data-offset='{last}']")

@@ -170,13 +170,12 @@ def try_draw(drawn: Draw, engine: Engine, encoding: str, folder: Path) -> tuple[
 
 
 def jobs(seed: int, indices: Sequence[int], chosen: Sequence[Engine], quick: bool) -> Iterator[tuple[Draw, Engine, str]]:
-    """All that is to be tried: every shape by every engine in every encoding. Of the quick ones, 2 by what is no program that
-    runs here, 1 by what must be switched on."""
+    """All that is to be tried: every shape by every engine in every encoding. Of the quick ones, one by what is no program that
+    runs here: by each of these another one."""
     for index in indices:
-        for engine in chosen:
+        for place, engine in enumerate(chosen):
             slow = run.emulated(engine) or engine.target.machine != "program"
-            few = 1 if engine.target.machine in cases.SWITCHED_ON else 2
-            if not (quick and slow and index >= few):
+            if not (quick and slow and index != indices[place % len(indices)]):
                 drawn = draw(seed, index, SLOW_WORK if slow or quick else WORK, QUICK_WEIGHTS if quick else WEIGHTS)
                 yield from ((drawn, engine, encoding) for encoding in engine.encodings)
 
@@ -214,7 +213,7 @@ def main() -> int:
     parser.add_argument("--shard", default="1/1", metavar="I/N", help="part I of N of the shapes")
     parser.add_argument("--engines", nargs="+", choices=engines.names(), help="(default: all)")
     parser.add_argument("--log", type=Path, help="JSON lines; what it has already is not tried again")
-    parser.add_argument("--quick", action="store_true", help="small shapes, and 1 or 2 alone for engines that are no programs that run here")
+    parser.add_argument("--quick", action="store_true", help="small shapes, and one alone for an engine that is no program that runs here")
     options = parser.parse_args()
     part, parts = map(int, options.shard.split("/"))
     indices = [options.only] if options.only is not None else range(part - 1, options.count, parts)

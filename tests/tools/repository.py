@@ -6,19 +6,22 @@
             self.commit("first")                 # the commit's hash
 
 Its tools/llama512 answers `size --json` from those files, so that no compiler is needed; a number that is none does not
-build. There is one shape, m; with use_shapes(self, "m", "n") there are two, and a second number is the size for n. The
+build. It is started where a test's class says `starts_tools`; elsewhere its function is called, which is the same and quicker. There is one shape, m; with use_shapes(self, "m", "n") there are two, and a second number is the size for n. The
 toolchains are made up, too.
 """
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
+from typing import Sequence
 from unittest import TestCase, mock
 
 from support.folders import FolderTest
@@ -31,27 +34,40 @@ from common.size.report import Today
 
 TOOLCHAINS = {"gcc": "g++ 1.0", "nasm": "nasm 2.0"}
 
-FRONT_DOOR = '''import json, os, pathlib, sys
-root = pathlib.Path(__file__).resolve().parents[1]
-with open(os.environ["SIZE_LOG"], "a", encoding="utf-8") as log:
-    log.write(" ".join(sys.argv[1:]) + "\\n")
-models = [pathlib.Path(sys.argv[4]).stem] if "--model" in sys.argv else \
-    json.loads((root / "golf/engines.json").read_text("utf-8"))["shapes"]
-rows = []
-for engine in json.loads((root / "golf/engines.json").read_text("utf-8"))["engines"]:
-    text = (root / "golf/asm" / (engine["name"] + ".asm")).read_text("utf-8").strip()
-    for model in models:
-        words = text.split()
-        word = words["mn".index(model)] if len(words) > 1 else text
-        if not word.isdigit():
-            sys.exit(f"llama512 size: error: {root}/golf/asm: error: {word}, \\"quoted\\" (from: nasm {root})")
-        size = int(word)
-        rows.append({"engine": engine["name"], "model": model, "bytes": size, "budget": engine["budget"],
-                     "packed": 1000, "compiler": "nasm 2.0", "ok": size <= engine["budget"], "header": 10,
-                     "code": size - 12, "data": 2})
+def size(root: Path, arguments: Sequence[str]) -> list[dict]:
+    """What the project's `tools/llama512 size ARGUMENTS…` says in a folder. This is its tools/llama512, too."""
+    with open(os.environ["SIZE_LOG"], "a", encoding="utf-8") as log:
+        log.write(" ".join(["size", *arguments]) + "\n")
+    table = json.loads((root / "golf" / "engines.json").read_text("utf-8"))
+    models = [Path(arguments[arguments.index("--model") + 1]).stem] if "--model" in arguments else table["shapes"]
+    rows = []
+    for engine in table["engines"]:
+        text = (root / "golf" / "asm" / (engine["name"] + ".asm")).read_text("utf-8").strip()
+        for model in models:
+            words = text.split()
+            word = words["mn".index(model)] if len(words) > 1 else text
+            if not word.isdigit():
+                sys.exit(f'llama512 size: error: {root}/golf/asm: error: {word}, "quoted" (from: nasm {root})')
+            size = int(word)
+            rows.append({"engine": engine["name"], "model": model, "bytes": size, "budget": engine["budget"],
+                         "packed": 1000, "compiler": "nasm 2.0", "ok": size <= engine["budget"], "header": 10,
+                         "code": size - 12, "data": 2})
+    return rows
+
+
+FRONT_DOOR = f"""from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+{inspect.getsource(size)}
+
+rows = size(Path(__file__).resolve().parents[1], sys.argv[2:])
 print(json.dumps(rows))
 sys.exit(not all(row["ok"] for row in rows))
-'''
+"""
 
 
 def use_shapes(case: TestCase, *names: str) -> None:
@@ -62,7 +78,17 @@ def use_shapes(case: TestCase, *names: str) -> None:
     case.addCleanup(patch.stop)
 
 
+def measure_folder(folder: Path, *arguments: str) -> list[dict]:
+    """states.measure_folder(), without another process."""
+    try:
+        return size(folder, ["--json", *arguments])
+    except SystemExit as end:
+        raise states.DoesNotBuild(states.first_error(str(end), (folder,))) from end
+
+
 class RepositoryTest(FolderTest):
+    starts_tools = False
+
     def setUp(self) -> None:
         super().setUp()
         self.root = self.folder / "project"
@@ -70,8 +96,10 @@ class RepositoryTest(FolderTest):
         self.clock = 0
         use_shapes(self, "m")
         variables = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "SIZE_LOG": str(self.log)}
-        for patch in (mock.patch.dict(os.environ, variables),
-                      mock.patch.object(states, "toolchains", lambda: dict(TOOLCHAINS))):
+        patches = [mock.patch.dict(os.environ, variables), mock.patch.object(states, "toolchains", lambda: dict(TOOLCHAINS))]
+        if not self.starts_tools:
+            patches.append(mock.patch.object(states, "measure_folder", measure_folder))
+        for patch in patches:
             patch.start()
             self.addCleanup(patch.stop)
         (self.root / "tools" / "common").mkdir(parents=True)
@@ -84,7 +112,8 @@ class RepositoryTest(FolderTest):
         self.clock += 60
         date = f"2020-01-01T{self.clock // 3600:02}:{self.clock // 60 % 60:02}:00+0000"
         result = subprocess.run(
-            ["git", "-C", str(self.root), "-c", "user.name=Test", "-c", "user.email=test@example.org", *arguments],
+            ["git", "-C", str(self.root), "-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "maintenance.auto=false",
+             *arguments],
             capture_output=True, encoding="utf-8",
             env={**os.environ, "GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date})
         if check and result.returncode:

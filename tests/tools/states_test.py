@@ -115,6 +115,8 @@ class Touching(RepositoryTest):
 
 
 class Measuring(RepositoryTest):
+    starts_tools = True
+
     def test_a_commit_is_built_once(self) -> None:
         self.put(a=100)
         first = self.commit("first")
@@ -192,6 +194,8 @@ class Toolchains(FolderTest):
 
 
 class Interrupted(RepositoryTest):
+    starts_tools = True
+
     def test_no_worktree_is_left(self) -> None:
         self.put(a=100)
         self.commit("first")

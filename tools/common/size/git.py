@@ -88,8 +88,8 @@ def require_repository(root: Path = ROOT) -> None:
 
 def heads(root: Path = ROOT) -> list[str]:
     """The commits that the next one will follow: HEAD, and during a merge the other branch."""
-    merging = run(root, "rev-parse", "--verify", "--quiet", "MERGE_HEAD", check=False).split()
-    return [resolve("HEAD", root), *merging]
+    found = run(root, "rev-list", "--no-walk=unsorted", "--ignore-missing", "HEAD", "MERGE_HEAD", "--", check=False).split()
+    return found or [resolve("HEAD", root)]  # which says why there is none
 
 
 def is_shallow(root: Path = ROOT) -> bool:
@@ -150,8 +150,14 @@ def commits(*arguments: str, root: Path = ROOT) -> list[Commit]:
 
 def file_at(rev: str, path: str, root: Path = ROOT) -> str | None:
     """A file's text as a commit has it."""
-    listed = run(root, "ls-tree", "--name-only", resolve(rev, root), "--", path)
-    return run(root, "show", f"{resolve(rev, root)}:{path}") if listed.strip() else None
+    return _file_of(resolve(rev, root), path, root)
+
+
+@functools.lru_cache(maxsize=None)
+def _file_of(commit: str, path: str, root: Path) -> str | None:
+    """The same of a full hash: a commit does not change."""
+    listed = run(root, "ls-tree", "--name-only", commit, "--", path)
+    return run(root, "show", f"{commit}:{path}") if listed.strip() else None
 
 
 @contextmanager

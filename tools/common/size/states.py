@@ -31,6 +31,7 @@ from common.size.measure import budget_model
 
 PATHS = (*inputs.paths(), *inputs.EARLIER)  # what decides a size
 
+NEW = "?"  # what `git ls-files -t` puts before a file that it does not track
 KEY_DIGITS = 16  # of a key, where it is recorded
 
 
@@ -59,9 +60,9 @@ def _key_of_commit(commit: str, root: Path) -> str:
 
 def key_of_worktree(root: Path = ROOT) -> str:
     """The same of the files as they are now: those that git tracks, and new sources that it does not ignore."""
-    names = set(git.run(root, "ls-files", "-c", "-z", "--", *PATHS).split("\0"))
-    new = git.run(root, "ls-files", "-o", "-z", "--exclude-standard", "--", *PATHS).split("\0")
-    names.update(name for name in new if name.endswith(inputs.suffixes()))
+    listed = git.run(root, "ls-files", "-t", "-c", "-o", "-z", "--exclude-standard", "--", *PATHS).split("\0")
+    names = {name for tag, _, name in (entry.partition(" ") for entry in listed)
+             if tag != NEW or name.endswith(inputs.suffixes())}
     return _key((name, _blob(root / name)) for name in names if name and os.path.lexists(root / name))
 
 
@@ -73,7 +74,12 @@ def _blob(path: Path) -> str:
 
 def commits_that_touch(root: Path = ROOT) -> list[git.Commit]:
     """The commits of the history that changed what decides a size, oldest first; those of merged branches, too."""
-    found = git.commits("--full-history", *git.heads(root), "--", *PATHS, f":(exclude)*{NOTES}", root=root)
+    return [*_commits_before(tuple(git.heads(root)), root)]
+
+
+@functools.cache
+def _commits_before(heads: tuple[str, ...], root: Path) -> list[git.Commit]:
+    found = git.commits("--full-history", *heads, "--", *PATHS, f":(exclude)*{NOTES}", root=root)
     return [commit for commit in found if len(commit.parents) < 2 or _key_of_commit(commit.hash, root) not in
             [_key_of_commit(parent, root) for parent in commit.parents]]
 

@@ -19,10 +19,10 @@ from support.folders import FolderTest
 
 from common.engine import builds, configuration, packing
 from common.errors import UserError
-from common.machine import here, program, run
+from common.machine import here, program
 from common.match import matching
 from common.match.matching import Expected
-from common.model import random_model
+from common.model import checkpoint, random_model
 from common.pack import packer
 
 ENGINES = here.choose(None)
@@ -227,7 +227,7 @@ class ComparisonCanFail(CaseTest):
         path.chmod(0o755)
         with mock.patch.object(program, "native_command", lambda built: [str(path)]), \
                 contextlib.redirect_stdout(io.StringIO()):
-            return random_test.check(self.sample, ENGINES[0], ENGINES[0].encodings[0], self.folder / "stubbed")
+            return random_test.check(self.sample, ENGINES[0].encodings[0])
 
     def test_wrong_programs(self) -> None:
         good = self.text.decode()
@@ -243,27 +243,26 @@ class ComparisonCanFail(CaseTest):
     def test_engine_of_another_model(self) -> None:
         """For each engine: the program for one model, against the reference's tokens for another."""
         other = self.CASE.write(self.folder / "other", self.sample.seed + 1, ENGINES[0])
-        original = builds.build
         for engine in ENGINES:
             with self.subTest(engine=engine.name):
-                folder, encoding = self.folder / engine.name, engine.encodings[0]
-                with mock.patch.object(builds, "build", lambda engine, model, folder, encoding:
-                                       original(engine, other, folder, encoding)):
-                    self.assertIn("built for other weights", random_test.check(self.sample, engine, encoding, folder))
-                built = original(engine, other, folder, encoding)
-                difference = matching.compare(run.run(built).text, self.expected)
-                self.assertLess(difference.index, len(self.expected.tokens))
+                built = builds.build(engine, other, self.folder / engine.name)
+                sample = replace(self.sample, built={built.encoding: built}, expected={built.encoding: self.expected})
+                self.assertRegex(random_test.check(sample, built.encoding), "^token [0-9]+: expected ")
 
-    def test_weights_that_are_not_the_checkpoints(self) -> None:
-        """A model that differs in one weight of one tensor makes another effective checkpoint."""
-        changed = self.CASE.checkpoint(self.sample.seed)
-        changed.tensors["w2"][5] += 0.5
-        other = random_model.write(self.folder / "changed", self.CASE.name, changed, self.CASE.piece_length)
-        original = builds.build
-        with mock.patch.object(builds, "build", lambda engine, model, folder, encoding:
-                               original(engine, other, folder, encoding)):
-            self.assertIn("built for other weights", random_test.check(
-                self.sample, ENGINES[0], ENGINES[0].encodings[0], self.folder / "built"))
+    def test_what_does_not_build(self) -> None:
+        """A compiler that fails is a failure of the test."""
+        with mock.patch.object(builds, "build", side_effect=UserError("no compiler")), \
+                contextlib.redirect_stdout(io.StringIO()) as out:
+            self.assertEqual(random_test.match(self.CASE, ENGINES[0], self.folder), 1)
+        self.assertIn(f"FAILED: {self.CASE.name}: no compiler", out.getvalue())
+
+    def test_expected_is_of_the_packed_weights(self) -> None:
+        """What the reference ran with is what the engine was built from."""
+        for encoding, built in self.sample.built.items():
+            effective, _ = packer.decode(packer.plan(built.engine.layout, encoding, self.CASE.config, self.expected.pieces),
+                                         self.CASE.config, (built.files / "model.packed").read_bytes())
+            self.assertEqual(checkpoint.load(built.effective.checkpoint).tensors, effective.tensors)
+            self.assertEqual(matching.expect(built.effective).tokens, self.sample.expected[encoding].tokens)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 from support import cases
 from support.cases import Case, Sample
 
-from common.engine import builds, engines
+from common.engine import engines
 from common.errors import UserError
 from common.machine import run
 from common.match import matching
@@ -26,16 +26,10 @@ TIMEOUT = 240.0  # seconds for a run that takes far less than one, or under an e
 LONG_TIMEOUT = 1200.0  # and for one that takes a minute
 
 
-def check(sample: Sample, engine: engines.Engine, encoding: str, folder: Path) -> str:
-    """Builds the engine for the sample and runs it for its full context; what is wrong, "" when nothing is."""
-    expected = sample.expected[encoding]
-    try:
-        built = builds.build(engine, sample.model, folder, encoding)
-    except UserError as error:
-        return str(error)
-    effective = sample.model.checkpoint.parent / f"packed-{encoding}" / "effective.bin"
-    if built.effective.checkpoint.read_bytes() != effective.read_bytes():
-        return "the engine was built for other weights than the reference ran with"
+def check(sample: Sample, encoding: str) -> str:
+    """Runs the engine for its full context; what is wrong, "" when nothing is."""
+    built, expected = sample.built[encoding], sample.expected[encoding]
+    engine = built.engine
     try:
         patience = LONG_TIMEOUT if sample.case in cases.LONG else TIMEOUT
         output = run.run(built, timeout=patience).text
@@ -62,11 +56,15 @@ def match(case: Case, engine: engines.Engine, folder: Path) -> int:
     engine = cases.without_refused(case, engine, folder)  # which engines take it is a matter of limits_test.py
     if not engine.encodings:
         return 0
-    sample = case.sample(engine, folder)
+    try:
+        sample = case.sample(engine, folder)
+    except UserError as error:
+        print(f"{engine.name}: FAILED: {case.name}: {error}", flush=True)
+        return 1
     print("\n".join([*sample.replaced, f"{case.name}: seed {sample.seed}, {case.config}"]), flush=True)
     failures = 0
     for encoding in engine.encodings:
-        problem = check(sample, engine, encoding, folder / encoding)
+        problem = check(sample, encoding)
         if problem:
             failures += 1
             print(f"{engine.name} {encoding}: FAILED: {problem}; smallest gap {sample.expected[encoding].gap:.4f}", flush=True)

@@ -23,7 +23,8 @@ from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Callable, Sequence
 
-from common.engine import engines, packing
+from common.engine import builds, engines, packing
+from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.errors import UserError
 from common.machine import here, run
@@ -86,7 +87,8 @@ class Case:
         return random_model.write(folder, self.name, weights, self.piece_length, vocabulary)
 
     def sample(self, engine: Engine, folder: Path) -> Sample:
-        """The checkpoint by the first seed that has all that the case wants, in every encoding of the engine."""
+        """The checkpoint by the first seed that has all that the case wants, in every encoding of the engine, which is built for
+        it."""
         replaced = []
         for seed in range(self.seed, self.seed + SEEDS):
             try:
@@ -94,21 +96,18 @@ class Case:
             except Unsuitable as problem:
                 replaced.append(f"seed {seed} is replaced: {problem}")
                 continue
-            expected = {}
+            built, expected = {}, {}
             for encoding in engine.encodings:
-                packed = folder / f"packed-{encoding}"
-                packed.mkdir(parents=True, exist_ok=True)
-                packing.pack(engine, model, encoding, packed)
-                effective = Model(self.name, packed / "effective.bin", packed / "tokenizer.bin")
-                logits = packed / "logits"
-                expected[encoding] = matching.expect(effective, logits, steps=self.passes and self.passes + 1)
+                built[encoding] = builds.build(engine, model, folder / encoding, encoding)
+                logits = folder / "logits"
+                expected[encoding] = matching.expect(built[encoding].effective, logits, steps=self.passes and self.passes + 1)
                 problem = self.problem(expected[encoding], matching.read_logits(logits, self.config.vocab_size))
                 logits.unlink()
                 if problem:
                     replaced.append(f"seed {seed} is replaced: {encoding}: {problem}")
                     break
             else:
-                return Sample(self, seed, model, expected, replaced)
+                return Sample(self, seed, model, built, expected, replaced)
         raise AssertionError(f"{self.name}: no good seed from {self.seed} to {seed}:\n" + "\n".join(replaced))
 
     def problem(self, expected: Expected, logits: Logits) -> str:
@@ -136,6 +135,7 @@ class Sample:
     case: Case
     seed: int
     model: Model
+    built: dict[str, Built]  # the engine, by encoding
     expected: dict[str, Expected]  # by encoding, on the effective checkpoint
     replaced: list[str] = field(default_factory=list)  # seeds before it, and why they are not used
 

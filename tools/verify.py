@@ -26,8 +26,12 @@ examples:
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
+from argparse import ArgumentTypeError, Namespace
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from common.engine import builds, engines
@@ -39,6 +43,7 @@ from common.match.matching import Difference, Expected
 from common.model.models import NAMED_MODELS, find_model
 from common.pack.encodings import ENCODINGS
 from common.picture import groups
+from common.side_by_side import SideBySide
 from common.size import measure
 from common.terminal import add_engines_option, add_model_options, argument_parser, paint, size_text, table
 
@@ -70,6 +75,8 @@ def main() -> int:
     parser.add_argument("--emulate", action="store_true", help="run programs under their emulators")
     parser.add_argument("--tokens", action="store_true", help="tell tokens with the same text apart, by a second run")
     parser.add_argument("--stream", action="store_true", help="show the texts as they are generated")
+    parser.add_argument("--jobs", type=_number, default=os.cpu_count() or 1, metavar="N",
+                        help="how many run side by side (default: one for each processor); 1 for tokens/s that can be compared")
     parser.add_argument("--json", action="store_true", help="a list of objects instead of the table")
     options = parser.parse_args()
 
@@ -82,26 +89,16 @@ def main() -> int:
     else:
         original_seconds = original.seconds
 
+    every = [builds.build(engine, model, options.output, options.encoding if options.encoding in engine.encodings else None)
+             for engine in here.choose(options.engine)]
     results = []
-    for engine in here.choose(options.engine):
-        built = builds.build(engine, model, options.output,
-                             options.encoding if options.encoding in engine.encodings else None)
-        expected, seen = matching.expect(built.effective), run.seen(engine)
-        if options.stream:
-            _title(f"{engine.name}: {built.counted} counted bytes")
-        story = run.run(built, options.stream, options.emulate, expected=expected)
-        builds.check_unchanged(built)
-        if options.stream:
-            print()
-        difference = matching.compare(story.text, expected, seen)
-        told, same_text, equal = expected, expected.lookalikes, not difference
-        if options.tokens and equal:
-            copy, told = lookalikes.told_apart(built, expected)
-            story_of_copy = run.run(copy, False, options.emulate, expected=told)
-            difference = matching.compare(story_of_copy.text, told, seen)
-            same_text = lookalikes.left(expected)
-        results.append(Result(built, told, difference, matching.compare(story.text, original, seen), story.seconds,
-                              same_text, equal and bool(difference)))
+    with SideBySide([partial(_result, built, original, options) for built in every], options.jobs) as jobs:
+        for number, built in enumerate(every):
+            if options.stream:
+                _title(f"{built.engine.name}: {built.counted} counted bytes")
+            results.append(jobs.result(number, options.stream))
+            if options.stream:
+                print()
     if options.stream:
         _title("token for token")
     must_match_original = model.name in NAMED_MODELS
@@ -118,6 +115,28 @@ def main() -> int:
         how = "with other texts (--tokens): " if result.copy_differs else ""
         print(f"{result.built.engine.name}: {how}{difference}; {_gap(difference, told)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,3}", text):
+        raise ArgumentTypeError(f"{text!r}, a number from 1 to 9999 is needed")
+    return int(text)
+
+
+def _result(built: Built, original: Expected, options: Namespace) -> Result:
+    """Runs a program, and compares what it says."""
+    expected, seen = matching.expect(built.effective), run.seen(built.engine)
+    story = run.run(built, options.stream, options.emulate, expected=expected)
+    builds.check_unchanged(built)
+    difference = matching.compare(story.text, expected, seen)
+    told, same_text, equal = expected, expected.lookalikes, not difference
+    if options.tokens and equal:
+        copy, told = lookalikes.told_apart(built, expected)
+        story_of_copy = run.run(copy, False, options.emulate, expected=told)
+        difference = matching.compare(story_of_copy.text, told, seen)
+        same_text = lookalikes.left(expected)
+    return Result(built, told, difference, matching.compare(story.text, original, seen), story.seconds, same_text,
+                  equal and bool(difference))
 
 
 def _title(text: str) -> None:

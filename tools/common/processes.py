@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import functools
 import os
 import re
 import shutil
@@ -46,14 +47,15 @@ def seconds(process: int) -> float:
 def with_parent() -> Callable[[], None] | None:
     """What makes a program end with this process, as subprocess's preexec_fn. Nothing in a process with threads: Python
     must not run between fork and exec there."""
-    parent = os.getpid()
+    return functools.partial(end_with, os.getpid()) if _prctl and threading.active_count() == 1 else None
 
-    def die_with_parent() -> None:
+
+def end_with(parent: int) -> None:
+    """Makes this process end when its parent does, whose number it knows from before it was there."""
+    if _prctl:
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before prctl
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return die_with_parent if _prctl and threading.active_count() == 1 else None
+    if os.getppid() != parent:  # it ended before prctl
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextmanager

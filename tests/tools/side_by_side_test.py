@@ -21,6 +21,7 @@ sys.path.insert(0, sys.argv[1])
 from common.errors import run_tool
 from common.side_by_side import SideBySide
 def job(number):
+    print("note", number, file=sys.stderr)
     for part in range(3):
         print(number, part, flush=True)
         time.sleep(0.1 * (3 - number))
@@ -82,7 +83,15 @@ class Results(FolderTest):
         told = subprocess.run([sys.executable, "-c", PROGRAM, TOOLS], capture_output=True, encoding="utf-8", timeout=60)
         expected = [line for number in range(4) for line in
                     (f"title {number}", *(f"{number} {part}" for part in range(3)), f"result {10 * number}")]
-        self.assertEqual((told.stdout.splitlines(), told.stderr, told.returncode), (expected, "", 0))
+        notes = [f"note {number}" for number in range(4)]
+        self.assertEqual((told.stdout.splitlines(), told.stderr.splitlines(), told.returncode), (expected, notes, 0))
+
+    def test_notes_stand_before_what_they_are_about(self) -> None:
+        told = subprocess.run([sys.executable, "-u", "-c", PROGRAM, TOOLS], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              encoding="utf-8", timeout=60).stdout.splitlines()
+        for number in range(4):
+            begin = told.index(f"title {number}")
+            self.assertEqual(told[begin + 1:begin + 3], [f"note {number}", f"{number} 0"])
 
     def test_much_output(self) -> None:
         """More than a pipe holds, by one that is not listened to yet."""

@@ -2,7 +2,7 @@
 
     from common.side_by_side import SideBySide
     with SideBySide([lambda: work(1), lambda: work(2)], at_once=2) as jobs:
-        first = jobs.result(0, show=True)       # what it prints comes as it is printed, that of the second later
+        first = jobs.result(0, show=True)       # what it prints comes as it is printed; what the second prints comes later
 
 An exception in a job is one of its result(). Copies end with the `with` block, and with this process.
 """
@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 import time
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Sequence, TextIO
 
 from common import processes
 from common.errors import UserError
@@ -41,65 +41,80 @@ class SideBySide:
             copy.stop()
 
     def result(self, number: int, show: bool = False) -> Any:
-        """What job `number` returned. `show`: what it prints goes to standard output, as it comes."""
-        shown = 0
+        """What job `number` returned. What it says on standard error comes as it is said; `show`: what it prints, too."""
         while True:
             running = [copy for copy in self._copies if not copy.ended]
             while len(running) < self._at_once and len(self._copies) < len(self._jobs):
                 running.append(_Copy(self._jobs[len(self._copies)]))
                 self._copies.append(running[-1])
             copy = self._copies[number]
-            if show and shown < len(copy.printed):
-                sys.stdout.buffer.write(copy.printed[shown:])
-                sys.stdout.buffer.flush()
-                shown = len(copy.printed)
+            copy.tell(sys.stdout if show else None)
             if copy.ended:
                 return copy.result()
-            ready, _, _ = select.select(running, [], [])
-            for each in ready:
-                each.read()
+            pipes = {pipe: each for each in running for pipe in each.open}
+            ready, _, _ = select.select(pipes, [], [])
+            for pipe in ready:
+                pipes[pipe].read(pipe)
 
 
 class _Copy:
     """This process, at work on one job."""
 
     def __init__(self, job: Callable[[], Any]) -> None:
-        self.printed, self.ended = bytearray(), False
-        self._file = tempfile.TemporaryFile()
-        self._output, output = os.pipe()
+        self._answer = tempfile.TemporaryFile()
+        pipes = os.pipe(), os.pipe()
+        self._output, self._errors = (read for read, _ in pipes)
+        self.said = {read: bytearray() for read, _ in pipes}  # and not told yet
+        self.open = [*self.said]
         sys.stdout.flush()
+        sys.stderr.flush()
         self._process, parent = 0, os.getpid()
         with processes.uninterrupted():  # a signal finds either no copy, or one that is known
             self._process = os.fork()
             if not self._process:
-                self._work(job, output, parent)
-        os.close(output)
+                self._work(job, [write for _, write in pipes], parent)
+        for _, write in pipes:
+            os.close(write)
 
-    def _work(self, job: Callable[[], Any], output: int, parent: int) -> None:
+    @property
+    def ended(self) -> bool:
+        return not self.open
+
+    def _work(self, job: Callable[[], Any], outputs: Sequence[int], parent: int) -> None:
         """In the copy: never returns."""
         try:
             processes.end_with(parent)
-            os.dup2(output, STDOUT)
+            for number, output in enumerate(outputs, STDOUT):
+                os.dup2(output, number)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
             try:
                 answer = True, job()
             except Exception as error:
                 answer = False, error
             sys.stdout.flush()
-            pickle.dump(answer, self._file)
-            self._file.flush()
+            pickle.dump(answer, self._answer)
+            self._answer.flush()
         finally:  # also when it is interrupted: then there is no answer
             os._exit(0)
 
-    def fileno(self) -> int:
-        return self._output
-
-    def read(self) -> None:
-        """Takes what it has printed."""
-        data = os.read(self._output, 1 << 16)
-        self.printed += data
+    def read(self, pipe: int) -> None:
+        """Takes what it has said."""
+        data = os.read(pipe, 1 << 16)
+        self.said[pipe] += data
         if not data:
-            self._end()
+            os.close(pipe)
+            self.open.remove(pipe)
+            if self.ended:
+                os.waitpid(self._process, 0)
+
+    def tell(self, output: TextIO | None) -> None:
+        """Passes on what it has said: errors first, for a note is about what follows."""
+        for pipe, stream in ((self._errors, sys.stderr), (self._output, output)):
+            if stream and self.said[pipe]:
+                stream.flush()
+                stream.buffer.write(self.said[pipe])
+                stream.buffer.flush()
+                self.said[pipe].clear()
 
     def stop(self) -> None:
         """Ends it, if it has not ended."""
@@ -109,18 +124,15 @@ class _Copy:
             while time.monotonic() < end and not os.waitid(os.P_PID, self._process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 time.sleep(0.01)
             os.kill(self._process, signal.SIGKILL)
-            self._end()
-        self._file.close()
-
-    def _end(self) -> None:
-        os.waitpid(self._process, 0)
-        os.close(self._output)
-        self.ended = True
+            os.waitpid(self._process, 0)
+            for pipe in self.open:
+                os.close(pipe)
+        self._answer.close()
 
     def result(self) -> Any:
-        self._file.seek(0)
+        self._answer.seek(0)
         try:
-            good, answer = pickle.load(self._file)
+            good, answer = pickle.load(self._answer)
         except EOFError:
             raise UserError("a process of this tool was killed; if memory is short, use --jobs 1") from None
         if not good:

@@ -21,7 +21,6 @@ from typing import Any, Callable, Sequence, TextIO
 from common import processes
 from common.errors import UserError
 
-
 STDOUT = 1
 PATIENCE = 10.0  # seconds for a copy that was told to end
 

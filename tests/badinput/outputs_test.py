@@ -199,8 +199,9 @@ class Interrupted(OutputTest):
         command = [*TOOL, "build", "--engine", ENGINE, "--model", str(self.model.checkpoint), "-o", str(out)]
         files = out / f"{ENGINE}.build"
         stopped = 0
-        for moment in ("model.packed", "manifest.json", "engine.o", "model.o", "engine.elf"):
-            for number, pause in ((signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGTERM, 0.1), (signal.SIGINT, 0.2)):
+        for place, moment in enumerate(("model.packed", "manifest.json", "engine.o", "model.o", "engine.elf")):
+            ways = (signal.SIGTERM, 0), (signal.SIGINT, 0.2), (signal.SIGINT, 0), (signal.SIGTERM, 0.1)
+            for number, pause in ways[2 * (place % 2):][:2]:
                 with self.subTest((moment, number, pause)):
                     shutil.rmtree(out, ignore_errors=True)
                     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8",
@@ -226,7 +227,7 @@ class Interrupted(OutputTest):
                         self.assertEqual((out / ENGINE).read_bytes(), whole)
                     self.works(*command[3:])
                     self.assertEqual((out / ENGINE).read_bytes(), whole)
-        self.assertGreater(stopped, 5)
+        self.assertGreater(stopped, 2)
 
     def test_pack(self) -> None:
         """An interrupted pack changes nothing, or, in its last moment, all."""

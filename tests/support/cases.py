@@ -283,12 +283,14 @@ CASES = [
 ]
 
 # The most different of them. An engine that shares its source and its layout with one that is quicker here runs these alone, and
-# so do each encoding after an engine's first, and a machine that must be switched on for every case (label `long`: all of them).
+# so does each encoding after an engine's first (label `long`: all of them).
 FEW = ("full-attention", "kv-ratio-3", "one-kv-head", "mixed-pieces", "ends-by-bos", "ties", "head-size-258", "300-layers",
        "tiny", "seq-len-1")
 
-SWITCHED_ON = ("uefi",)  # seconds, before an engine's first instruction
-FEWEST = ("mixed-pieces", "ties")  # of FEW, for its second encoding
+# What must be switched on for every case, which takes seconds, runs FEWER, and in an encoding after its first FEWEST.
+SWITCHED_ON = ("uefi",)
+FEWER = ("full-attention", "one-kv-head", "mixed-pieces", "ties", "head-size-258", "tiny")
+FEWEST = ("mixed-pieces", "ties")
 
 # The shapes of the checkpoints that everyone has: they take minutes (label `long`). All end early but the first one.
 LONG = [
@@ -330,12 +332,12 @@ def by_default(engine: Engine) -> list[tuple[Case, Engine]]:
     # A kernel may run programs of 64 bits alone, which come later.
     first = min(reversed(alike), key=lambda other: (run.emulated(other), other.target.machine != "program"))
     switched_on = engine.target.machine in SWITCHED_ON
-    every_encoding = FEWEST if switched_on else FEW
+    few, every_encoding = (FEWER, FEWEST) if switched_on else (FEW, FEW)
     chosen = []
     for case in CASES:
         if case.name in every_encoding:
             chosen.append((case, engine))
-        elif case.name in FEW or engine == first and not switched_on:
+        elif case.name in few or engine == first and not switched_on:
             chosen.append((case, replace(engine, encodings=engine.encodings[:1])))
     return chosen
 

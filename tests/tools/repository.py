@@ -6,8 +6,8 @@
             self.commit("first")                 # the commit's hash
 
 Its tools/llama512 answers `size --json` from those files, so that no compiler is needed; a number that is none does not
-build. It is started where a test's class says `starts_tools`; elsewhere its function is called, which is the same and quicker. There is one shape, m; with use_shapes(self, "m", "n") there are two, and a second number is the size for n. The
-toolchains are made up, too.
+build. It is started where a test's class says `starts_tools`; elsewhere its function is called, which is quicker. There is one
+shape, m; with use_shapes(self, "m", "n") there are two, and a second number is the size for n. The toolchains are made up, too.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ def size(root: Path, arguments: Sequence[str]) -> list[dict]:
             word = words["mn".index(model)] if len(words) > 1 else text
             if not word.isdigit():
                 sys.exit(f'llama512 size: error: {root}/golf/asm: error: {word}, "quoted" (from: nasm {root})')
-            size = int(word)
-            rows.append({"engine": engine["name"], "model": model, "bytes": size, "budget": engine["budget"],
-                         "packed": 1000, "compiler": "nasm 2.0", "ok": size <= engine["budget"], "header": 10,
-                         "code": size - 12, "data": 2})
+            counted = int(word)
+            rows.append({"engine": engine["name"], "model": model, "bytes": counted, "budget": engine["budget"],
+                         "packed": 1000, "compiler": "nasm 2.0", "ok": counted <= engine["budget"], "header": 10,
+                         "code": counted - 12, "data": 2})
     return rows
 
 
@@ -112,8 +112,8 @@ class RepositoryTest(FolderTest):
         self.clock += 60
         date = f"2020-01-01T{self.clock // 3600:02}:{self.clock // 60 % 60:02}:00+0000"
         result = subprocess.run(
-            ["git", "-C", str(self.root), "-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "maintenance.auto=false",
-             *arguments],
+            ["git", "-C", str(self.root), "-c", "user.name=Test", "-c", "user.email=test@example.org",
+             "-c", "maintenance.auto=false", *arguments],
             capture_output=True, encoding="utf-8",
             env={**os.environ, "GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date})
         if check and result.returncode:

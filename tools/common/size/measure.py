@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sys
 from dataclasses import asdict, dataclass
@@ -68,16 +69,17 @@ def budget_model(folder: Path, shape: Shape | None = None) -> Model:
 @contextlib.contextmanager
 def workshop(model: Model | None = None, shape: Shape | None = None) -> Iterator[Callable[..., Built]]:
     """What builds engines for a model: build(engine, encoding=None, flags=None), each variant in a folder of its own. Without a
-    model it is for a shape of the budgets (None: the first one), and what was built stays in build/shapes/ for the next time;
-    otherwise it is gone afterwards."""
+    model it is for a shape of the budgets (None: the first one), and what was built stays in build/shapes/ for the next time,
+    if that can be written; otherwise it is gone afterwards."""
     with processes.temporary_folder() as temporary:
         shape = shape or engines.budget_shape()
-        kept = ROOT / "build" / "shapes" / shape.name
-        made = model or budget_model(kept, shape)
+        keep = not model and os.access(ROOT, os.W_OK)
+        folder = ROOT / "build" / "shapes" / shape.name if keep else temporary
+        made = model or budget_model(folder, shape)
 
         def build(engine: Engine, encoding: str | None = None, flags: Sequence[str] | None = None) -> Built:
             variant = " ".join([toolchains.name(engine), encoding or engine.encodings[0], *engine.features, *(flags or [])])
-            return builds.build(engine, made, (temporary if model else kept) / re.sub(r"[^\w.+=-]+", "_", variant), encoding, flags)
+            return builds.build(engine, made, folder / re.sub(r"[^\w.+=-]+", "_", variant), encoding, flags)
 
         yield build
 

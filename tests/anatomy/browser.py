@@ -34,6 +34,7 @@ FLAGS = ["--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable
          "--host-resolver-rules=MAP * ~NOTFOUND"]
 KEYS = {"ArrowLeft": "\ue012", "ArrowUp": "\ue013", "ArrowRight": "\ue014", "ArrowDown": "\ue015", "End": "\ue010",
         "Home": "\ue011", "Tab": "\ue004", "Escape": "\ue00c", "Control": "\ue009", "Enter": "\ue007"}
+PATIENCE = 60.0  # seconds for a page
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # how WebDriver names an element in JSON
 
 
@@ -117,8 +118,14 @@ class Browser:
             {"name": name.replace("_", "-"), "value": value} for name, value in features.items()])
 
     def open(self, url: str) -> None:
+        """Loads a page, to the end: on a busy machine the driver may say so before the page's script has run."""
         self._call("POST", f"{self.session}/url", {"url": "about:blank"})  # another fragment alone would not load it
         self._call("POST", f"{self.session}/url", {"url": url})
+        page, end = url.partition("#")[0], time.monotonic() + PATIENCE
+        while (now := self.run("return [location.href.split('#')[0], document.readyState]")) != [page, "complete"]:
+            if time.monotonic() > end:
+                raise AssertionError(f"{url}: not loaded after {PATIENCE:.0f} s: {now}")
+            time.sleep(0.05)
 
     def run(self, script: str, *arguments: Any) -> Any:
         """What the script, a function's body, returns."""

@@ -2,7 +2,8 @@
 
 Counted is every byte of the program that is neither tensor nor vocabulary: headers, code, constants, alignment and
 padding. Budgets are for the shapes and the compilers of golf/engines.json. The weights do not matter, so random
-checkpoints of those shapes are built; --model counts for a model of yours instead.
+checkpoints of those shapes are built, once for all tools that count, in build/shapes; --model counts for a model of yours
+instead.
 
 Exit status 1: an engine is over its budget, or, with --fail-on-growth, larger than before. A compiler that has no
 budget is shown the nearest one's, which does not bind.

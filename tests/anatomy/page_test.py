@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """anatomy.html in headless Chromium: one cell per counted byte, and every cell explains itself.
 
-    tests/run anatomy/page_test.py -v
+    tests/run anatomy/page_test.py [everything] -v
 
 What the page must show is what `llama512 anatomy --json` says; how many bytes are counted, `llama512 size --json`.
 Needs Debian's packages chromium and chromium-driver. Exit status 77 (SKIP): they are not there.
@@ -21,6 +21,7 @@ from collections import Counter
 from pathlib import Path
 
 from browser import Browser
+from support.everything import EVERYTHING
 from support.tools import ROOT
 
 from common.engine import engines
@@ -82,7 +83,7 @@ class Page(unittest.TestCase):
         kinds = {(known.toolchain, known.target.image): known.name for known in engines.table()
                  if known.name in {engine["engine"] for engine in cls.engines}}
         cls.some = [engine for engine in cls.engines if engine["engine"] in kinds.values()]
-        cls.two = [cls.some[0], cls.some[-1]]
+        cls.few = cls.some if EVERYTHING else [cls.some[0], cls.some[-1]]
         cls.text = path.read_text("utf-8")
         cls.url = path.as_uri()
         cls.browser = cls.enterClassContext(Browser())
@@ -158,7 +159,7 @@ class Page(unittest.TestCase):
     def test_click(self) -> None:
         for number, engine in enumerate(self.some):
             self.open(engine)
-            for unit in self.samples(engine)[::3 if number else 1]:
+            for unit in self.samples(engine)[::3 if number and not EVERYTHING else 1]:
                 with self.subTest(engine=engine["engine"], offset=unit["offset"]):
                     last = unit["offset"] + len(unit["bytes"]) // 2 - 1
                     self.browser.click(f".cell[data-offset='{last}']")
@@ -181,7 +182,7 @@ class Page(unittest.TestCase):
         self.check_panel(engine["units"][0])
 
     def test_keyboard(self) -> None:
-        for engine in self.two:
+        for engine in self.few:
             with self.subTest(engine=engine["engine"]):
                 self.open(engine, 0)
                 self.browser.run("document.querySelector('.cell').focus()")
@@ -251,7 +252,7 @@ class Page(unittest.TestCase):
 
     def test_phone(self) -> None:
         self.browser.resize(*PHONE)
-        for engine in self.two:
+        for engine in self.few:
             with self.subTest(engine=engine["engine"]):
                 self.open(engine)
                 self.check_width()

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 import unittest
 from dataclasses import replace
@@ -15,6 +14,7 @@ from pathlib import Path
 from unittest import mock
 
 from support import cases, rules
+from support.everything import EVERYTHING
 from support.folders import FolderTest
 from support.sources import other_sources
 from support.tools import ROOT
@@ -35,7 +35,6 @@ ENGINES = here.choose(None, to_run=False)
 SHAPES = ("head-size-4", "one-kv-head", "kv-ratio-3", "300-layers", "head-size-258", "tiny", "seq-len-20000")
 FEW = ("kv-ratio-3", "300-layers")
 FIRST = {engine.source: engine for engine in reversed(ENGINES)}.values()
-EVERYTHING = sys.argv[1:2] == ["everything"] and bool(sys.argv.pop(1))
 # In every engine, whatever its size: without one of these it would not be a Llama 2.
 NEEDED = ("loading", "embedding", "rmsnorm", "matmul", "rope", "attention", "softmax", "swiglu", "argmax", "output", "loop")
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from unittest import mock
 
 import flagsearch
+from support.everything import EVERYTHING
 from support.folders import FolderTest
 from support.models import small_checkpoint
 from support.skip import main
@@ -32,7 +33,6 @@ from common.pack import packer
 
 ENGINE = engines.table()[0]
 CXX = shutil.which("g++")
-EVERYTHING = sys.argv[1:2] == ["everything"] and bool(sys.argv.pop(1))
 
 
 class BuildTest(FolderTest):

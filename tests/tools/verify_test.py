@@ -190,6 +190,20 @@ class Tool(FolderTest):
         self.assertRegex(result.stderr, rf"\A({ENGINE.name}: the kernel cannot run it[^\n]*\n)?\Z")
         self.assertIn("equal", result.stdout)
 
+    def test_jobs(self) -> None:
+        """However many run side by side, the answers are the same; none is no number of them."""
+        told = []
+        for jobs in "1", "3":
+            result = self.verify("--engine", engines.names()[1], "--jobs", jobs, "--json")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            told.append([(row["engine"], row["equal"], row["tokens"]) for row in json.loads(result.stdout)])
+        self.assertEqual([row[:2] for row in told[0]], [(name, True) for name in engines.names()[:2]])
+        self.assertEqual(*told)
+        for jobs in "0", "-1", "x", "1.5":
+            result = self.verify("--jobs", jobs)
+            self.assertEqual(result.returncode, 2)
+            self.assertIn("argument --jobs: ", result.stderr)
+
     def test_emulated(self) -> None:
         result = self.verify(emulate="1")
         self.assertEqual((result.returncode, result.stderr),

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Sequence
 
-from common.engine.engines import Engine
 from common.machine import here
 from common.model.models import Model
 from common.model.tokenizer import BOS
@@ -35,25 +34,21 @@ def price_list(names: Sequence[str] | None = None, model: Model | None = None) -
     """Every feature and choice, a prompt, every encoding of the weights besides the default one, and flags that nobody searched."""
     prices = []
     with workshop(model) as build:
-
-        def counted(engine: Engine, encoding: str | None = None, flags: Sequence[str] | None = None) -> int:
-            return build(engine, encoding, flags).counted
-
         for engine in here.choose(names, to_run=False):
-            full = counted(engine)
+            full = build(engine).counted
             for feature in engine.features:
                 rest = tuple(other for other in engine.features if other != feature)
-                prices.append(Price(engine.name, feature, full, counted(replace(engine, features=rest))))
+                prices.append(Price(engine.name, feature, full, build(replace(engine, features=rest)).counted))
             for choice in engine.choices:
                 rest = (*engine.features, f"NO_{choice}")
-                prices.append(Price(engine.name, choice, full, counted(replace(engine, features=rest))))
+                prices.append(Price(engine.name, choice, full, build(replace(engine, features=rest)).counted))
             if engine.takes_prompt:  # for which the message of READ_ERROR may have to make room
                 rest = tuple(feature for feature in engine.features if feature != "READ_ERROR")
                 prices.append(Price(engine.name, "PROMPT of one token", *(
-                    counted(replace(engine, features=(*rest, *prompt))) for prompt in ((f"PROMPT={BOS}",), ()))))
+                    build(replace(engine, features=(*rest, *prompt))).counted for prompt in ((f"PROMPT={BOS}",), ()))))
             first, *others = engine.encodings
-            prices += [Price(engine.name, f"{other} instead of {first}", counted(engine, other), full)
+            prices += [Price(engine.name, f"{other} instead of {first}", build(engine, other).counted, full)
                        for other in others]
-            prices += [Price(engine.name, f"nothing but {flag}", counted(engine, flags=[flag]), full)
+            prices += [Price(engine.name, f"nothing but {flag}", build(engine, flags=[flag]).counted, full)
                        for flag in engine.flags_alone]
     return prices

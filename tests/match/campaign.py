@@ -171,13 +171,25 @@ def try_draw(drawn: Draw, engine: Engine, encoding: str, folder: Path) -> tuple[
 
 def jobs(seed: int, indices: Sequence[int], chosen: Sequence[Engine], quick: bool) -> Iterator[tuple[Draw, Engine, str]]:
     """All that is to be tried: every shape by every engine in every encoding. Of the quick ones, one by what is no program that
-    runs here: by each of these another one."""
+    runs here: by each of these another one, that it takes."""
+    def drawn(index: int, slow: bool) -> Draw:
+        return draw(seed, index, SLOW_WORK if slow or quick else WORK, QUICK_WEIGHTS if quick else WEIGHTS)
+
+    slow = {engine.name: run.emulated(engine) or engine.target.machine != "program" for engine in chosen}
+    only = {engine.name: next((index for index in (*indices[place % len(indices):], *indices)
+                               if takes(engine, drawn(index, True))), indices[0])
+            for place, engine in enumerate(chosen) if quick and slow[engine.name]}
     for index in indices:
-        for place, engine in enumerate(chosen):
-            slow = run.emulated(engine) or engine.target.machine != "program"
-            if not (quick and slow and index != indices[place % len(indices)]):
-                drawn = draw(seed, index, SLOW_WORK if slow or quick else WORK, QUICK_WEIGHTS if quick else WEIGHTS)
-                yield from ((drawn, engine, encoding) for encoding in engine.encodings)
+        for engine in chosen:
+            if only.get(engine.name, index) == index:
+                yield from ((drawn(index, slow[engine.name]), engine, encoding) for encoding in engine.encodings)
+
+
+def takes(engine: Engine, drawn: Draw) -> bool:
+    """Whether the engine takes the shape in one of its encodings."""
+    with tempfile.TemporaryDirectory(prefix="llama512-match-") as folder:
+        model = cases.sparse_model(drawn.config, Path(folder), drawn.piece_length)
+        return any(not refusal(engine, encoding, model) for encoding in engine.encodings)
 
 
 def record(drawn: Draw, engine: Engine, encoding: str, outcome: Outcome, weights: int, seconds: float) -> dict:

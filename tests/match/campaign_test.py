@@ -73,10 +73,11 @@ class Campaign(FolderTest):
         super().setUp()
         self.log = self.folder / "log"
 
-    def run_campaign(self, *arguments: str) -> tuple[int, str]:
+    def run_campaign(self, *arguments: str, emulated: bool = False) -> tuple[int, str]:
         command = ["campaign.py", "--quick", "--engines", ENGINE.name, "--log", str(self.log), *arguments]
         with mock.patch.object(sys, "argv", command), mock.patch.object(campaign, "SLOW_WORK", 1_000_000), \
-                mock.patch.object(campaign, "QUICK_WEIGHTS", 20_000), contextlib.redirect_stdout(io.StringIO()) as out:
+                mock.patch.object(campaign, "QUICK_WEIGHTS", 20_000), \
+                mock.patch.object(run, "emulated", lambda engine: emulated), contextlib.redirect_stdout(io.StringIO()) as out:
             return campaign.main(), out.getvalue()
 
     def rows(self) -> list[dict]:
@@ -106,6 +107,16 @@ class Campaign(FolderTest):
             for shard in ("1/3", "2/3", "3/3"):
                 self.run_campaign("--count", "8", "--shard", shard)
         self.assertEqual(tried[::len(ENGINE.encodings)], [0, 3, 6, 1, 4, 7, 2, 5])
+
+    def test_emulated(self) -> None:
+        """Where it is slow, one shape of the quick ones, that the engine takes."""
+        shapes = [campaign.draw(1, index, 1_000_000, 20_000).config.dim for index in range(3)]
+        self.assertGreater(len(set(shapes)), 1)
+        most = min(shapes)
+        with mock.patch.object(campaign, "try_draw", lambda *_: (attempt.Outcome("refused", "reason"), 0)), \
+                mock.patch.object(limits, "of", lambda engine: [Limit("dim", most, "reason")]):
+            self.assertEqual(self.run_campaign("--count", "3", emulated=True)[0], 0)
+        self.assertEqual([row["index"] for row in self.rows()], [shapes.index(most)] * len(ENGINE.encodings))
 
     def test_what_is_bad(self) -> None:
         """A wrong text, a crash, a build that fails after the check let it pass: found, and the status says so."""

@@ -5,7 +5,7 @@
 
 In each encoding (with --emulate, which takes a minute, in the engine's first one) its tokens equal the reference's on the
 effective checkpoint and on the original one; for stories260K its text is also what llama2.c printed. With --first, what is
-emulated in any case runs in its first encoding, and a second model by its target's first engine alone. Exit status 77 (SKIP):
+emulated here runs in its first encoding, and a second model by its target's first engine alone. Exit status 77 (SKIP):
 the model is not on this machine, or what runs the engine.
 """
 
@@ -20,7 +20,7 @@ from support.skip import SKIP
 
 from common.engine import builds, engines
 from common.errors import MissingTool, UserError
-from common.machine import program, run
+from common.machine import run
 from common.match import matching
 from common.model import models
 
@@ -57,18 +57,12 @@ def check(engine: engines.Engine, model: models.Model, encoding: str, emulate: b
     return problems
 
 
-def emulated_here(engine: engines.Engine, model: models.Model, folder: Path) -> bool:
-    """Whether it is emulated in any case, or because this kernel cannot run it."""
-    return run.emulated(engine) or engine.target.machine == "program" and \
-        len(program.native_command(builds.build(engine, model, folder))) > 1
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("engine", choices=engines.names())
     parser.add_argument("--emulate", action="store_true", help="run it under the target's emulator")
-    parser.add_argument("--first", action="store_true", help="less of what is emulated in any case (see above)")
+    parser.add_argument("--first", action="store_true", help="less of what is emulated here (see above)")
     parser.add_argument("--work", type=Path, help="the folder to build in (default: a temporary one)")
     options = parser.parse_args()
     try:
@@ -89,7 +83,7 @@ def main() -> int:
         how = "emulated" if options.emulate else "native"
         folder = (options.work or Path(temporary)) / model.name / engine.name / how
         try:
-            slow = options.first and emulated_here(engine, model, folder / engine.encodings[0])
+            slow = options.first and run.emulated(engine)
             alike = [other.name for other in engines.table() if other.target == engine.target]
             if slow and model.name != models.PROJECT_MODEL and engine.name != alike[0]:
                 print(f"{engine.name}: it is emulated, and {alike[0]} tells this story by default; `long` has the others")

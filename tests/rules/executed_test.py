@@ -69,6 +69,14 @@ class Executed(FolderTest):
     def test_budget_shape(self) -> None:
         self.check(BUDGET, ENGINE.encodings[0])
 
+    def test_elf(self) -> None:
+        """The header says what the target says that a kernel sees."""
+        program = self.build(SMALL, ENGINE.encodings[0]).program.read_bytes()
+        self.assertEqual("elf" in ENGINE.target.facts, program[:4] == b"\x7fELF")
+        if "elf" in ENGINE.target.facts:
+            self.assertEqual({"class": 32 * program[4], "machine": int.from_bytes(program[18:20], ENGINE.target.byte_order)},
+                             ENGINE.target.fact("elf"))
+
     def test_empty_trace_fails(self) -> None:
         image = rules.image_of(self.build(SMALL, ENGINE.encodings[0]))
         self.assertIn("the trace is empty", rules.execution_problems(image, [])[0])

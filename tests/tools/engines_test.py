@@ -53,6 +53,8 @@ class Table(FolderTest):
             for fact in ("about", "family", "isa", "image", "machine"):
                 self.assertIs(type(facts[fact]), str, f"{name}: {fact}")
             self.assertEqual("emulator" in facts, facts["machine"] in ("program", "board"), name)
+            self.assertEqual({name: type(value) for name, value in facts.get("elf", {}).items()},
+                             {"class": int, "machine": int} if facts["machine"] == "program" else {}, name)
             self.assertEqual("board" in facts, facts["machine"] == "board", name)
             self.assertIn(targets.find(name).byte_order, ("little", "big"), name)
             if name in studied:

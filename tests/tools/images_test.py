@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from unittest import mock
 
@@ -12,6 +13,7 @@ from support.skip import main
 from common.engine import engines, images
 from common.engine.images import disk, elf, flat, pe
 from common.engine.targets import Target
+from common.libraries import library
 from common.pack.packer import Padding, Span
 
 ENGINE = engines.table()[0]
@@ -56,6 +58,18 @@ class Images(FolderTest):
 
 
 class Elf(FolderTest):
+    def test_headers(self) -> None:
+        """What we write is what pyelftools reads, and what we read again."""
+        for bits, order in ((32, "little"), (64, "little"), (32, "big"), (64, "big")):
+            header = elf.headers(bits, order, {"e_type": 2, "e_machine": 22, "p_type": 3, "p_filesz": 7})
+            self.assertEqual(len(header), sum(elf.sizes(bits)))
+            file = library("elftools.elf.elffile").ELFFile(io.BytesIO(header))
+            self.assertEqual((file.elfclass, file.little_endian, file["e_type"], file["e_machine"], file["e_shnum"]),
+                             (bits, order == "little", "ET_EXEC", "EM_S390", 0))
+            segments = [(segment["p_type"], segment["p_filesz"]) for segment in file.iter_segments()]
+            self.assertEqual(segments, [("PT_INTERP", 7)])
+            self.assertEqual(elf.header_fields(header)[-1], "p_align")
+
     def test_headers_that_overlap(self) -> None:
         fields = elf.header_fields(header32(32))
         self.assertEqual(fields[:4] + fields[24:26] + fields[32:33] + fields[44:47] + fields[48:53:2],

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import struct
+import sys
 import time
+import unittest
+from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -53,7 +57,7 @@ class Native(FolderTest):
         path = self.folder / "program"
         path.write_bytes(content)
         path.chmod(0o755)
-        target = Target("t", self.folder, {"emulator": "qemu-x", "isa": "x"})
+        target = Target("t", self.folder, {"emulator": "qemu-x"})
         return SimpleNamespace(program=path, engine=SimpleNamespace(name="e", target=target))
 
     def command(self, built: object, emulate: str = "") -> tuple[list[str], str]:
@@ -84,6 +88,39 @@ class Native(FolderTest):
         built.program.unlink()
         with self.assertRaises(FileNotFoundError):
             self.command(built)
+
+
+class Emulated(unittest.TestCase):
+    """The kernel says whether it runs a target's programs, and none is started for that."""
+
+    def emulated(self, answer: object = None, **facts: object) -> bool:
+        engine = SimpleNamespace(target=Target("t", Path("t"), facts))
+        program._answer.cache_clear()
+        self.addCleanup(program._answer.cache_clear)
+        with mock.patch.object(program.subprocess, "Popen", side_effect=answer) if answer else contextlib.nullcontext():
+            return program.emulated(engine)
+
+    def test_this_kernel(self) -> None:
+        here = Path(os.path.realpath(sys.executable)).read_bytes()[:20]  # what it certainly runs
+        order = {1: "little", 2: "big"}[here[5]]
+        mine = {"class": 32 * here[4], "machine": int.from_bytes(here[18:20], order)}
+        self.assertFalse(self.emulated(elf=mine, byte_order=order))
+        self.assertTrue(self.emulated(elf={**mine, "machine": 0xFFFE}, byte_order=order))
+        self.assertTrue(self.emulated(elf={**mine, "class": 96 - mine["class"], "machine": 0xFFFE}, byte_order=order))
+        with mock.patch.dict(os.environ, LLAMA512_EMULATE="1"):
+            self.assertTrue(self.emulated(elf=mine, byte_order=order))
+
+    def test_binfmt_misc(self) -> None:
+        """A kernel that starts an emulator does not run it itself; one that says something else is not known to refuse."""
+        facts = {"class": 32, "machine": 0xFFFE}
+        self.assertTrue(self.emulated(lambda *given, **options: mock.MagicMock(), elf=facts))
+        self.assertFalse(self.emulated(PermissionError(errno.EACCES, "no"), elf=facts))
+        self.assertFalse(self.emulated(OSError("without a number"), elf=facts))
+
+    def test_nothing_is_left(self) -> None:
+        before = os.listdir("/proc/self/fd")
+        self.emulated(elf={"class": 32, "machine": 3})
+        self.assertEqual(os.listdir("/proc/self/fd"), before)
 
 
 class Time(FolderTest):

@@ -13,6 +13,7 @@ target.json says
     byte_order of a number in memory, where it is not little: big
     image      the format of what is built: a module of common/engine/images
     machine    what runs it: a module of common/machine
+    elf        of a program: by what the kernel sees whether it can run it, the file's class (32 or 64 bits) and e_machine
     emulator   of a program: the command that runs it where the kernel cannot; of a board: the command that emulates it
     board      of a board: what the emulator calls it
     study      why it is there when no engine of the table is for it: density (`llama512 density`)

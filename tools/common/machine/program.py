@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
-import platform
 import re
 import select
 import subprocess
@@ -21,12 +21,13 @@ from typing import Sequence
 from common import streams
 from common.engine.builds import Built
 from common.engine.engines import Engine
+from common.engine.images import elf
+from common.engine.targets import Target
 from common.errors import UserError, require_tool
 from common.machine.counter import Counter
 from common.machine.run import Story
 
-# Instruction sets by what the kernel calls its processor.
-ISA = {"x86_64": "x86", "i686": "x86", "i586": "x86", "aarch64": "aarch64", "armv7l": "arm", "riscv64": "riscv"}
+ET_EXEC, PT_INTERP = 2, 3  # e_type, p_type (System V ABI, chapters 4 and 5)
 
 
 def run(built: Built, show: bool, emulate: bool, timeout: float) -> Story:
@@ -68,7 +69,7 @@ def seen(engine: Engine) -> int | None:
 
 
 def emulated(engine: Engine) -> bool:
-    return _wanted() or ISA.get(platform.machine()) != engine.target.fact("isa")
+    return _wanted() or _answer(engine.target) in (0, errno.ENOEXEC)
 
 
 def check(engine: Engine) -> None:
@@ -111,7 +112,7 @@ def native_command(built: Built) -> list[str]:
     programs, or another processor's) gets the target's emulator before it, and stderr says so once. With LLAMA512_EMULATE=1
     in the environment, every kernel is taken for such a one."""
     program = str(built.program)
-    reason = "LLAMA512_EMULATE is set" if _wanted() else _kernel_refuses(program, built.engine.target.name)
+    reason = "LLAMA512_EMULATE is set" if _wanted() else _kernel_refuses(program, built.engine.name)
     if not reason:
         return [program]
     emulator = runner(built.engine)
@@ -122,23 +123,45 @@ def native_command(built: Built) -> list[str]:
     return [*emulator, program]
 
 
-_refusals: dict[str, str] = {}  # by target
+_refusals: dict[str, str] = {}  # by engine
 _said: set[str] = set()
 
 
-def _kernel_refuses(program: str, target: str) -> str:
-    """Why the kernel cannot start programs for this target, "" when it can. Starts one, and ends it at once."""
-    if target not in _refusals:
+def _kernel_refuses(program: str, engine: str) -> str:
+    """Why the kernel cannot start the engine's programs, "" when it can. Starts one, and ends it at once."""
+    if engine not in _refusals:
         try:
             with subprocess.Popen([program], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                   stderr=subprocess.DEVNULL) as process:
                 process.kill()
-            _refusals[target] = ""
+            _refusals[engine] = ""
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 raise
-            _refusals[target] = f"the kernel cannot run it ({error.strerror})"
-    return _refusals[target]
+            _refusals[engine] = f"the kernel cannot run it ({error.strerror})"
+    return _refusals[engine]
+
+
+@functools.cache
+def _answer(target: Target) -> int:
+    """What the kernel says to an ELF file that asks for an interpreter which nobody has: ENOENT where it runs such programs
+    itself, ENOEXEC where it does not, 0 where it starts an emulator for them (binfmt_misc). So nothing of the file ever runs."""
+    facts = target.fact("elf")
+    interpreter = b"/no/interpreter\0"
+    size = sum(elf.sizes(facts["class"]))
+    file = os.memfd_create("header")
+    try:
+        os.write(file, elf.headers(facts["class"], target.byte_order, {
+            "e_type": ET_EXEC, "e_machine": facts["machine"], "p_type": PT_INTERP, "p_offset": size,
+            "p_filesz": len(interpreter), "p_memsz": len(interpreter)}) + interpreter)
+        with subprocess.Popen([f"/proc/self/fd/{file}"], pass_fds=[file], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            process.kill()
+        return 0
+    except OSError as error:
+        return error.errno or errno.ENOENT
+    finally:
+        os.close(file)
 
 
 def run_command(command: Sequence[str | os.PathLike[str]], show: bool = False,

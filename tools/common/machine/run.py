@@ -96,5 +96,5 @@ def seen(engine: Engine) -> int | None:
 
 
 def emulated(engine: Engine) -> bool:
-    """Whether it is emulated here in any case: then it takes many times as long."""
+    """Whether it is emulated on this machine: then it takes many times as long."""
     return machine(engine).emulated(engine)

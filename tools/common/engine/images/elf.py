@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Mapping
 
 # Fields of the two headers: name and bytes, WORD for those as wide as an address (System V ABI, chapters 4 and 5).
 WORD = 0
@@ -36,6 +37,20 @@ def header_fields(program: bytes) -> list[str]:
                 names.setdefault(offset, []).append(name)
             start += size
     return [", ".join(names.get(offset, [])) for offset in range(max(names) + 1)]
+
+
+def sizes(bits: int) -> tuple[int, int]:
+    """Bytes of the ELF header and of a program header."""
+    return tuple(sum(size or bits // 8 for _, size in fields) for fields in (ELF_HEADER, PROGRAM_HEADER[bits]))
+
+
+def headers(bits: int, order: str, values: Mapping[str, int]) -> bytes:
+    """An ELF header and one program header behind it, with these values in their fields; the rest is what it must be, or 0."""
+    own = {"EI_MAG": int.from_bytes(b"\x7fELF", order), "EI_CLASS": bits // 32, "EI_DATA": {"little": 1, "big": 2}[order],
+           "EI_VERSION": 1, "e_version": 1, "e_phnum": 1, "e_phoff": sizes(bits)[0],
+           "e_ehsize": sizes(bits)[0], "e_phentsize": sizes(bits)[1]}
+    return b"".join({**own, **values}.get(name, 0).to_bytes(size or bits // 8, order)
+                    for name, size in (*ELF_HEADER, *PROGRAM_HEADER[bits]))
 
 
 def padding(files: Path) -> int:

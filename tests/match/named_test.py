@@ -5,8 +5,8 @@
 
 In each encoding (with --emulate, which takes a minute, in the engine's first one) its tokens equal the reference's on the
 effective checkpoint and on the original one; for stories260K its text is also what llama2.c printed. With --first, what is
-emulated here runs in its first encoding, and a second model by its target's first engine alone. Exit status 77 (SKIP):
-the model is not on this machine, or what runs the engine.
+emulated here runs in its first encoding, and a second model by its target's first engine alone (with firmware, by none). Exit
+status 77 (SKIP): the model is not on this machine, or what runs the engine.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from support import cases
 from support.skip import SKIP
 
 from common.engine import builds, engines
@@ -85,6 +86,9 @@ def main() -> int:
         try:
             slow = options.first and run.emulated(engine)
             alike = [other.name for other in engines.table() if other.target == engine.target]
+            if slow and model.name != models.PROJECT_MODEL and engine.target.machine in cases.SWITCHED_ON:
+                print(f"{engine.name}: it is emulated, firmware and all; `long` has this story")
+                return 0
             if slow and model.name != models.PROJECT_MODEL and engine.name != alike[0]:
                 print(f"{engine.name}: it is emulated, and {alike[0]} tells this story by default; `long` has the others")
                 return 0

@@ -10,19 +10,17 @@ import math
 from array import array
 from typing import Iterator, Sequence
 
+from common.engine import engines
 from common.model.checkpoint import GAINS, Checkpoint
 from common.pack import packer
-from common.pack.encodings import ENCODINGS
-from common.pack.layouts import LAYOUTS
 
 
 def effective_checkpoints(model: Checkpoint, pieces: Sequence[bytes]) -> Iterator[tuple[str, Checkpoint]]:
-    """Name and weights, for each layout with each encoding that rounds; and for int8."""
-    for name in LAYOUTS:
-        for encoding in ENCODINGS:
-            if encoding != "f32":
-                plan = packer.plan(name, encoding, model.config, pieces)
-                yield f"{name} {encoding}", packer.decode(plan, model.config, packer.encode(plan, model, pieces))[0]
+    """Name and weights, for each layout with each encoding that rounds and that an engine reads; and for int8."""
+    pairs = {(engine.layout, encoding) for engine in engines.table() for encoding in engine.encodings if encoding != "f32"}
+    for layout, encoding in sorted(pairs):
+        plan = packer.plan(layout, encoding, model.config, pieces)
+        yield f"{layout} {encoding}", packer.decode(plan, model.config, packer.encode(plan, model, pieces))[0]
     yield "int8", int8(model)
 
 

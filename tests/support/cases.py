@@ -287,7 +287,8 @@ CASES = [
 FEW = ("full-attention", "kv-ratio-3", "one-kv-head", "mixed-pieces", "ends-by-bos", "ties", "head-size-258", "300-layers",
        "tiny", "seq-len-1")
 
-# What must be switched on for every case, which takes seconds, runs FEWER, and in an encoding after its first FEWEST.
+# What is emulated runs FEWER then; so does what must be switched on for every case, which takes seconds, and in an encoding after
+# its first FEWEST.
 SWITCHED_ON = ("uefi",)
 FEWER = ("full-attention", "one-kv-head", "mixed-pieces", "ties", "head-size-258", "tiny")
 FEWEST = ("mixed-pieces", "ties")
@@ -332,7 +333,11 @@ def by_default(engine: Engine) -> list[tuple[Case, Engine]]:
     # A kernel may run programs of 64 bits alone, which come later.
     first = min(reversed(alike), key=lambda other: (run.emulated(other), other.target.machine != "program"))
     switched_on = engine.target.machine in SWITCHED_ON
-    few, every_encoding = (FEWER, FEWEST) if switched_on else (FEW, FEW)
+    few, every_encoding = FEW, FEW
+    if switched_on:
+        few, every_encoding = FEWER, FEWEST
+    elif engine != first and run.emulated(engine):
+        few = every_encoding = FEWER
     chosen = []
     for case in CASES:
         if case.name in every_encoding:

@@ -38,9 +38,9 @@ from common.engine import builds, engines
 from common.engine.builds import Built
 from common.errors import run_tool
 from common.machine import here, program, run
-from common.match import domain, lookalikes, matching
+from common.match import domain, lookalikes, matching, originals
 from common.match.matching import Difference, Expected
-from common.model.models import NAMED_MODELS, find_model
+from common.model.models import find_model
 from common.pack.encodings import ENCODINGS
 from common.picture import groups
 from common.side_by_side import SideBySide
@@ -101,12 +101,12 @@ def main() -> int:
                 print()
     if options.stream:
         _title("token for token")
-    must_match_original = model.name in NAMED_MODELS
+    must_match = {encoding: originals.must_match(model, encoding) for encoding in {built.encoding for built in every}}
     if options.json:
         print(json.dumps([_json(result) for result in results], indent=1))
     else:
-        _print_table(original, original_seconds, results, must_match_original)
-    failed = [result for result in results if result.difference or (must_match_original and result.original)]
+        _print_table(original, original_seconds, results, must_match)
+    failed = [result for result in results if result.difference or (must_match[result.built.encoding] and result.original)]
     for result in results:
         for warning in domain.warnings(result.expected.extremes, result.built.engine.arithmetic):
             print(f"{result.built.engine.name}: warning: {warning}", file=sys.stderr)
@@ -143,7 +143,7 @@ def _title(text: str) -> None:
     print(paint(f"\n--- {text} ---", "bold"), flush=True)
 
 
-def _print_table(original: Expected, seconds: float, results: list[Result], must_match_original: bool) -> None:
+def _print_table(original: Expected, seconds: float, results: list[Result], must_match: dict[str, bool]) -> None:
     """The reference's row, then a row per engine."""
     headers = ["engine", "counted bytes", "budget", "RAM", "tokens", "effective weights", "original weights", "smallest gap",
                "tokens/s"]
@@ -158,7 +158,7 @@ def _print_table(original: Expected, seconds: float, results: list[Result], must
             built = result.built
             rows.append([built.engine.name, built.counted, measure.budget_of(built)[0], size_text(run.memory(built)),
                          len(result.expected.tokens), _verdict(result.difference, result.expected, True),
-                         _verdict(result.original, original, must_match_original),
+                         _verdict(result.original, original, must_match[built.encoding]),
                          f"{result.expected.gap:.4f}", round(len(result.expected.tokens) / result.seconds)])
     print(table(rows, headers, "lrrrrllrr"))
     same_text = max((result.same_text for result in results), key=len, default=[])

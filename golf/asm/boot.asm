@@ -69,7 +69,7 @@
   %define MESSAGE_BIAS 0
 %endif
 
-%macro FIND_RECORD 0        ; edx = -4 * token, esi = two bytes before the records; records stand where the classifier ends
+%macro FIND_RECORD 0        ; edx = -4 * token, esi = EARLY bytes before the records; records stand where the classifier ends
                 imul    edx, edx, -(RECORD_BYTES / 4) ; @embedding
                 add     esi, edx                ; @embedding
 %endmacro
@@ -112,7 +112,7 @@
   %ifndef LINE_BREAKS
                 mov     edi, ebx                ; the slot -1 in a walk of -1
   %endif
-                mov     esi, message - DS_BASE - 2 - MESSAGE_BIAS
+                mov     esi, message - DS_BASE - EARLY - MESSAGE_BIAS
                 jc      token.message
 %endif
                 mov     esi, bos                ; the story begins with the embedding of BOS @embedding
@@ -123,7 +123,7 @@ token:
                 push    DIM + 1            ; one more, from before: the embedding lands at ebx + 4
                 pop     ecx
                 COPY_EMBEDDING
-                mov     esi, loaded - 2         ; @loading
+                mov     esi, loaded - EARLY     ; @loading
 ; the layers @loop
                 SETC    N_LAYERS
 .again:
@@ -179,7 +179,9 @@ token:
                 mov     ebx, edi
                 pop     edi
 %endif
+%if EARLY == 2
                 lodsw                           ; from "two bytes early" to the record @embedding
+%endif
 ; its text @output
                 lodsd
                 xchg    eax, ecx                ; length of the text
@@ -241,11 +243,7 @@ token:
 %else
                 push    edi
 %endif
-%if TEXT_BYTES == 12
-                lodsd                           ; to the embedding - 4 @embedding
-%elif TEXT_BYTES > 12
-                add     esi, TEXT_BYTES - 8     ; @embedding
-%endif
+                TO_EMBEDDING                    ; @embedding
 ; on, or the end @loop
                 cmp     [SLOT + 4], ecx         ; the next slot is zero
                 je      token                   ; until seq_len passes are made                 (saves 2)

@@ -115,11 +115,7 @@ token:
                 lodsd                           ; length + 1
                 mov     ecx, esi                ; text
                 xchg    eax, edx
-%if TEXT_BYTES == 12
-                lodsd                           ; to the embedding - 4 @embedding
-%elif TEXT_BYTES > 12
-                add     esi, TEXT_BYTES - 8     ; @embedding
-%endif
+                TO_EMBEDDING                    ; @embedding
                 cmp     [ebp + set_walk - rows], edi ; CF: seq_len passes are made, as p_memsz is passed (saves 1) @loop
 %if LENGTH_BIAS
                 dec     edx                     ; ZF: this is BOS; CF stays                    (saves 1) @loop

@@ -4,7 +4,8 @@
     tests/run match/named_test.py stories260K cpp-linux-i386
 
 In each encoding (with --emulate, which takes a minute, in the engine's first one) its tokens equal the reference's on the
-effective checkpoint and on the original one; for stories260K its text is also what llama2.c printed. With --first, what is
+effective checkpoint and on the original one; for stories260K its text is also what llama2.c printed. int8 keeps the weights of
+a model alone that lie on a grid; of others it says where the original's tokens are left. With --first, what is
 emulated here runs in its first encoding, and a second model by its target's first engine alone (with firmware, by none). Exit
 status 77 (SKIP): the model is not on this machine, or what runs the engine.
 """
@@ -22,7 +23,7 @@ from support.skip import SKIP
 from common.engine import builds, engines
 from common.errors import MissingTool, UserError
 from common.machine import run
-from common.match import matching
+from common.match import matching, originals
 from common.model import models
 
 GOLDEN = {"stories260K": "greedy.txt"}  # llama2.c (commit 350e04f), -t 0 -n 512
@@ -49,11 +50,14 @@ def check(engine: engines.Engine, model: models.Model, encoding: str, emulate: b
         return [f"{encoding}: {error}"]
     print(f"{engine.name} {encoding}: {story.seconds:.2f} s, {built.counted} counted bytes", flush=True)
     problems = []
+    keeps = originals.must_match(model, encoding)
     for name, expected in standards.items():
         difference = matching.compare(story.text, expected, run.seen(engine))
-        if difference:
+        if difference and name == "original" and not keeps:
+            print(f"{engine.name} {encoding}: original weights, which it rounds: {difference}")
+        elif difference:
             problems.append(f"{encoding}, {name} weights: {difference}")
-    if golden and story.text.removeprefix(b" ") != golden_text(golden):
+    if golden and keeps and story.text.removeprefix(b" ") != golden_text(golden):
         problems.append(f"{encoding}: the text is not that of {golden}")
     return problems
 

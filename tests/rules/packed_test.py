@@ -83,17 +83,20 @@ class Engines(PackTest):
                         self.assertEqual(problems(engine, self.model(config), encoding, self.folder / "packed"), [])
 
     def test_weights_of_every_size(self) -> None:
-        """Zeros, and weights from 1e-20 to 1e20, of both signs."""
+        """Zeros, and weights from 1e-20 to 1e20, of both signs; to 1e15 where a scale is a product of two."""
         config = CONFIGS["grouped, tied"]
-        weights = random_model.weights(config, 2)
-        for name, values in weights.tensors.items():
-            if not name.startswith("rms"):
-                weights.tensors[name] = array("f", [0.0 if i % 7 == 0 else value * 10.0 ** (i % 41 - 20)
-                                                    for i, value in enumerate(values)])
-        model = random_model.write(self.folder, "m", weights)
+        models = {}
+        for reach in (20, 15):
+            weights = random_model.weights(config, 2)
+            for name, values in weights.tensors.items():
+                if not name.startswith("rms"):
+                    weights.tensors[name] = array("f", [0.0 if i % 7 == 0 else value * 10.0 ** (i % (2 * reach + 1) - reach)
+                                                        for i, value in enumerate(values)])
+            models[reach] = random_model.write(self.folder, f"to-1e{reach}", weights)
         for engine in ENGINES:
             for encoding in engine.encodings:
                 with self.subTest(engine=engine.name, encoding=encoding):
+                    model = models[15 if encoding in rules.STEPS else 20]
                     self.assertEqual(problems(engine, model, encoding, self.folder / "packed"), [])
 
     def test_pieces_of_every_kind(self) -> None:
@@ -313,6 +316,22 @@ class PlantedWeights(unittest.TestCase):
                 effective = Checkpoint(original.config, {key: values[:] for key, values in original.tensors.items()})
                 effective.tensors[name][-1] *= 1 + too_much
                 self.assertEqual(len(rules.decoding_problems(original, effective, encoding)), 1, name)
+
+    def test_one_step(self) -> None:
+        """A weight that is a whole step off: of its row, or of the columns that share one."""
+        original = random_model.weights(CONFIGS["grouped, tied"], 1)
+        for name in rules.GAINS:
+            original.tensors[name] = array("f", [1.0]) * len(original.tensors[name])
+        original = Checkpoint(replace(original.config, tied=False), {**original.tensors, "wcls": original.classifier})
+        self.assertEqual(rules.decoding_problems(original, original, "int8"), [])
+        for name in ("wcls", *rules.MATRICES):
+            values = original.tensors[name]
+            allowed = rules.deviations("int8", name, values, original.config)
+            self.assertGreater(len(set(allowed)), 1, name)
+            for index in (0, len(values) // 2, len(values) - 1):
+                effective = Checkpoint(original.config, {key: numbers[:] for key, numbers in original.tensors.items()})
+                effective.tensors[name][index] += 2 * allowed[index]
+                self.assertEqual(len(rules.decoding_problems(original, effective, "int8")), 1, name)
 
     def test_gains(self) -> None:
         """Gains that stand for themselves are the checkpoint's, bit by bit, and all of them."""

@@ -72,8 +72,8 @@ class Features(unittest.TestCase):
             expected += [(engine.name, name) for name in names]
         self.assertEqual([(price.engine, price.feature) for price in prices], expected)
         choices = {choice for engine in ENGINES for choice in engine.choices}
-        for price in prices:  # a choice may be one for fewer bytes, but for none it would be none
-            self.assertTrue(price.price > 0 or price.feature in choices and price.price, price)
+        for price in prices:  # a choice may be one for fewer bytes, but for none it would be none; an encoding may cost nothing
+            self.assertTrue(price.price > 0 or price.feature in choices and price.price or " instead of " in price.feature, price)
         today = {row["engine"]: row["bytes"] for row in size()[1] if row["model"] == engines.budget_shape().name}
         for engine in ENGINES:
             for price in prices:
@@ -118,10 +118,13 @@ class Counting(FolderTest):
                                                                + 3 * config.hidden_dim)
                     keeps_gains = any(span["tensor"].startswith("rms_") for span in manifest["spans"])  # else they are folded
                     gains = (2 * config.n_layers + 1) * config.dim if keeps_gains else 0
-                    weights = weight_bytes * (matrices + gains + 2 * config.vocab_size * config.dim)
+                    embedding_bytes = rules.WEIGHT_BYTES[rules.EMBEDDING.get(encoding, encoding)]
+                    rows = config.n_layers * (2 * config.dim + 2 * config.kv_dim + 3 * config.hidden_dim) + config.vocab_size
+                    weights = (weight_bytes * (matrices + gains) + (weight_bytes + embedding_bytes) * config.vocab_size * config.dim
+                               + rules.SCALE_BYTES.get(encoding, 0) * rows)
                     record = (model_bytes - weights) / config.vocab_size  # a length, the text, alignment
                     text = shape.longest_piece * (2 if any(map(rules.wide, manifest["spans"])) else 1)
-                    self.assertIn(record, range(1 + text, 4 + text + 4))
+                    self.assertIn(record, range(1 + text, 4 + text + rules.CLEAR.get(encoding, 0) + 4))
                     if engine.target.image == "disk":
                         self.check_image(built, model_bytes)
                         continue

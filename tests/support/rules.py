@@ -25,7 +25,10 @@ from common.model.tokenizer import BOS, printed
 
 # --- Rule 3: the packed file holds weights and text ---------------------------------------------------------------
 
-WEIGHT_BYTES = {"f32": 4, "bf16": 2}
+WEIGHT_BYTES = {"f32": 4, "bf16": 2, "int8": 1}
+SCALE_BYTES = {"int8": 4}  # one for each row
+EMBEDDING = {"int8": "bf16"}  # where the embedding has another encoding
+CLEAR = {"int8": 4}  # bytes of zeros that may stand before an embedding, for the engine to work in a copy of them
 MATRICES = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")  # one per layer
 SINGLE = ("token_embedding", "wcls")
 GAINS = ("rms_att", "rms_ffn", "rms_final")  # folded into matrices, or there as the checkpoint has them: all of them
@@ -68,7 +71,7 @@ def count_problems(manifest: dict, config: Config) -> list[str]:
     if has_gains(manifest):
         wanted |= {(name, None): math.prod(shapes[name]) for name in GAINS}
     found: dict[tuple[str, int | None], int] = {}
-    padding = records = 0
+    padding = records = size = 0
     for span in manifest["spans"]:
         tensor, bytes_ = span["tensor"], span["rows"] * span["row_bytes"]
         if tensor == "padding":
@@ -81,7 +84,8 @@ def count_problems(manifest: dict, config: Config) -> list[str]:
         if tensor == "vocabulary":
             records += span["rows"]
             longest = manifest["longest_piece"]
-            most = max(MOST_TEXT_OFFSET + -(-longest // 4) * 4, -(-(longest + 1) // 8) * 8)
+            clear = CLEAR.get(encoding, 0)
+            most = max(MOST_TEXT_OFFSET + -(-(longest + clear) // 4) * 4, -(-(longest + clear + 1) // 8) * 8)
             places = [(offset, 0) for offset in range(1, MOST_TEXT_OFFSET + 1)] + [(0, span["row_bytes"] - 1)]
             if wide(span):  # no length; a line feed takes two characters, and one of zero is the end
                 if span["text_offset"] or "length_offset" in span or span["row_bytes"] > 2 * (2 * longest + 1) + 2:
@@ -93,14 +97,21 @@ def count_problems(manifest: dict, config: Config) -> list[str]:
                                 "and the length at 0, or last, are needed")
         else:
             needed = "f32" if tensor in GAINS else encoding
-            if span["encoding"] != needed or bytes_ != math.prod(span["shape"]) * WEIGHT_BYTES[needed]:
+            if tensor == "token_embedding":
+                needed = EMBEDDING.get(encoding, encoding)
+            rows, columns = span["shape"]
+            if span["encoding"] != needed or bytes_ != rows * (columns * WEIGHT_BYTES[needed] + SCALE_BYTES.get(needed, 0)):
                 problems.append(f"{tensor}: {bytes_} bytes are not {span['shape']} weights in {needed}")
             key = tensor, span["layer"]
-            found[key] = found.get(key, 0) + bytes_ // WEIGHT_BYTES[needed]
+            found[key] = found.get(key, 0) + rows * (
+                (span["row_bytes"] - SCALE_BYTES.get(needed, 0)) // WEIGHT_BYTES[needed])
+            size += bytes_
     for key in wanted.keys() | found.keys():
         if found.get(key, 0) != wanted.get(key, 0):
             problems.append(f"{key[0]}, layer {key[1]}: {found.get(key, 0)} weights, the checkpoint has "
                             f"{wanted.get(key, 0)}")
+    if encoding in SCALE_BYTES and size > WEIGHT_BYTES["bf16"] * sum(found.values()):
+        problems.append(f"{size} bytes of weights with their scales, in bf16 they would be fewer")
     if records != config.vocab_size:
         problems.append(f"vocabulary: {records} records for {config.vocab_size} tokens")
     if padding > MOST_PADDING:
@@ -115,6 +126,7 @@ def has_gains(manifest: dict) -> bool:
 
 GAIN_OF = {"wq": "rms_att", "wk": "rms_att", "wv": "rms_att", "w1": "rms_ffn", "w3": "rms_ffn", "wcls": "rms_final"}
 ROUNDING = {"f32": 2.0**-22, "bf16": 1.01 * 2.0**-8}  # relative
+STEPS = {"int8": 127}  # from nothing to the largest weight of a row
 TINY = 1e-30  # absolute: the smallest bf16 weights
 
 
@@ -134,14 +146,36 @@ def decoding_problems(original: Checkpoint, effective: Checkpoint, encoding: str
         source = original.classifier if name == "wcls" else original.tensors[name]
         gains = original.tensors[GAIN_OF[name]] if folded and name in GAIN_OF else None
         size = len(values) // config.n_layers
-        for i, (value, old) in enumerate(zip(values, source, strict=True)):
-            if gains:
-                old *= gains[(i // size * config.dim if name in MATRICES else 0) + i % config.dim]
-            if not abs(value - old) <= ROUNDING[encoding] * abs(old) + TINY:  # NaN, a hole, is caught as well
+        wanted = [old * gains[(i // size * config.dim if name in MATRICES else 0) + i % config.dim]
+                  for i, old in enumerate(source)] if gains else source
+        allowed = deviations(EMBEDDING.get(encoding, encoding) if name == "token_embedding" else encoding, name, wanted, config)
+        for i, (value, old, most) in enumerate(zip(values, wanted, allowed, strict=True)):
+            if not abs(value - old) <= most:  # NaN, a hole, is caught as well
                 problems.append(f"{name}: weight {i} is {value}, the checkpoint's with its gain is {old}"
                                 if gains else f"{name}: weight {i} is {value}, the checkpoint's is {old}")
                 break
     return problems
+
+
+def deviations(encoding: str, name: str, wanted: Sequence[float], config: Config) -> list[float]:
+    """How far each weight may be from what is wanted. In steps: half of one, which is the largest weight's part of a row; of a
+    column of wo or w2, and of all columns of wo that share the values of a head."""
+    if encoding not in STEPS:
+        return [ROUNDING[encoding] * abs(old) + TINY for old in wanted]
+    _, columns = config.shapes()[name][-2:] if name != "wcls" else (0, config.dim)
+    size, kv_heads = len(wanted) // config.n_layers, config.n_kv_heads
+
+    def row(i: int) -> int:
+        if name == "w2":
+            return i // size * columns + i % columns
+        if name == "wo":
+            head, element = divmod(i % columns, config.head_size)
+            return (i // size * kv_heads + head // config.kv_mul) * config.head_size + element
+        return i // columns
+    largest: dict[int, float] = {}
+    for i, old in enumerate(wanted):
+        largest[row(i)] = max(largest.get(row(i), 0), abs(old))
+    return [0.50001 * largest[row(i)] / STEPS[encoding] + ROUNDING["f32"] * abs(old) + TINY for i, old in enumerate(wanted)]
 
 
 def vocabulary_problems(manifest: dict, packed: bytes, pieces: Sequence[bytes]) -> list[str]:

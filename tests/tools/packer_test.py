@@ -15,13 +15,16 @@ from support.models import small_checkpoint
 from support.skip import main
 
 from common.errors import UserError
-from common.model import tokenizer
+from common.model import random_model, tokenizer
 from common.model.checkpoint import Checkpoint, Config
 from common.model.tokenizer import printed
 from common.pack import encodings, layouts, packer, utf16
 from common.pack.layouts import Layout, Matrix, Records, Text
 
 PIECES = [b"<unk>", b"\n<s>\n", b"abc", b"<0x0A>", b"", b"<0x00>", b"d", b"e", b"f", b"g"]
+
+
+TEXTS = [b"%d" % token for token in range(40)]
 
 
 def floats(data: bytes) -> list[float]:
@@ -245,6 +248,75 @@ class Bf16(unittest.TestCase):
                 self.assertLess(abs(small), 1e-38)
 
 
+class Int8(unittest.TestCase):
+    """Whole steps, and a step for each row; that of columns which are added goes where they are added from."""
+
+    INT8 = encodings.ENCODINGS["int8"]
+
+    def test_by_hand(self) -> None:
+        values = array("f", [1.0, -2.5, 0.02, 127.0])
+        self.assertEqual(self.INT8.step(values), 127.0 / 127)
+        data = self.INT8.encode_steps(values, 1.0, 0.5)
+        self.assertEqual(data.hex(), "01fe007f" + "0000003f")  # -2.5 to the even one
+        self.assertEqual(self.INT8.steps(data).tolist(), [1, -2, 0, 127])
+        self.assertEqual(self.INT8.scale(data), 0.5)
+        self.assertEqual(self.INT8.row_bytes(4), len(data))
+
+    def test_a_grid_is_kept(self) -> None:
+        for power in (-30, -7, 0, 9):
+            values = array("f", [steps * 2.0**power for steps in (-127, 5, 0, 126)])
+            step = self.INT8.step(values)
+            self.assertEqual(step, 2.0**power)
+            data = self.INT8.encode_steps(values, step, step)
+            self.assertEqual([number * self.INT8.scale(data) for number in self.INT8.steps(data)], values.tolist())
+        self.assertEqual(self.INT8.step([3 * 2.0**-9, 2.0**-9]), 2.0**-14)  # smaller than needed, and exact as well
+        self.assertEqual(self.INT8.step([0.0, 0.0]), 1.0)
+        self.assertEqual(self.INT8.step([1e-44, 0.0]), 2.0**-100)
+        self.assertAlmostEqual(self.INT8.step([0.3, -1.1]), 1.1 / 127)
+
+    def test_half_a_step(self) -> None:
+        """Also when gains and factors are folded, and where columns share a step."""
+        model = random_model.weights(Config(24, 40, 2, 6, 2, 40, 12, False), 1, spread=4)
+        for layout in layouts.LAYOUTS:
+            spans = packer.plan(layout, "int8", model.config, TEXTS)
+            effective, _ = packer.decode(spans, model.config, packer.encode(spans, model, TEXTS))
+            for span in spans:
+                if not isinstance(span, packer.Weights) or not span.encoding.most:
+                    continue
+                gain = [1.0] * span.columns if span.gain is None else model.tensors[span.gain][span.gain_cells]
+                wanted = [[value * factor for value, factor in zip(model.tensors[span.tensor][span.cells(row)], gain)]
+                          for row in range(span.rows)]
+                most = max(abs(value) for row in wanted for value in row)
+                for row, values in enumerate(wanted):
+                    step = (most if span.tensor == "wo" and span.transposed else max(map(abs, values))) / 127
+                    for value, found in zip(values, effective.tensors[span.tensor][span.cells(row)]):
+                        self.assertAlmostEqual(value, found, delta=0.50001 * step, msg=f"{layout} {span.tensor}")
+
+    def test_what_columns_meet(self) -> None:
+        """Heads of queries that share keys and values share the step of their columns."""
+        model = random_model.weights(Config(24, 40, 1, 6, 2, 40, 12, False), 1)
+        spans = packer.plan("stream", "int8", model.config, TEXTS)
+        steps = packer._column_steps(spans, model)
+        self.assertEqual(len([place for place in steps if place[0] == "wo"]), 2 * 4)  # n_kv_heads * head_size
+        self.assertEqual(len([place for place in steps if place[0] == "w2"]), 40)
+        largest = max(abs(model.tensors["wo"][row * 24 + head * 4 + 3]) for row in range(24) for head in (3, 4, 5))
+        self.assertAlmostEqual(steps["wo", 0, 1 * 4 + 3], largest / 127)
+
+    def test_refused(self) -> None:
+        config = Config(2, 40, 1, 1, 1, 10, 12, False)
+        with self.assertRaisesRegex(UserError, "^encoding int8: wv: with its scale a row of 2 weights has 6 bytes, more than in bf16; "
+                                    "use bf16$"):
+            packer.check_rows(packer.plan("stream", "int8", config, PIECES))
+        packer.check_rows(packer.plan("stream", "int8", replace(config, dim=4), PIECES))
+        with self.assertRaisesRegex(UserError, "^encoding int8: big-endian machines cannot read it"):
+            packer.plan("stream", "int8", config, PIECES, "big")
+        model = random_model.weights(Config(4, 40, 1, 1, 1, 10, 12, False), 1)
+        model.tensors["w2"] = array("f", [1e37] * len(model.tensors["w2"]))
+        model.tensors["w3"] = array("f", [1e37] * len(model.tensors["w3"]))
+        with self.assertRaisesRegex(UserError, "^w3: layer 0, row 0: its scale of .* does not fit into float32"):
+            packer.encode(packer.plan("stream", "int8", model.config, PIECES), model, PIECES)
+
+
 class Refused(unittest.TestCase):
     def test_long_pieces(self) -> None:
         self.assertEqual(packer.longest_piece([b"a", b"x" * 255]), 255)
@@ -318,7 +390,14 @@ class Manifest(unittest.TestCase):
             padding = [entry for entry in entries if entry["counted"]]
             self.assertEqual([entry["tensor"] for entry in padding], ["padding"] * (encoding == "bf16"))
             text = next(entry for entry in entries if entry["tensor"] == "vocabulary")
-            self.assertEqual((text["rows"], text["row_bytes"], "shape" in text), (10, 4 + 8, False))
+            self.assertEqual((text["rows"], text["row_bytes"], "shape" in text),
+                             (10, 4 + 8, False))
+
+    def test_zeros_before_an_embedding(self) -> None:
+        """Where the engine of an encoding wants them, and text stands there."""
+        config, pieces = small_checkpoint().config, [piece or b"?" for piece in PIECES]
+        for layout, encoding, size in (("boot", "bf16", 4 + 8), ("boot", "int8", 4 + 12), ("asm-linux", "int8", 4 + 12)):
+            self.assertEqual(packer.texts_of(packer.plan(layout, encoding, config, pieces)).row_bytes, size)
 
     def test_factors_are_known(self) -> None:
         config = Config(64, 172, 5, 8, 4, 512, 512)

@@ -34,6 +34,10 @@ def check_shape(engine: Engine, model: Model, encoding: str) -> tuple[Config, Vo
         spans = packer.plan(engine.layout, encoding, config, vocabulary.pieces, engine.target.byte_order)
     except UserError as error:
         raise UserError(f"{model.tokenizer}: {error}") from error
+    try:
+        packer.check_rows(spans)
+    except UserError as error:
+        raise UserError(f"{model.checkpoint}: {error}") from error
     limits.check(engine, configuration.constants(engine, config, encoding, spans), model.checkpoint)
     return config, vocabulary, spans
 

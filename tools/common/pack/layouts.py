@@ -62,6 +62,7 @@ class Text:
     wide: bool = False
     multiple: int = 1  # of which the record's size is one
     length_bias: int = 0  # what is added to the length in its byte, when that fits for every piece
+    before_embedding: bool = False  # an encoding may want zeros behind the text then
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Layout:
     blocks: Callable[[Config], Iterator[Block]]
     workspace: Callable[[Config], int]  # bytes of memory that an engine needs besides the model
     before: bytes = b""  # what always stands before the packed model; bf16 then needs no padding for its first weight
+    step_value: int = 1  # what engines take a step of int8 for
     empty_pieces: bool = True  # False: engines know BOS by its length of 0, so no other piece may be empty
 
 
@@ -147,13 +149,13 @@ def asm_layers(config: Config) -> Iterator[Block]:
 def asm_linux(config: Config) -> Iterator[Block]:
     """The layout of asm-linux-i386. Lengths are one too large, so that one `dec` sets the zero flag for BOS alone."""
     yield from asm_layers(config)
-    yield Records((Text(text_offset=4, multiple=4, length_bias=1), Matrix("token_embedding")))
+    yield Records((Text(text_offset=4, multiple=4, length_bias=1, before_embedding=True), Matrix("token_embedding")))
 
 
 def boot(config: Config) -> Iterator[Block]:
     """The layout of the boot sectors."""
     yield from asm_layers(config)
-    yield Records((Text(text_offset=4, multiple=4), Matrix("token_embedding")))
+    yield Records((Text(text_offset=4, multiple=4, before_embedding=True), Matrix("token_embedding")))
 
 
 def plain(config: Config) -> Iterator[Block]:
@@ -341,15 +343,17 @@ def _whole(number: int, unit: int) -> int:
     return number + -number % unit
 
 
+X87_STEP = 256  # a byte is the upper half of a word, for the x87 loads no bytes
+
 LAYOUTS = {
-    "stream": Layout(stream, stream_workspace),
-    "stream-wide": Layout(stream_wide, stream_workspace),
+    "stream": Layout(stream, stream_workspace, step_value=X87_STEP),
+    "stream-wide": Layout(stream_wide, stream_workspace, step_value=X87_STEP),
     "plain": Layout(plain, plain_workspace),
     "doubles": Layout(doubles, doubles_workspace, empty_pieces=False),
     "doubles-pairs": Layout(doubles_pairs, doubles_pairs_workspace, empty_pieces=False),
     "doubles-rows": Layout(doubles_pairs, doubles_rows_workspace, empty_pieces=False),
     "doubles-by-bits": Layout(doubles, doubles_by_bits_workspace, empty_pieces=False),
     "doubles-by-rows": Layout(doubles, doubles_by_rows_workspace, empty_pieces=False),
-    "asm-linux": Layout(asm_linux, asm_linux_workspace, empty_pieces=False),
-    "boot": Layout(boot, boot_workspace, before=b"\x55\xaa", empty_pieces=False),  # the boot sector's signature
+    "asm-linux": Layout(asm_linux, asm_linux_workspace, step_value=X87_STEP, empty_pieces=False),
+    "boot": Layout(boot, boot_workspace, before=b"\x55\xaa", step_value=X87_STEP, empty_pieces=False),  # the boot sector's signature
 }

@@ -13,14 +13,14 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import dataclass, replace
-from typing import Iterator, Sequence
+from typing import Iterator, Mapping, Sequence
 
 from common.errors import UserError
 from common.model.checkpoint import Checkpoint, Config, all_finite
 from common.model.tokenizer import BOS, printed
 from common.pack import utf16
 from common.pack.encodings import ENCODINGS, Encoding
-from common.pack.layouts import FACTORS, LAYOUTS, Matrix, Text
+from common.pack.layouts import FACTORS, LAYOUTS, Layout, Matrix, Text
 
 LONGEST_PIECE = 255  # a vocabulary record has one byte for the length of its text
 
@@ -110,6 +110,8 @@ class Weights(Span):
     backwards: bool
     gain_cells: slice | None  # the gains of a row, in the norm's flat tensor; the same for all rows
     columns: int
+    transposed: bool  # whether the rows are the tensor's columns
+    step_value: int  # what the engine takes a step of a scaled row for
     order: str  # of a number's bytes: little or big
     before: bytes = b""  # what stands before the packed file, for a weight that begins it
 
@@ -127,20 +129,21 @@ def plan(layout: str, encoding: str, config: Config, pieces: Sequence[bytes], or
     if order not in ENCODINGS[encoding].byte_orders:
         raise UserError(f"encoding {encoding}: {order}-endian machines cannot read it, use one of "
                         f"{', '.join(name for name, known in ENCODINGS.items() if order in known.byte_orders)}")
-    longest, declared, early = longest_piece(pieces), LAYOUTS[layout], ENCODINGS[encoding].early
+    longest, declared = longest_piece(pieces), LAYOUTS[layout]
     if not declared.empty_pieces:
         empty = next((token for token, piece in enumerate(pieces) if not piece and token != BOS), None)
         if empty is not None:
             raise UserError(f"token {empty}: an empty piece, which engines with layout {layout} would take for the end; "
                             "use another engine, or give it a text")
+    groups = [[_span(part, declared, ENCODINGS[encoding], config, pieces, longest, order) for part in
+               ((block,) if isinstance(block, Matrix) else block.fields)] for block in declared.blocks(config)]
     spans: list[Span] = []
     offset = 0
+    early = groups[0][0].encoding.early if isinstance(groups[0][0], Weights) else 0
     if early > len(declared.before):
         spans.append(Padding("padding", 1, early, 0, early))
         offset = early
-    for block in declared.blocks(config):
-        fields = (block,) if isinstance(block, Matrix) else block.fields
-        group = [_span(part, ENCODINGS[encoding], config, pieces, longest, order) for part in fields]
+    for group in groups:
         stride = sum(span.row_bytes for span in group)
         for span in group:
             span.offset, span.row_stride = offset, stride
@@ -150,6 +153,14 @@ def plan(layout: str, encoding: str, config: Config, pieces: Sequence[bytes], or
     if isinstance(spans[0], Weights) and early:
         spans[0].before = declared.before[-early:]
     return spans
+
+
+def check_rows(spans: Sequence[Span]) -> None:
+    """Refuses rows so short that they would be smaller in bf16 than with a scale."""
+    for span in spans:
+        if isinstance(span, Weights) and span.encoding.most and span.row_bytes > ENCODINGS["bf16"].row_bytes(span.columns):
+            raise UserError(f"encoding {span.encoding.name}: {span.tensor}: with its scale a row of {span.columns} weights has "
+                            f"{span.row_bytes} bytes, more than in bf16; use bf16")
 
 
 def packed_bytes(spans: Sequence[Span]) -> int:
@@ -172,7 +183,7 @@ def longest_piece(pieces: Sequence[bytes]) -> int:
     return max(size, 1)
 
 
-def _span(part: Matrix | Text, encoding: Encoding, config: Config, pieces: Sequence[bytes], longest: int,
+def _span(part: Matrix | Text, layout: Layout, encoding: Encoding, config: Config, pieces: Sequence[bytes], longest: int,
           order: str) -> Texts | Weights:
     """A span whose place in the file is not known yet."""
     if isinstance(part, Text) and part.wide:
@@ -181,8 +192,11 @@ def _span(part: Matrix | Text, encoding: Encoding, config: Config, pieces: Seque
     if isinstance(part, Text):
         if longest + part.length_bias > LONGEST_PIECE:
             part = replace(part, length_bias=0)
-        record_bytes = -(-(part.text_offset + longest + part.length_last) // part.multiple) * part.multiple
+        record_bytes = part.text_offset + longest + part.length_last + encoding.zeros * part.before_embedding
+        record_bytes += -record_bytes % part.multiple
         return Texts("vocabulary", config.vocab_size, record_bytes, text=part, longest_piece=longest)
+    if part.tensor == "token_embedding" and encoding.embedding:
+        encoding = ENCODINGS[encoding.embedding]
     n_rows, n_columns = (config.vocab_size, config.dim) if part.tensor == "wcls" else (1, *config.shapes()[part.tensor])[-2:]
     start = (part.layer or 0) * n_rows * n_columns
     rows, columns = (n_columns, n_rows) if part.transposed else (n_rows, n_columns)
@@ -193,7 +207,7 @@ def _span(part: Matrix | Text, encoding: Encoding, config: Config, pieces: Seque
                    factors=part.factors, scale=math.prod(FACTORS[name](config) for name in part.factors), order_of_rows=order_of_rows,
                    start=start, row_step=row_step, step=step, backwards=part.backwards,
                    gain_cells=_cells(gain_start, config.dim, 1, part.backwards) if part.gain else None, columns=columns,
-                   order=order)
+                   transposed=part.transposed, step_value=layout.step_value, order=order)
 
 
 def _cells(start: int, count: int, step: int, backwards: bool) -> slice:
@@ -207,14 +221,18 @@ def _cells(start: int, count: int, step: int, backwards: bool) -> slice:
 def encode(spans: Sequence[Span], model: Checkpoint, pieces: Sequence[bytes]) -> bytes:
     """The packed file."""
     packed = bytearray(packed_bytes(spans))
+    steps = _column_steps(spans, model)
     # In the order of the file, for the low half of a bf16 weight is what stands before it.
     for span, row, offset in _rows_in_file_order(spans):
         if isinstance(span, Texts):
             text = printed(pieces[row])
             packed[offset:offset + span.row_bytes] = span.record(text, 0 if row == BOS else len(text))
         elif isinstance(span, Weights):
-            packed[offset:offset + span.row_bytes] = span.encoding.encode(_folded_row(span, row, model),
-                                                                          _before(span, packed, offset), span.order)
+            if span.encoding.most:
+                data = _scaled_row(span, row, model, steps)
+            else:
+                data = span.encoding.encode(_folded_row(span, row, model, span.scale), _before(span, packed, offset), span.order)
+            packed[offset:offset + span.row_bytes] = data
     return bytes(packed)
 
 
@@ -226,6 +244,7 @@ def decode(spans: Sequence[Span], config: Config, packed: bytes) -> tuple[Checkp
     tensors = {name: array("f", [1.0 if name.startswith("rms") else math.nan]) * math.prod(shape)
                for name, shape in untied.shapes().items()}
     texts = [b""] * config.vocab_size
+    steps = _packed_column_steps(spans, config, packed)
     for span in spans:
         for row in range(span.rows):
             offset = span.offset + row * span.row_stride
@@ -233,10 +252,76 @@ def decode(spans: Sequence[Span], config: Config, packed: bytes) -> tuple[Checkp
             if isinstance(span, Texts):
                 # The length of BOS is 0; its text is there all the same, and ends at the padding.
                 texts[row] = span.text_of(data, whole=row == BOS)
+            elif isinstance(span, Weights) and span.encoding.most:
+                scale, step_value = span.encoding.scale(data), span.step_value
+                if not span.transposed:
+                    scale /= span.scale * steps.get((_added(span), span.layer, span.order_of_rows[row]), 1)
+                tensors[span.tensor][span.cells(row)] = array("f", [
+                    number * step_value * scale for number in span.encoding.steps(data)])
             elif isinstance(span, Weights):
-                values = span.encoding.decode(_before(span, packed, offset) + data, span.order)
-                tensors[span.tensor][span.cells(row)] = _divided(values, span.scale)
+                tensors[span.tensor][span.cells(row)] = _divided(
+                    span.encoding.decode(_before(span, packed, offset) + data, span.order), span.scale)
     return Checkpoint(untied, tensors), texts
+
+
+# A column of the first is added as often as a row of the second says: the size of its step goes into that row.
+MEETS = {"wo": "wv", "w2": "w3"}
+
+
+def _meets(span: Weights, row: int, config: Config) -> int:
+    """The row of wv (or w3) whose product a packed column of wo (or w2) is multiplied with."""
+    column = span.order_of_rows[row]
+    if span.tensor == "w2":
+        return column
+    head, element = divmod(column, config.head_size)
+    return head // config.kv_mul * config.head_size + element
+
+
+def _added(span: Weights) -> str:
+    """The tensor whose columns meet a tensor's rows."""
+    return next((added for added, other in MEETS.items() if other == span.tensor), "")
+
+
+def _column_steps(spans: Sequence[Span], model: Checkpoint) -> dict[tuple[str, int | None, int], float]:
+    """By tensor, layer, and what they meet: the step of columns that are added, which have none to themselves."""
+    columns: dict[tuple[str, int | None, int], tuple[Encoding, list[float]]] = {}
+    for span in spans:
+        if isinstance(span, Weights) and span.encoding.most and span.transposed:
+            for row in range(span.rows):
+                _, values = columns.setdefault((span.tensor, span.layer, _meets(span, row, model.config)), (span.encoding, []))
+                values += model.tensors[span.tensor][span.cells(row)]
+    return {place: encoding.step(values) for place, (encoding, values) in columns.items()}
+
+
+def _packed_column_steps(spans: Sequence[Span], config: Config, packed: bytes) -> dict[tuple[str, int | None, int], float]:
+    """The same, as the packed file has them: of what the engine takes for one."""
+    steps = {}
+    for span in spans:
+        if isinstance(span, Weights) and span.encoding.most and span.transposed:
+            for row in range(span.rows):
+                offset = span.offset + row * span.row_stride
+                steps[span.tensor, span.layer, _meets(span, row, config)] = span.encoding.scale(
+                    packed[offset:offset + span.row_bytes])
+    return steps
+
+
+def _scaled_row(span: Weights, row: int, model: Checkpoint, steps: Mapping[tuple[str, int | None, int], float]) -> bytes:
+    """A packed row in steps, with its scale: the step times the factors; and, where columns are added as often as it says, times
+    theirs."""
+    values = _folded_row(span, row, model, 1)
+    if span.transposed:
+        step = steps[span.tensor, span.layer, _meets(span, row, model.config)]
+        scale = step / span.step_value
+    else:
+        step = span.encoding.step(values)
+        scale = step / span.step_value * span.scale
+        added = steps.get((_added(span), span.layer, span.order_of_rows[row]))
+        if added is not None:
+            scale *= added / span.step_value
+    try:
+        return span.encoding.encode_steps(values, step, scale)
+    except OverflowError:
+        raise UserError(f"{span.tensor}: layer {span.layer}, row {row}: its scale of {scale:g} does not fit into float32")
 
 
 def _before(span: Weights, packed: bytes | bytearray, offset: int) -> bytes:
@@ -258,15 +343,15 @@ def _rows_in_file_order(spans: Sequence[Span]) -> Iterator[tuple[Span, int, int]
         first = last
 
 
-def _folded_row(span: Weights, row: int, model: Checkpoint) -> array[float]:
-    """A packed row's values: the checkpoint's, times the gains of the norm before it, times the factors."""
+def _folded_row(span: Weights, row: int, model: Checkpoint, scale: float) -> array[float]:
+    """A packed row's values: the checkpoint's, times the gains of the norm before it, times a scale."""
     tensor = model.classifier if span.tensor == "wcls" else model.tensors[span.tensor]
     values = tensor[span.cells(row)]
     if span.gain is not None:
         gains = model.tensors[span.gain][span.gain_cells]
-        folded = [value * gain * span.scale for value, gain in zip(values, gains)]
-    elif span.scale != 1:
-        folded = [value * span.scale for value in values]
+        folded = [value * gain * scale for value, gain in zip(values, gains)]
+    elif scale != 1:
+        folded = [value * scale for value in values]
     else:
         return values
     try:

@@ -8,6 +8,7 @@ on until the window is closed.
 examples:
   tools/llama512 boot
   tools/llama512 boot --engine asm-boot --model stories260K --cpu 486 --memory 8
+  tools/llama512 boot --model stories260K --encoding int8
   tools/llama512 boot --window
   tools/llama512 boot --image story.img --disk usb --screenshot story.png
 """
@@ -28,6 +29,7 @@ from common.machine import console, qemu
 from common.machine.pc import CPU, DISK, MEMORY, memory_for
 from common.machine.qemu import DISKS, Machine
 from common.model.models import find_model
+from common.pack.encodings import ENCODINGS
 from common.terminal import add_model_options, argument_parser
 
 MACHINE = "pc"  # of the targets whose images are booted here
@@ -37,6 +39,7 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--engine", metavar="NAME", help="a boot engine (default: the first one that has features)")
     add_model_options(parser)
+    parser.add_argument("--encoding", choices=ENCODINGS, help="of the weights, one that the engine reads (default: its first)")
     parser.add_argument("--prompt", metavar="TEXT", help="what the story begins with, if the engine takes one")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where the image is built (default: build/…)")
     parser.add_argument("--image", type=Path, metavar="FILE", help="boot this image of the engine, build nothing")
@@ -48,8 +51,8 @@ def main() -> None:
     parser.add_argument("--window", action="store_true", help="open a window with the machine's screen")
     parser.add_argument("--screenshot", type=Path, metavar="FILE.png", help="write what the screen shows at the end")
     options = parser.parse_args()
-    if options.image and (options.model or options.tokenizer or options.prompt):
-        parser.error("--image has its model in it: it goes without --model, --tokenizer and --prompt")
+    if options.image and (options.model or options.tokenizer or options.encoding or options.prompt):
+        parser.error("--image has its model in it: it goes without --model, --tokenizer, --encoding and --prompt")
 
     if options.cpu in ("help", "?"):
         print(qemu.processors(), end="")
@@ -63,10 +66,10 @@ def main() -> None:
         model = find_model(options.model, options.tokenizer)
         protect([options.screenshot], [model.checkpoint, model.tokenizer])
         if options.prompt is None:
-            built = builds.build(engine, model, options.output)
+            built = builds.build(engine, model, options.output, options.encoding)
         else:
             folder = options.output or builds.default_folder(model) / "prompt"
-            built = prompt.build(engine, model, folder, options.prompt)
+            built = prompt.build(engine, model, folder, options.prompt, options.encoding)
         image, memory = built.program, memory_for(built, options.memory)
     protect([options.screenshot], [image])
     with Machine(image, options.cpu, memory, options.disk, window=options.window) as pc:

@@ -44,7 +44,7 @@ def main() -> None:
         if options.prompt is None:
             built = builds.build(engine, model, options.output, options.encoding)
         else:
-            built = prompt.build(engine, model, options.output, options.prompt)
+            built = prompt.build(engine, model, options.output, options.prompt, options.encoding)
         if not built.searched:
             print(f"{engine.name}: no searched flags for {built.compiler}, built with {' '.join(built.flags)}; "
                   f"`llama512 flagsearch {engine.name}` finds smaller ones", file=sys.stderr)

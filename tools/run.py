@@ -20,6 +20,7 @@ from common.errors import UserError, run_tool
 from common.machine import program, run
 from common.match.matching import reference_program
 from common.model.models import find_model
+from common.pack.encodings import ENCODINGS
 from common.terminal import add_model_options, argument_parser
 
 
@@ -30,6 +31,7 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("engine", nargs="?", default="reference", metavar="ENGINE")
     add_model_options(parser)
+    parser.add_argument("--encoding", choices=ENCODINGS, help="of a golfed engine's weights (default: its first one)")
     parser.add_argument("--emulate", action="store_true", help="run a golfed engine under its target's emulator")
     parser.add_argument("--list", action="store_true", help="list the engines")
     options = parser.parse_args(own)
@@ -38,12 +40,14 @@ def main() -> None:
         return
     model = find_model(options.model, options.tokenizer)
     if options.engine == "reference":
+        if options.encoding:
+            raise UserError(f"reference: --encoding {options.encoding}: it reads the checkpoint as it is; name a golfed engine")
         program.replace_process([str(reference_program()), "-m", str(model.checkpoint), "--tokenizer",
                                  str(model.tokenizer), *rest])
     else:
         if rest:
             raise UserError(f"{options.engine}: {rest[0]}: a golfed engine takes no options, only the reference does")
-        run.tell(builds.build(engines.find(options.engine), model), options.emulate)
+        run.tell(builds.build(engines.find(options.engine), model, encoding=options.encoding), options.emulate)
 
 
 if __name__ == "__main__":

@@ -145,9 +145,9 @@ def _title(text: str) -> None:
 
 def _print_table(original: Expected, seconds: float, results: list[Result], must_match: dict[str, bool]) -> None:
     """The reference's row, then a row per engine."""
-    headers = ["engine", "counted bytes", "budget", "RAM", "tokens", "effective weights", "original weights", "smallest gap",
-               "tokens/s"]
-    rows: list[list[object]] = [["reference", None, None, None, len(original.tokens), "", "", f"{original.gap:.4f}",
+    headers = ["engine", "counted bytes", "budget", "packed", "RAM", "tokens", "effective weights", "original weights",
+               "smallest gap", "tokens/s"]
+    rows: list[list[object]] = [["reference", None, None, None, None, len(original.tokens), "", "", f"{original.gap:.4f}",
                                  round(len(original.tokens) / seconds)]]
     by_name = {result.built.engine.name: result for result in results}
     families = groups.by_target(by_name, groups.families())
@@ -156,11 +156,11 @@ def _print_table(original: Expected, seconds: float, results: list[Result], must
             rows.append([paint(family, "bold"), *[None] * (len(headers) - 1)])
         for result in map(by_name.__getitem__, members):
             built = result.built
-            rows.append([built.engine.name, built.counted, measure.budget_of(built)[0], size_text(run.memory(built)),
+            rows.append([built.engine.name, built.counted, _budget(built), built.packed, size_text(run.memory(built)),
                          len(result.expected.tokens), _verdict(result.difference, result.expected, True),
                          _verdict(result.original, original, must_match[built.encoding]),
                          f"{result.expected.gap:.4f}", round(len(result.expected.tokens) / result.seconds)])
-    print(table(rows, headers, "lrrrrllrr"))
+    print(table(rows, headers, "lrrrrrllrr"))
     same_text = max((result.same_text for result in results), key=len, default=[])
     if same_text:
         piece = results[0].expected.pieces[same_text[0][0]].decode("utf-8", "backslashreplace")
@@ -173,6 +173,11 @@ def _print_table(original: Expected, seconds: float, results: list[Result], must
                   f"the last {result.unseen:,} are not compared.")
     if any(not measure.shape_of(result.built) for result in results):
         print(f"Counted for this model; budgets are for the shape of {engines.budget_shape().name} (`tools/llama512 size`).")
+
+
+def _budget(built: Built) -> int | None:
+    """Budgets are for an engine's first encoding."""
+    return measure.budget_of(built)[0] if built.encoding == built.engine.encodings[0] else None
 
 
 def _verdict(difference: Difference | None, told: Expected, required: bool) -> str:
@@ -195,7 +200,8 @@ def _gap(difference: Difference, told: Expected) -> str:
 def _json(result: Result) -> dict[str, object]:
     built = result.built
     return {"engine": built.engine.name, "model": built.model, "encoding": built.encoding, "bytes": built.counted,
-            "budget": measure.budget_of(built)[0], "ram_bytes": run.memory(built), "tokens": len(result.expected.tokens), "equal": result.difference is None,
+            "budget": _budget(built), "packed_bytes": built.packed, "ram_bytes": run.memory(built),
+            "tokens": len(result.expected.tokens), "equal": result.difference is None,
             "first_difference": result.difference and result.difference.index,
             "equal_to_original": result.original is None, "smallest_gap": result.expected.gap,
             "gap_at_difference": result.difference and result.expected.gap_at(result.difference),

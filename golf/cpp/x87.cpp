@@ -66,8 +66,9 @@ f32 dim_epsilon = dim * 1e-5f;  // @rmsnorm
 // Places in the model. Of an address more than 16 MiB behind a symbol gcc makes no constant on x86-64; of a number it
 // does.
 extern "C" char model[];
-constexpr long classifier = long(n_layers) * dim * (qkv + dim + 3L * hidden_dim) * weight_bytes;
-constexpr long records = classifier + long(vocab_size) * dim * weight_bytes;
+constexpr long matrix_row_bytes = long(dim) * weight_bytes + scale_bytes;
+constexpr long classifier = n_layers * (qkv + dim + 3L * hidden_dim) * matrix_row_bytes;
+constexpr long records = classifier + vocab_size * matrix_row_bytes - embedding_early;
 
 // The float at base + 4 * j. An address with all its constants in one place becomes one [base+4*j+d] operand.
 INLINE f32& at(word base) { return ((f32*)base)[index()]; }
@@ -163,6 +164,7 @@ CODE(".leave") leave() {
 // x passes through one layer.
 // In: w, r, x. Out: w behind the layer's weights, r behind its cells, n = j = 0.
 CODE(".layer") layer() {
+  clear_scratch();    // @matmul
   n = count<qkv>(n);  // @matmul
   call_rows();        // @matmul
 
@@ -262,18 +264,19 @@ CODE(".rows") rows() {
     real squares = epsilon();  // @rmsnorm
     j = dim;
     do {  // from the end of x to its start: counting down to 0 needs no comparison; the rows are stored in reverse
+      take_weight();
       real value = at((word)x - 4), t = value;
-      t *= *w;
+      t *= weight();
       dot += t;
       fence();
       t = *r;
-      t *= *w;
+      t *= weight();
       t += value;
       at((word)x - 4) = t;
       squares += value * value;  // @rmsnorm
       next_weight();
     } while (again());
-    *r = dot / square_root(squares);  // @rmsnorm
+    *r = scaled(dot / square_root(squares));  // @rmsnorm
     fence();  // compare what was stored: equal rows must tie
     if (*r >= *(f32*)best()) b = where(r);  // @argmax
     next_cell();

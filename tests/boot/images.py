@@ -88,8 +88,8 @@ class Sample:
     built: Built
 
 
-def sample(engine: Engine, model: Model, folder: Path) -> Sample:
-    built = builds.build(engine, model, folder)
+def sample(engine: Engine, model: Model, folder: Path, encoding: str | None = None) -> Sample:
+    built = builds.build(engine, model, folder, encoding)
     return Sample(engine, built.program, matching.expect(built.effective), built.counted, built)
 
 

@@ -42,8 +42,8 @@ class Prompt(FolderTest):
         return b"".join(printed(self.vocabulary.pieces[int(line)]) for line in result.stdout.split()[1:])
 
     def test_story_begins_with_the_prompt(self) -> None:
-        for prompt in ("The", "a"):
-            built = prompts.build(ENGINE, self.model, self.folder / "images", prompt)
+        for prompt, encoding in (("The", ENGINE.encodings[0]), ("a", ENGINE.encodings[0]), ("The", ENGINE.encodings[-1])):
+            built = prompts.build(ENGINE, self.model, self.folder / "images", prompt, encoding)
             self.assertLessEqual(built.counted, 512)
             text = run.run(built).text
             print(f"{ENGINE.name}: {built.counted} counted bytes, {', '.join(built.engine.features)}: {text!r}")
@@ -52,11 +52,12 @@ class Prompt(FolderTest):
 
     def test_bad_sector(self) -> None:
         """The message is read as a record; the prompt's token must not lead to another one."""
-        built = prompts.build(ENGINE, self.model, self.folder / "images", "The")
-        self.assertIn("READ_ERROR", built.engine.features)
-        with Machine(built.program, bad_sector=1) as pc:
-            pc.wait_until_stopped(60)
-            self.assertIn(b"Disk error", pc.text_memory())
+        for encoding in ENGINE.encodings:
+            built = prompts.build(ENGINE, self.model, self.folder / "images", "The", encoding)
+            self.assertIn("READ_ERROR", built.engine.features)
+            with Machine(built.program, bad_sector=1) as pc:
+                pc.wait_until_stopped(60)
+                self.assertIn(b"Disk error", pc.text_memory())
 
     def test_refused(self) -> None:
         for model, prompt, why in ((models.find_model(), "x" * 200, "bytes too full"), (self.model, "", "empty"),

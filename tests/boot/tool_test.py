@@ -20,6 +20,7 @@ from images import BootTest
 from common.engine import engines
 from common.machine import screen
 from common.machine.qemu import HALT, QEMU
+from common.model.models import Model
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "boot.py"
 
@@ -47,12 +48,15 @@ class Tool(BootTest):
                 self.assertEqual(shot.read_bytes()[:8], b"\x89PNG\r\n\x1a\n")
 
     def test_builds_the_image(self) -> None:
-        sample = self.small_sample(images.ENGINES[0])
-        model = self.folder / "small.bin"
-        for arguments in ([], ["--engine", images.ENGINES[0].name]):
-            result = self.run_tool("--model", model, "--disk", "ahci", "-o", self.folder / "out", *arguments)
+        engine = images.ENGINES[0]
+        sample = self.small_sample(engine)
+        model = Model("small", self.folder / "small.bin", self.folder / "small.tokenizer.bin")
+        int8 = images.sample(engine, model, self.folder / "int8", "int8")
+        self.assertNotEqual(int8.built.packed, sample.built.packed)
+        for expected, arguments in ((sample.expected, []), (int8.expected, ["--engine", engine.name, "--encoding", "int8"])):
+            result = self.run_tool("--model", model.checkpoint, "--disk", "ahci", "-o", self.folder / "out", *arguments)
             self.assertEqual((result.returncode, result.stderr), (0, b""))
-            self.assertEqual(result.stdout, sample.expected.text + b"\n")
+            self.assertEqual(result.stdout, expected.text + b"\n")
 
     def test_streams(self) -> None:
         """The text comes while the machine still runs, not all of it at the end."""
@@ -136,7 +140,9 @@ class Tool(BootTest):
         self.assertIn("No such file", self.fails("--image", self.folder / "none.img"))
         (self.folder / "x.img").write_bytes(HALT)
         self.assertIn("qemu-system-i386", self.fails("--image", self.folder / "x.img", "--cpu", "z80"))
-        self.assertIn("--image", self.fails("--image", "x", "--model", "y", status=2))
+        for option in (["--model", "y"], ["--encoding", "bf16"]):
+            self.assertIn("--image", self.fails("--image", "x", *option, status=2))
+        self.assertIn("encoding 'f32': this engine reads bf16 or int8", self.fails("--encoding", "f32"))
         for option in (["--memory", "1"], ["--memory", "x"], ["--disk", "tape"]):
             self.assertRegex(self.fails(*option, status=2), f"argument {option[0]}: (invalid choice: .)?{option[1]}")
 

@@ -190,6 +190,11 @@ class List(FolderTest):
     def test_run_lists_them(self) -> None:
         self.assertEqual(run_tool("run", "--list").stdout.split(), ["reference", *engines.names()])
 
+    def test_the_reference_has_no_encoding(self) -> None:
+        told = run_tool("run", "--encoding", "int8")
+        self.assertEqual((told.returncode, told.stdout), (1, ""))
+        self.assertIn("reference: --encoding int8: it reads the checkpoint as it is; name a golfed engine", told.stderr)
+
 
 if __name__ == "__main__":
     main()

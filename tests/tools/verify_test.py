@@ -85,7 +85,7 @@ class Verdict(VerifyTest):
         status, out, error = self.verify()
         self.assertEqual((status, error), (0, ""))
         row = next(line.split() for line in out.splitlines() if line.startswith(ENGINE.name))
-        self.assertEqual([*row[:3], *row[5:9]], [ENGINE.name, "600", str(ENGINE.budget), "2", "equal", "equal", "0.2500"])
+        self.assertEqual([*row[:3], *row[6:10]], [ENGINE.name, "600", str(ENGINE.budget), "2", "equal", "equal", "0.2500"])
 
     def test_outside_the_domain(self) -> None:
         """A warning, whatever the verdict is."""
@@ -155,7 +155,7 @@ class Verdict(VerifyTest):
         self.assertEqual(status, 0)
         self.assertGreater(row.pop("tokens_per_second"), 0)
         self.assertEqual(row, {"engine": ENGINE.name, "model": "m", "encoding": "f32", "bytes": 600,
-                               "budget": ENGINE.budget, "ram_bytes": 1000 + LAYOUTS[ENGINE.layout].workspace(small_checkpoint().config),
+                               "budget": ENGINE.budget, "packed_bytes": 1000, "ram_bytes": 1000 + LAYOUTS[ENGINE.layout].workspace(small_checkpoint().config),
                                "tokens": 2, "equal": True, "first_difference": None,
                                "equal_to_original": True, "smallest_gap": 0.25, "gap_at_difference": None,
                                "same_text": [], "unseen_bytes": 0})

@@ -1,13 +1,12 @@
 // Weights in bfloat16, dense: w is two bytes before the weight, and what stands there is the float's lower half.
 #pragma once
 
-INLINE void next_weight() { w_on_by_2(); }
+#include "copy-bf16.hpp"
 
-// j = dim weights from w to r; w is then at the text's length.
-INLINE void copy_embedding() {
-  do {  // 4 bytes of which 2 are the weight: a string move, and w back by half (-4)
-    copy();
-    w_back_by_2();
-  } while (again());
-  next_weight();
-}
+constexpr int embedding_early = 0;  // so many bytes before an embedding w stands, more than before another weight
+
+INLINE void clear_scratch() {}
+INLINE void take_weight() {}
+INLINE f32& weight() { return *w; }
+INLINE void next_weight() { w_on_by_2(); }
+INLINE real scaled(real product) { return product; }

@@ -56,9 +56,10 @@ INLINE void know_rows() {
 [[noreturn]] INLINE void to_record() JUMP(record)
 [[noreturn]] INLINE void to_pass() JUMP(pass)
 // A short jump from pass back to layers has 17 bytes to spare with g++ 12, and 14 with g++ 16. What `longer` counts is too
-// much for it in bf16 with large numbers (+4).
+// much for it in bf16 with large numbers (+4), and in int8.
 constexpr int longer = (vocab_size < 256 || (vocab_size < 65536 && vocab_size % 256 == 0) ? 0 : vocab_size < 65536 ? 2 : 3)
-                       + (n_layers < 128 ? 0 : 2) + (dim < 128 ? 0 : 2) + (short_factor ? 0 : 5) + (weight_bytes == 4 ? 0 : 7);
+                       + (n_layers < 128 ? 0 : 2) + (dim < 128 ? 0 : 2) + (short_factor ? 0 : 5)
+                       + (weight_bytes == 4 ? 0 : weight_bytes == 2 ? 7 : 20);
 [[noreturn]] INLINE void to_layers_or_leave() {
   if constexpr (longer <= 12)
     asm volatile(NEAR("cmpl %%edi, 1(%%rbp)", near_end) "\n\t" SHORT("0x73", layers)  // jae

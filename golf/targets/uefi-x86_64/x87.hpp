@@ -70,13 +70,15 @@ constexpr double cycles = 12.0 * seq_len * packed_bytes / weight_bytes +
                           0.5 * seq_len * seq_len * n_layers * n_heads * (50.0 * head_size + 200);
 constexpr bool watchdog_off = cycles > 1e11;
 constexpr bool start_fits = record_bytes / 4 <= 128 && count_size(dim) == 2 && !watchdog_off;
+// In int8 rows is too long for a short jump over it, and for the longer one start must be shorter.
+constexpr bool far_clear = !start_fits && weight_bytes == 1;
 extern "C" void clear();
 
 // From the firmware: rcx is the program's handle, rdx the address of the system table; ConOut is at 64 there.
 INLINE void begin() {
   asm volatile("push %%rbx\n\tpush %%rsi\n\tpush %%rdi\n\tpush %%rbp\n\tpush 64(%%rdx)"
                "\n\t.globl arena_begin\n\t.set arena_begin, %c0" : : "i"(arena) : "memory");
-  rows_at = word(&rows);       // @matmul
+  if constexpr (!far_clear) rows_at = word(&rows);  // @matmul
   r = cell(arena_at(stride));
 }
 INLINE void clear_arena() {
@@ -88,10 +90,13 @@ INLINE void clear_arena() {
     clear_arena();
     fall();
   }
-  JUMP(clear)
+  if constexpr (!far_clear) JUMP(clear)
+  asm volatile("jmp clear" ::: "memory");
+  fall();
 }
 CODE(".clear") clear() {
   if constexpr (start_fits) __builtin_unreachable();
+  if constexpr (far_clear) rows_at = word(&rows);  // @matmul
   // SystemTable->BootServices->SetWatchdogTimer(0, 0, 0, 0); the stack is aligned here, and has to be with rbp and 40 bytes on it.
   if constexpr (watchdog_off)
     asm volatile("mov 96(%%rdx), %%rax\n\txor %%ecx, %%ecx\n\txor %%edx, %%edx\n\txor %%r8d, %%r8d\n\txor %%r9d, %%r9d\n\t"  // @loop

@@ -29,6 +29,7 @@ def constants(engine: Engine, config: Config, encoding: str, spans: Sequence[Spa
     return {name: getattr(config, name) for name in CONSTANTS} | {
         "longest_piece": text.longest_piece,
         "weight_bytes": ENCODINGS[encoding].weight_bytes,
+        "scale_bytes": ENCODINGS[encoding].row_bytes(0),
         "exp_squarings": layouts.EXP_SQUARINGS,
         "workspace_bytes": LAYOUTS[engine.layout].workspace(config),
         "text_bytes": text.row_bytes,

@@ -17,7 +17,7 @@ from common.model.models import Model
 SECTOR = 512  # bytes
 
 
-def build(engine: Engine, model: Model, folder: Path | None, prompt: str) -> Built:
+def build(engine: Engine, model: Model, folder: Path | None, prompt: str, encoding: str | None = None) -> Built:
     """Builds a boot engine that has the prompt's tokens in its sector. The message of READ_ERROR makes room for it.
 
     Only engines with features take a prompt."""
@@ -41,6 +41,6 @@ def build(engine: Engine, model: Model, folder: Path | None, prompt: str) -> Bui
     needed = [feature for feature in engine.features if feature != "READ_ERROR"]
     needed.append(f"PROMPT={','.join(map(str, tokens))}")
     try:
-        return builds.build(replace(engine, features=(*needed, "READ_ERROR")), model, folder)
+        return builds.build(replace(engine, features=(*needed, "READ_ERROR")), model, folder, encoding)
     except SectorFull:
-        return builds.build(replace(engine, features=tuple(needed)), model, folder)
+        return builds.build(replace(engine, features=tuple(needed)), model, folder, encoding)

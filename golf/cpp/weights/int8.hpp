@@ -8,13 +8,16 @@
 
 constexpr int embedding_early = 2;  // so many bytes before an embedding w stands, more than before another weight
 
-INLINE void clear_scratch() { ((number*)x)[-1] = n; }  // n is 0
+// Once before weights are taken; n is 0.
+INLINE void clear_scratch() { ((number*)x)[-1] = n; }
+// The weight at w, and w to the next one.
 INLINE void take_weight() {
   w_on_by_1();
   ((char*)x)[-3] = a;
 }
 INLINE short& weight() { return ((short*)x)[-2]; }
 INLINE void next_weight() {}
+// A row's product times its scale, and w behind the row.
 INLINE real scaled(real product) {
   product *= *w;
   w_on_by_4();

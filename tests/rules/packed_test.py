@@ -333,6 +333,16 @@ class PlantedWeights(unittest.TestCase):
                 effective.tensors[name][index] += 2 * allowed[index]
                 self.assertEqual(len(rules.decoding_problems(original, effective, "int8")), 1, name)
 
+    def test_scales_that_weigh_too_much(self) -> None:
+        """With rows of two weights, int8 would be larger than bf16."""
+        for dim, wanted in ((4, 0), (2, 1)):
+            config = Config(dim, 40, 1, 1, 1, 10, 12, False)
+            spans = packer.plan("stream", "int8", config, random_model.pieces(10, 7))
+            manifest = {"encoding": "int8", "longest_piece": 7, "spans": packer.manifest(spans)}
+            found = rules.count_problems(manifest, config)
+            self.assertEqual(len(found), wanted, found)
+            self.assertEqual(["in bf16 they would be fewer" in problem for problem in found], [True] * wanted)
+
     def test_gains(self) -> None:
         """Gains that stand for themselves are the checkpoint's, bit by bit, and all of them."""
         original = random_model.weights(CONFIGS["full attention, untied"], 1)

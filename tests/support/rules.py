@@ -162,7 +162,7 @@ def deviations(encoding: str, name: str, wanted: Sequence[float], config: Config
     column of wo or w2, and of all columns of wo that share the values of a head."""
     if encoding not in STEPS:
         return [ROUNDING[encoding] * abs(old) + TINY for old in wanted]
-    _, columns = config.shapes()[name][-2:] if name != "wcls" else (0, config.dim)
+    columns = config.dim if name == "wcls" else config.shapes()[name][-1]
     size, kv_heads = len(wanted) // config.n_layers, config.n_kv_heads
 
     def row(i: int) -> int:

@@ -390,8 +390,7 @@ class Manifest(unittest.TestCase):
             padding = [entry for entry in entries if entry["counted"]]
             self.assertEqual([entry["tensor"] for entry in padding], ["padding"] * (encoding == "bf16"))
             text = next(entry for entry in entries if entry["tensor"] == "vocabulary")
-            self.assertEqual((text["rows"], text["row_bytes"], "shape" in text),
-                             (10, 4 + 8, False))
+            self.assertEqual((text["rows"], text["row_bytes"], "shape" in text), (10, 4 + 8, False))
 
     def test_zeros_before_an_embedding(self) -> None:
         """Where the engine of an encoding wants them, and text stands there."""

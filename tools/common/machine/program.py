@@ -128,7 +128,8 @@ _said: set[str] = set()
 
 
 def _kernel_refuses(program: str, engine: str) -> str:
-    """Why the kernel cannot start the engine's programs, "" when it can. Starts one, and ends it at once."""
+    """Why the kernel cannot start the engine's programs, "" when it can. Starts one, and ends it at once: a kernel may refuse
+    an engine's own header (its e_flags on Arm) where it runs others of the target."""
     if engine not in _refusals:
         try:
             with subprocess.Popen([program], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from typing import Iterator, Sequence
 
 from common.engine import engines
 from common.model.checkpoint import GAINS, Checkpoint
 from common.pack import packer
+from common.pack.encodings import ENCODINGS
 
 
 def effective_checkpoints(model: Checkpoint, pieces: Sequence[bytes]) -> Iterator[tuple[str, Checkpoint]]:
@@ -36,17 +36,7 @@ def int8(model: Checkpoint) -> Checkpoint:
         rounded = array("f")
         for part in range(parts):
             values = tensors[name][part * size:(part + 1) * size]
-            scale = int8_scale(values)
+            scale = ENCODINGS["int8"].step(values)
             rounded.extend(round(value / scale) * scale for value in values)
         tensors[name] = rounded
     return Checkpoint(config, tensors)
-
-
-def int8_scale(values: Sequence[float]) -> float:
-    """The scale of a matrix in int8: a power of two when every value then is a whole number, else the largest at 127."""
-    largest = max(map(abs, values))
-    if largest == 0:
-        return 1.0
-    # The smallest power of two that keeps all values within 127 steps.
-    power = 2.0 ** math.ceil(math.log2(largest / 127))
-    return power if all((value / power).is_integer() for value in values) else largest / 127

@@ -21,7 +21,6 @@ import random
 import sys
 import tempfile
 import time
-from array import array
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -65,7 +64,7 @@ class Draw:
         def change(model: Checkpoint) -> None:
             for name, factor in self.scales.items():
                 if name in model.tensors:
-                    model.tensors[name] = array("f", [value * factor for value in model.tensors[name]])
+                    model.tensors[name] *= factor
         return Case(f"draw-{self.index}", self.config, 1, spread=self.spread, piece_length=self.piece_length, change=change,
                     passes=self.passes)
 

@@ -63,7 +63,7 @@ class Draws(unittest.TestCase):
         plain = replace(drawn, scales={}).case().checkpoint(1)
         scaled = drawn.case().checkpoint(1)
         for name, factor in drawn.scales.items():
-            self.assertAlmostEqual(scaled.tensors[name][-1], plain.tensors[name][-1] * factor, delta=abs(factor) * 1e-5)
+            self.assertAlmostEqual(scaled.tensors[name].flat[-1], plain.tensors[name].flat[-1] * factor, delta=abs(factor) * 1e-5)
 
 
 class Campaign(FolderTest):

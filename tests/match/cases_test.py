@@ -19,6 +19,7 @@ from support.folders import FolderTest
 
 from common.engine import builds, configuration, packing
 from common.errors import UserError
+from common.libraries import numpy as np
 from common.machine import here, program, run
 from common.match import matching
 from common.match.matching import Expected
@@ -117,7 +118,7 @@ class SeedsAreReplaced(CaseTest):
         logits = [[float(i == token) for i in range(config.vocab_size)] for token in tokens]
 
         def problem(case: Case, tokens: list[int], gap: float, logits: list[list[float]]) -> str:
-            return case.problem(Expected(tokens, [], [gap], 1.0), logits)
+            return case.problem(Expected(tokens, [], [gap], 1.0), np.array(logits))
         self.assertEqual(problem(case, tokens, 1.0, logits), "")
         self.assertIn("near-tie", problem(case, tokens, 0.0009, logits))
         self.assertIn("near-tie", problem(case, tokens, 0.0, logits))
@@ -267,7 +268,7 @@ class ComparisonCanFail(CaseTest):
         for encoding, built in self.sample.built.items():
             effective, _ = packer.decode(packer.plan(built.engine.layout, encoding, self.CASE.config, self.expected.pieces),
                                          self.CASE.config, (built.files / "model.packed").read_bytes())
-            self.assertEqual(checkpoint.load(built.effective.checkpoint).tensors, effective.tensors)
+            self.assertEqual(checkpoint.load(built.effective.checkpoint), effective)
             self.assertEqual(matching.expect(built.effective).tokens, self.sample.expected[encoding].tokens)
 
 

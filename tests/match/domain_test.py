@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import tempfile
 import unittest
-from array import array
 from pathlib import Path
 
 from support.attempt import Outcome, attempt
@@ -34,7 +33,7 @@ class Domain(unittest.TestCase):
         """The engines of an arithmetic on the case's weights, with some tensors scaled."""
         weights = Case("domain", CONFIG, seed).checkpoint(seed)
         for name, factor in factors.items():
-            weights.tensors[name] = array("f", [value * factor for value in weights.tensors[name]])
+            weights.tensors[name] *= factor
         with tempfile.TemporaryDirectory(prefix="llama512-match-") as temporary:
             folder = Path(temporary)
             model = random_model.write(folder, "m", weights)

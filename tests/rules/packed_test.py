@@ -12,7 +12,6 @@ import hashlib
 import itertools
 import json
 import unittest
-from array import array
 from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Iterator
@@ -24,6 +23,7 @@ from support.folders import FolderTest
 from common.engine import engines, packing
 from common.engine.engines import Engine
 from common.errors import UserError
+from common.libraries import numpy as np
 from common.model import checkpoint, random_model, tokenizer
 from common.model.checkpoint import Checkpoint, Config
 from common.model.models import Model
@@ -90,8 +90,8 @@ class Engines(PackTest):
             weights = random_model.weights(config, 2)
             for name, values in weights.tensors.items():
                 if not name.startswith("rms"):
-                    weights.tensors[name] = array("f", [0.0 if i % 7 == 0 else value * 10.0 ** (i % (2 * reach + 1) - reach)
-                                                        for i, value in enumerate(values)])
+                    places = np.arange(values.size).reshape(values.shape)
+                    values *= np.where(places % 7 == 0, 0.0, 10.0 ** (places % (2 * reach + 1) - reach))
             models[reach] = random_model.write(self.folder, f"to-1e{reach}", weights)
         for engine in ENGINES:
             for encoding in engine.encodings:
@@ -295,7 +295,7 @@ class PlantedManifests(PackTest):
                 self.assertEqual(len(rules.vocabulary_problems(self.manifest, bytes(packed), self.pieces)), 1)
 
     def test_size(self) -> None:
-        untied = 28 + 4 * sum(len(values) for values in random_model.weights(
+        untied = 28 + 4 * sum(values.size for values in random_model.weights(
             replace(self.config, tied=False), 1).tensors.values())
         cos_sin = 4 * self.config.seq_len * self.config.head_size
         limit = untied + cos_sin + 4 + 40 * (8 + 7)
@@ -309,28 +309,28 @@ class PlantedWeights(unittest.TestCase):
     def test_one_weight(self) -> None:
         original = random_model.weights(CONFIGS["full attention, untied"], 1)
         for name in rules.GAIN_OF.values():
-            original.tensors[name] = array("f", [1.0]) * len(original.tensors[name])
+            original.tensors[name][:] = 1.0
         self.assertEqual(rules.decoding_problems(original, original, "f32"), [])
         for encoding, too_much in (("f32", 2.0**-20), ("bf16", 2.0**-7)):
             for name in original.tensors:
-                effective = Checkpoint(original.config, {key: values[:] for key, values in original.tensors.items()})
-                effective.tensors[name][-1] *= 1 + too_much
+                effective = original.copy()
+                effective.tensors[name].flat[-1] *= 1 + too_much
                 self.assertEqual(len(rules.decoding_problems(original, effective, encoding)), 1, name)
 
     def test_one_step(self) -> None:
         """A weight that is a whole step off: of its row, or of the columns that share one."""
         original = random_model.weights(CONFIGS["grouped, tied"], 1)
         for name in rules.GAINS:
-            original.tensors[name] = array("f", [1.0]) * len(original.tensors[name])
+            original.tensors[name][:] = 1.0
         original = Checkpoint(replace(original.config, tied=False), {**original.tensors, "wcls": original.classifier})
         self.assertEqual(rules.decoding_problems(original, original, "int8"), [])
         for name in ("wcls", *rules.MATRICES):
             values = original.tensors[name]
             allowed = rules.deviations("int8", name, values, original.config)
-            self.assertGreater(len(set(allowed)), 1, name)
-            for index in (0, len(values) // 2, len(values) - 1):
-                effective = Checkpoint(original.config, {key: numbers[:] for key, numbers in original.tensors.items()})
-                effective.tensors[name][index] += 2 * allowed[index]
+            self.assertGreater(len(set(allowed.flat)), 1, name)
+            for index in (0, values.size // 2, values.size - 1):
+                effective = original.copy()
+                effective.tensors[name].flat[index] += 2 * allowed.flat[index]
                 self.assertEqual(len(rules.decoding_problems(original, effective, "int8")), 1, name)
 
     def test_scales_that_weigh_too_much(self) -> None:
@@ -347,9 +347,9 @@ class PlantedWeights(unittest.TestCase):
         """Gains that stand for themselves are the checkpoint's, bit by bit, and all of them."""
         original = random_model.weights(CONFIGS["full attention, untied"], 1)
         self.assertEqual(rules.decoding_problems(original, original, "f32"), [])
-        for name, change in itertools.product(rules.GAINS, (lambda gain: gain * (1 + 2.0**-23), lambda gain: 1.0)):
-            effective = Checkpoint(original.config, {key: values[:] for key, values in original.tensors.items()})
-            effective.tensors[name] = array("f", map(change, effective.tensors[name]))
+        for name, change in itertools.product(rules.GAINS, (lambda gains: np.nextafter(gains, np.float32(9)), np.ones_like)):
+            effective = original.copy()
+            effective.tensors[name] = change(effective.tensors[name])
             self.assertEqual(len(rules.decoding_problems(original, effective, "f32")), 1, name)
 
 

@@ -18,15 +18,15 @@ from __future__ import annotations
 
 import math
 import struct
-from array import array
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
-from typing import Callable, Sequence
+from typing import Callable
 
 from common.engine import builds, engines, packing
 from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.errors import UserError
+from common.libraries import numpy as np
 from common.machine import here, run
 from common.match import matching
 from common.match.matching import Expected
@@ -39,7 +39,7 @@ from common.pack.layouts import LAYOUTS
 DISTINCT_TOKENS = 8
 SEEDS = 50  # that are tried before a case is given up
 
-Logits = Sequence[Sequence[float]]  # one row of vocab_size for each forward pass
+Logits = "np.ndarray"  # (forward passes, vocab_size)
 Demand = Callable[[Expected, Logits], str]
 
 
@@ -114,7 +114,8 @@ class Case:
         """Why a seed must be replaced, "" when it is good."""
         gap = expected.gap
         if self.ties:
-            gap = min(max(row) - max(value for value in row if value != max(row)) for row in logits)
+            best = logits.max(1, keepdims=True)
+            gap = (best - np.where(logits == best, -np.inf, logits).max(1, keepdims=True)).min()
         if gap < matching.SMALLEST_GAP:
             return f"a near-tie, the smallest gap is {gap:.2g}"
         if len(set(expected.tokens)) < min(self.distinct, self.config.seq_len):
@@ -147,15 +148,13 @@ class Unsuitable(Exception):
 # --- Ways to make weights ----------------------------------------------------------------------------------------
 
 def scale_row(model: Checkpoint, name: str, row: int, factor: float) -> None:
-    values = model.layer(name, row)
-    for i, value in enumerate(values):
-        values[i] = value * factor
+    model.tensors[name][row] *= factor
 
 
 def scale_residual(model: Checkpoint, factor: float) -> None:
     """Scales all that is ever added into the residual stream. Without an epsilon, RMSNorm would undo it exactly."""
     for name in ("token_embedding", "wo", "w2"):
-        model.tensors[name] = array("f", [value * factor for value in model.tensors[name]])
+        model.tensors[name] *= factor
 
 
 def end_early(model: Checkpoint, passes: int, folder: Path) -> None:
@@ -170,11 +169,10 @@ def end_early(model: Checkpoint, passes: int, folder: Path) -> None:
     for path in (endless.checkpoint, endless.tokenizer, logits):
         path.unlink()
     for position in range(len(tokens) - 1, EARLIEST - 1, -1):
-        token, margin = tokens[position], 0.01 * max(rows[position])
+        token, margin = tokens[position], 0.01 * rows[position].max()
         for factor in (1.5, 1.1, 1.02):
-            if margin > 0 and all(factor * row[token] < max(row) - margin for row in rows[:position]):
-                row = model.layer("wcls", token)
-                model.layer("wcls", BOS)[:] = array("f", [factor * value for value in row])
+            if margin > 0 and (factor * rows[:position, token] < rows[:position].max(1) - margin).all():
+                model.tensors["wcls"][BOS] = factor * model.tensors["wcls"][token]
                 return
     raise Unsuitable(f"no new token comes in passes {EARLIEST} to {passes}, which BOS could take the place of")
 
@@ -189,28 +187,22 @@ def make_small(model: Checkpoint) -> None:
 
 def make_negative(model: Checkpoint) -> None:
     """Element 0 of the residual stream is always 8, as no layer adds to it; and every logit has a large part of it."""
-    c = model.config
-    for token in range(c.vocab_size):
-        model.layer("token_embedding", token)[0] = 8.0
-        model.layer("wcls", token)[0] = -40.0
-    for layer in range(c.n_layers):
-        model.layer("wo", layer)[:c.dim] = array("f", [0.0]) * c.dim
-        model.layer("w2", layer)[:c.hidden_dim] = array("f", [0.0]) * c.hidden_dim
+    model.tensors["token_embedding"][:, 0] = 8.0
+    model.tensors["wcls"][:, 0] = -40.0
+    model.tensors["wo"][:, 0] = model.tensors["w2"][:, 0] = 0.0  # (n_layers, dim, …)
 
 
 def make_ties(model: Checkpoint) -> None:
     """Every row of the classifier is there two or three times, some side by side and some far apart."""
-    c = model.config
-    third = c.vocab_size // 3
-    for token in range(c.vocab_size):
-        # Columns of zeros at both ends: in bf16 a weight's low half is the weight before it, which is then the same.
-        row = model.layer("wcls", token % third if token < 2 * third else (token - 2 * third) // 2)[:]
-        row[0] = row[c.dim - 1] = 0.0
-        model.layer("wcls", token)[:] = row
+    rows = model.tensors["wcls"]
+    third = len(rows) // 3
+    # Columns of zeros at both ends: in bf16 a weight's low half is the weight before it, which is then the same.
+    rows[:, 0] = rows[:, -1] = 0.0
+    rows[:] = rows[[token % third if token < 2 * third else (token - 2 * third) // 2 for token in range(len(rows))]]
 
 
 def want_negative(expected: Expected, logits: Logits) -> str:
-    largest = max(map(max, logits))
+    largest = logits.max()
     return f"the largest logit is {largest:.3g}" if largest >= 0 else ""
 
 
@@ -218,7 +210,7 @@ def want_ties(expected: Expected, logits: Logits) -> str:
     """Exact ties for the best logit at most positions, side by side and far apart, and the lowest token was taken."""
     tied = []
     for token, row in zip(expected.tokens, logits):
-        best = [i for i, value in enumerate(row) if value == max(row)]
+        best = np.flatnonzero(row == row.max()).tolist()
         assert token == best[0], "the reference takes the lowest token"
         if len(best) > 1:
             tied.append((token, best))

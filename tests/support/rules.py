@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Sequence
 
 from common.engine.builds import Built
+from common.libraries import numpy as np
 from common.model.checkpoint import Checkpoint, Config
 from common.model.tokenizer import BOS, printed
 
@@ -137,45 +138,37 @@ def decoding_problems(original: Checkpoint, effective: Checkpoint, encoding: str
     config = original.config
     if effective.config != Config(**{**config.__dict__, "tied": False}):
         return [f"the effective checkpoint has another configuration: {effective.config}"]
-    folded = all(value == 1 for name in GAINS for value in effective.tensors[name])
+    folded = all((effective.tensors[name] == 1).all() for name in GAINS)
     for name, values in effective.tensors.items():
         if name in GAINS:
-            if not folded and values != original.tensors[name]:
+            if not folded and not (values == original.tensors[name]).all():
                 problems.append(f"{name}: not every gain was folded, and it is not the checkpoint's")
             continue
-        source = original.classifier if name == "wcls" else original.tensors[name]
-        gains = original.tensors[GAIN_OF[name]] if folded and name in GAIN_OF else None
-        size = len(values) // config.n_layers
-        wanted = [old * gains[(i // size * config.dim if name in MATRICES else 0) + i % config.dim]
-                  for i, old in enumerate(source)] if gains else source
+        wanted = (original.classifier if name == "wcls" else original.tensors[name]).astype(np.float64)
+        gain = GAIN_OF.get(name) if folded else None
+        if gain:
+            wanted *= original.tensors[gain][..., None, :]  # (…, rows, columns)
         allowed = deviations(EMBEDDING.get(encoding, encoding) if name == "token_embedding" else encoding, name, wanted, config)
-        for i, (value, old, most) in enumerate(zip(values, wanted, allowed, strict=True)):
-            if not abs(value - old) <= most:  # NaN, a hole, is caught as well
-                problems.append(f"{name}: weight {i} is {value}, the checkpoint's with its gain is {old}"
-                                if gains else f"{name}: weight {i} is {value}, the checkpoint's is {old}")
-                break
+        bad = ~(np.abs(values - wanted) <= allowed)  # NaN, a hole, is caught as well
+        if bad.any():
+            i = bad.argmax()
+            problems.append(f"{name}: weight {i} is {values.flat[i]}, the checkpoint's {'with its gain ' * bool(gain)}is "
+                            f"{wanted.flat[i]}")
     return problems
 
 
-def deviations(encoding: str, name: str, wanted: Sequence[float], config: Config) -> list[float]:
+def deviations(encoding: str, name: str, wanted: np.ndarray, config: Config) -> np.ndarray:
     """How far each weight may be from what is wanted. In steps: half of one, which is the largest weight's part of a row; of a
     column of wo or w2, and of all columns of wo that share the values of a head."""
+    sizes = np.abs(wanted)
     if encoding not in STEPS:
-        return [ROUNDING[encoding] * abs(old) + TINY for old in wanted]
-    columns = config.dim if name == "wcls" else config.shapes()[name][-1]
-    size, kv_heads = len(wanted) // config.n_layers, config.n_kv_heads
-
-    def row(i: int) -> int:
-        if name == "w2":
-            return i // size * columns + i % columns
-        if name == "wo":
-            head, element = divmod(i % columns, config.head_size)
-            return (i // size * kv_heads + head // config.kv_mul) * config.head_size + element
-        return i // columns
-    largest: dict[int, float] = {}
-    for i, old in enumerate(wanted):
-        largest[row(i)] = max(largest.get(row(i), 0), abs(old))
-    return [0.50001 * largest[row(i)] / STEPS[encoding] + ROUNDING["f32"] * abs(old) + TINY for i, old in enumerate(wanted)]
+        return ROUNDING[encoding] * sizes + TINY
+    if name == "wo":
+        heads = sizes.reshape(config.n_layers, config.dim, config.n_kv_heads, config.kv_mul, config.head_size)
+        largest = np.broadcast_to(heads.max((1, 3), keepdims=True), heads.shape).reshape(sizes.shape)
+    else:
+        largest = sizes.max(-2 if name == "w2" else -1, keepdims=True)
+    return 0.50001 * largest / STEPS[encoding] + ROUNDING["f32"] * sizes + TINY
 
 
 def vocabulary_problems(manifest: dict, packed: bytes, pieces: Sequence[bytes]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from unittest import mock
@@ -22,7 +23,7 @@ class Library(FolderTest):
     def test_packages_are_listed(self) -> None:
         listed = (TOOLS / "packages.txt").read_text("utf-8")
         for package in libraries.PACKAGES.values():
-            self.assertRegex(listed, rf"(?m)^{package} +- +test ")
+            self.assertRegex(listed, rf"(?m)^{package} +- +(test|demo) ")
 
     def test_found(self) -> None:
         before = list(sys.path)
@@ -47,12 +48,14 @@ class Library(FolderTest):
 
 
 class Tools(FolderTest):
-    """A Python that has neither library."""
+    """A Python that has no library to explain bytes, or none for tensors."""
+
+    def hide(self, *names: str) -> None:
+        for name in names:
+            (self.folder / f"{name}.py").write_text(f"raise ImportError('no {name} here')\n", "utf-8")
 
     def setUp(self) -> None:
         super().setUp()
-        for name in libraries.PACKAGES:
-            (self.folder / f"{name}.py").write_text(f"raise ImportError('no {name} here')\n", "utf-8")
         model = random_model.write(self.folder, "m", random_model.weights(small_checkpoint().config, 3, 4))
         self.model: Path = model.checkpoint
 
@@ -61,6 +64,7 @@ class Tools(FolderTest):
         return result.returncode, result.stdout, result.stderr
 
     def test_all_but_the_explanation_works(self) -> None:
+        self.hide("capstone", "elftools")
         self.assertEqual(self.run_tool("build", "-o", self.folder / "out")[0], 0)
         status, table, said = self.run_tool("size")
         self.assertEqual(status, 0, said)
@@ -69,6 +73,17 @@ class Tools(FolderTest):
         status, table, said = self.run_tool("anatomy")
         self.assertEqual((status, table), (1, ""))
         self.assertRegex(said, "^llama512 anatomy: error: .*no (elftools|capstone) here; install it with `apt-get install ")
+
+    def test_without_tensors(self) -> None:
+        self.hide("numpy")
+        self.assertEqual(run_tool("size", "--help", env={"PYTHONPATH": str(self.folder)}).returncode, 0)
+        status, _, said = self.run_tool("build", "-o", self.folder / "out")
+        self.assertEqual(status, 1)
+        self.assertRegex(said, "^llama512 build: error: .*no numpy here; install it with `apt-get install python3-numpy`")
+
+    def test_imported_when_needed(self) -> None:
+        code = "import sys; from common.pack import packer; assert 'numpy' not in sys.modules; packer.np.zeros(1)"
+        self.assertEqual(subprocess.run([sys.executable, "-c", code], cwd=TOOLS).returncode, 0)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import math
 import random
 import struct
 import unittest
-from array import array
 from dataclasses import replace
 from typing import Iterator
 from unittest import mock
@@ -15,6 +14,7 @@ from support.models import small_checkpoint
 from support.skip import main
 
 from common.errors import UserError
+from common.libraries import numpy as np
 from common.model import random_model, tokenizer
 from common.model.checkpoint import Checkpoint, Config
 from common.model.tokenizer import printed
@@ -38,9 +38,9 @@ class ByHand(unittest.TestCase):
 
     def setUp(self) -> None:
         self.model = Checkpoint(self.CONFIG, {
-            name: array("f", [100.0 * number + i for i in range(math.prod(shape))])
+            name: np.arange(math.prod(shape), dtype=np.float32).reshape(shape) + 100 * number
             for number, (name, shape) in enumerate(self.CONFIG.shapes().items())})
-        self.embedding = self.model.tensors["token_embedding"].tolist()  # 0, 1; 2, 3
+        self.embedding = [0, 1, 2, 3]
 
     def packed(self, *blocks: Matrix | Records, encoding: str = "f32") -> bytes:
         def declared(config: Config) -> Iterator[Matrix | Records]:
@@ -50,7 +50,7 @@ class ByHand(unittest.TestCase):
             return packer.encode(spans, self.model, [b"<0x41>", b"yz"])
 
     def test_rows(self) -> None:
-        w1 = self.model.layer("w1", 1).tolist()  # (3, 2)
+        w1 = self.model.tensors["w1"][1].ravel().tolist()  # (3, 2)
         self.assertEqual(floats(self.packed(Matrix("w1", 1))), w1)
         self.assertEqual(floats(self.packed(Matrix("w1", 1, order=[2, 0, 1]))), w1[4:] + w1[:4])
         self.assertEqual(floats(self.packed(Matrix("w1", 1, order=[2]), Matrix("wcls"), Matrix("w1", 1, order=[0, 1]))),
@@ -62,19 +62,18 @@ class ByHand(unittest.TestCase):
                          w1[::-2] + w1[4::-2])
 
     def test_first_layer_backwards(self) -> None:
-        """A slice that goes down to element 0."""
-        wq = self.model.layer("wq", 0).tolist()
+        wq = self.model.tensors["wq"][0].ravel().tolist()
         self.assertEqual(floats(self.packed(Matrix("wq", 0, backwards=True))), [wq[1], wq[0], wq[3], wq[2]])
 
     def test_gains_and_factors(self) -> None:
-        w3, gains = self.model.layer("w3", 1).tolist(), self.model.layer("rms_ffn", 1).tolist()
+        w3, gains = self.model.tensors["w3"][1], self.model.tensors["rms_ffn"][1]
         scale = -math.sqrt(2)
         self.assertEqual(floats(self.packed(Matrix("w3", 1, gain="rms_ffn", factors=("sqrt(dim)", "-1")))),
-                         array("f", [weight * gains[i % 2] * scale for i, weight in enumerate(w3)]).tolist())
+                         (w3.astype(np.float64) * gains * scale).astype(np.float32).ravel().tolist())
         self.assertEqual(floats(self.packed(Matrix("w3", 1, gain="rms_ffn", backwards=True)))[:2],
-                         array("f", [w3[1] * gains[1], w3[0] * gains[0]]).tolist())
+                         [w3[0, 1] * gains[1], w3[0, 0] * gains[0]])
         self.assertEqual(floats(self.packed(Matrix("w2", 0, factors=("2^exp_squarings",))))[5],
-                         self.model.tensors["w2"][5] * 2.0**layouts.EXP_SQUARINGS)
+                         self.model.tensors["w2"][0, 1, 2] * 2.0**layouts.EXP_SQUARINGS)
 
     def test_tied_classifier(self) -> None:
         self.assertEqual(floats(self.packed(Matrix("wcls"))), self.embedding)
@@ -94,7 +93,6 @@ class ByHand(unittest.TestCase):
 
     def test_bf16(self) -> None:
         """Dense, with two bytes of padding before the first weight; 1.0, 2.0, 3.0 are exact but for the low half."""
-        self.model.tensors["token_embedding"][:] = array("f", [0, 1, 2, 3])
         self.assertEqual(self.packed(Matrix("token_embedding"), encoding="bf16")[:4].hex(), "00000000")
         data = self.packed(Matrix("token_embedding"), encoding="bf16")
         self.assertEqual(len(data), 2 + 8)
@@ -112,13 +110,13 @@ class ByteOrder(unittest.TestCase):
         return packer.encode(spans, model, PIECES), spans, model
 
     def test_by_hand(self) -> None:
-        values = array("f", [1.0, -2.5])
+        values, nothing = np.array([[1.0, -2.5]], np.float32), np.zeros((1, 0), np.uint8)
         f32 = encodings.ENCODINGS["f32"]
-        self.assertEqual(f32.encode(values, b"", "big").hex(), "3f800000c0200000")
-        self.assertEqual(f32.encode(values, b"", "little").hex(), "0000803f000020c0")
-        self.assertEqual(f32.encode(values, b""), f32.encode(values, b"", "little"))
-        self.assertEqual(f32.decode(bytes.fromhex("3f800000c0200000"), "big"), values)
-        self.assertEqual(values, array("f", [1.0, -2.5]))  # the model's own numbers stay as they are
+        self.assertEqual(f32.encode(values, nothing, "big").tobytes().hex(), "3f800000c0200000")
+        self.assertEqual(f32.encode(values, nothing, "little").tobytes().hex(), "0000803f000020c0")
+        self.assertEqual(f32.encode(values, nothing).tobytes().hex(), "0000803f000020c0")
+        self.assertEqual(f32.decode(f32.encode(values, nothing, "big"), "big").tolist(), [[1.0, -2.5]])
+        self.assertEqual(values.tolist(), [[1.0, -2.5]])  # the model's own numbers stay as they are
 
     def test_weights_are_turned_and_texts_are_not(self) -> None:
         (little, spans, _), (big, *_) = self.packed("little"), self.packed("big")
@@ -135,12 +133,12 @@ class ByteOrder(unittest.TestCase):
     def test_both_are_the_same_checkpoint(self) -> None:
         decoded = [packer.decode(spans, model.config, packed) for packed, spans, model in map(self.packed, ("little", "big"))]
         self.assertEqual(decoded[0], decoded[1])
-        self.assertEqual(decoded[0][0].tensors["wq"], small_checkpoint().tensors["wq"])
+        self.assertTrue((decoded[0][0].tensors["wq"] == small_checkpoint().tensors["wq"]).all())
 
     def test_a_wrong_order_is_no_checkpoint(self) -> None:
         packed, _, model = self.packed("big")
         wrong, _ = packer.decode(self.packed("little")[1], model.config, packed)
-        self.assertNotEqual(wrong.tensors["wq"], model.tensors["wq"])
+        self.assertFalse((wrong.tensors["wq"] == model.tensors["wq"]).any())
 
     def test_the_manifest_says_it(self) -> None:
         for order in ("little", "big"):
@@ -184,19 +182,29 @@ class Round(unittest.TestCase):
                     whole = {span.tensor for span in spans} & gains
                     self.assertIn(whole, (set(), gains))
                     for tensor in gains:
-                        wanted = model.tensors[tensor] if whole else [1.0] * len(model.tensors[tensor])
-                        for value, old in zip(effective.tensors[tensor], wanted, strict=True):
-                            self.assertAlmostEqual(value, old, delta=error * abs(old))
-                    folded = [("wq", "rms_att"), ("w1", "rms_ffn"), ("wcls", "rms_final")]
-                    for tensor, gain in folded:
+                        self.assertNear(effective.tensors[tensor], model.tensors[tensor] if whole else 1.0, error)
+                    for tensor, gain in [("wq", "rms_att"), ("w1", "rms_ffn"), ("wcls", "rms_final")]:
                         wanted = model.classifier if tensor == "wcls" else model.tensors[tensor]
-                        # The first row of the first layer has the gains 0, 1, … of the first layer.
-                        for i in range(8):
-                            value = wanted[i] * (1 if whole else model.tensors[gain][i])
-                            self.assertAlmostEqual(effective.tensors[tensor][i], value, delta=error * abs(value))
+                        gains = 1.0 if whole else model.tensors[gain][..., None, :]  # (…, rows, columns)
+                        self.assertNear(effective.tensors[tensor], wanted * gains, error)
                     for tensor in ("token_embedding", "wo", "w2"):
-                        for value, wanted in zip(effective.tensors[tensor], model.tensors[tensor]):
-                            self.assertAlmostEqual(value, wanted, delta=error * abs(wanted))
+                        self.assertNear(effective.tensors[tensor], model.tensors[tensor], error)
+
+    def assertNear(self, values: np.ndarray, wanted: np.ndarray | float, error: float) -> None:
+        self.assertTrue((np.abs(values - wanted) <= error * np.abs(wanted)).all())
+
+    def test_blocks(self) -> None:
+        """However many rows are packed at once, and decoded."""
+        model = small_checkpoint(tied=False)
+        for name in layouts.LAYOUTS:
+            for encoding in encodings.ENCODINGS:
+                spans = packer.plan(name, encoding, model.config, TEXTS[:10])
+                packed = packer.encode(spans, model, TEXTS[:10])
+                effective, _ = packer.decode(spans, model.config, packed)
+                for block in (1, 3 * model.config.dim):
+                    with mock.patch.object(packer, "BLOCK", block):
+                        self.assertEqual(packer.encode(spans, model, TEXTS[:10]), packed)
+                        self.assertEqual(packer.decode(spans, model.config, packed)[0], effective)
 
     def test_packing_the_effective_checkpoint_again(self) -> None:
         """What an engine's weights are does not change any more (in f32, up to the last bit)."""
@@ -205,8 +213,7 @@ class Round(unittest.TestCase):
         effective, _ = packer.decode(spans, model.config, packer.encode(spans, model, PIECES))
         again, _ = packer.decode(spans, effective.config, packer.encode(spans, effective, PIECES))
         for name, values in effective.tensors.items():
-            for value, same in zip(values, again.tensors[name]):
-                self.assertAlmostEqual(value, same, delta=2.0**-22 * abs(value))
+            self.assertNear(again.tensors[name], values, 2.0**-22)
 
     def test_holes_are_nan(self) -> None:
         def partial(config: Config) -> Iterator[Matrix | Records]:
@@ -215,8 +222,8 @@ class Round(unittest.TestCase):
         with mock.patch.dict(layouts.LAYOUTS, partial=Layout(partial, lambda config: 0)):
             spans = packer.plan("partial", "f32", model.config, PIECES)
         effective, _ = packer.decode(spans, model.config, packer.encode(spans, model, PIECES))
-        self.assertTrue(all(map(math.isnan, effective.tensors["wk"])))
-        self.assertFalse(any(map(math.isnan, effective.tensors["wcls"])))
+        self.assertTrue(np.isnan(effective.tensors["wk"]).all())
+        self.assertFalse(np.isnan(effective.tensors["wcls"]).any())
 
 
 class Bf16(unittest.TestCase):
@@ -224,18 +231,29 @@ class Bf16(unittest.TestCase):
 
     def encoded(self, values: list[float], before: bytes = b"\0\0") -> tuple[bytes, list[float]]:
         bf16 = encodings.ENCODINGS["bf16"]
-        data = before + bf16.encode(array("f", values), before)
-        return data, bf16.decode(data).tolist()
+        in_front = np.frombuffer(before, np.uint8)[None]
+        data = np.concatenate([in_front, bf16.encode(np.array([values], np.float32), in_front)], 1)
+        return data.tobytes(), bf16.decode(data)[0].tolist()
 
     def test_nearest(self) -> None:
         generator = random.Random(1)
         values = [generator.gauss(0, 10.0 ** generator.randint(-12, 12)) for _ in range(3000)]
         data, decoded = self.encoded(values, b"\xfe\xff")
-        for i, (value, found) in enumerate(zip(array("f", values), decoded)):
+        for i, (value, found) in enumerate(zip(np.array(values, np.float32).tolist(), decoded)):
             low, half = struct.unpack_from("<HH", data, 2 * i)
             for other in (half - 1, half + 1):
                 candidate = struct.unpack("<f", struct.pack("<HH", low, other))[0]
                 self.assertLessEqual(abs(found - value), abs(candidate - value), (value, found, candidate))
+
+    def test_one_after_the_other(self) -> None:
+        """Each half hangs upon the one before it: that of a constant at the edge between two."""
+        for low in (0x3F40, 0x3F3F, 0x3F41):
+            value = struct.unpack("<f", struct.pack("<HH", low, 0xBF40))[0]
+            data, decoded = self.encoded([value] * 50)
+            for i, found in enumerate(decoded):
+                before, half = struct.unpack_from("<HH", data, 2 * i)
+                candidates = [struct.unpack("<f", struct.pack("<HH", before, other))[0] for other in (half - 1, half + 1)]
+                self.assertLessEqual(abs(found - value), min(abs(candidate - value) for candidate in candidates))
 
     def test_limits(self) -> None:
         largest = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
@@ -254,25 +272,25 @@ class Int8(unittest.TestCase):
     INT8 = encodings.ENCODINGS["int8"]
 
     def test_by_hand(self) -> None:
-        values = array("f", [1.0, -2.5, 0.02, 127.0])
-        self.assertEqual(self.INT8.step(values), 127.0 / 127)
-        data = self.INT8.encode_steps(values, 1.0, 0.5)
-        self.assertEqual(data.hex(), "01fe007f" + "0000003f")  # -2.5 to the even one
-        self.assertEqual(self.INT8.steps(data).tolist(), [1, -2, 0, 127])
-        self.assertEqual(self.INT8.scale(data), 0.5)
-        self.assertEqual(self.INT8.row_bytes(4), len(data))
+        values = np.array([[1.0, -2.5, 0.02, 127.0], [4.0, 0.0, -2.0, 1.0]], np.float32)
+        self.assertEqual(self.INT8.step(values).tolist(), [1.0, 2.0**-4])
+        self.assertEqual(self.INT8.step(values, np.array([0, 0])).tolist(), [1.0])  # a group: 0.02 is no whole number of anything
+        data = self.INT8.encode_steps(values, np.array([1.0, 2.0]), np.array([0.5, 2.0]))
+        self.assertEqual([row.tobytes().hex() for row in data], ["01fe007f" + "0000003f", "0200ff00" + "00000040"])  # to the even one
+        self.assertEqual(self.INT8.steps(data).tolist(), [[1, -2, 0, 127], [2, 0, -1, 0]])
+        self.assertEqual(self.INT8.scales(data).tolist(), [0.5, 2.0])
+        self.assertEqual((2, self.INT8.row_bytes(4)), data.shape)
 
     def test_a_grid_is_kept(self) -> None:
         for power in (-30, -7, 0, 9):
-            values = array("f", [steps * 2.0**power for steps in (-127, 5, 0, 126)])
+            values = np.array([[-127, 5, 0, 126]]) * 2.0**power
             step = self.INT8.step(values)
-            self.assertEqual(step, 2.0**power)
+            self.assertEqual(step.tolist(), [2.0**power])
             data = self.INT8.encode_steps(values, step, step)
-            self.assertEqual([number * self.INT8.scale(data) for number in self.INT8.steps(data)], values.tolist())
-        self.assertEqual(self.INT8.step([3 * 2.0**-9, 2.0**-9]), 2.0**-14)  # smaller than needed, and exact as well
-        self.assertEqual(self.INT8.step([0.0, 0.0]), 1.0)
-        self.assertEqual(self.INT8.step([1e-44, 0.0]), 2.0**-100)
-        self.assertAlmostEqual(self.INT8.step([0.3, -1.1]), 1.1 / 127)
+            self.assertEqual((self.INT8.steps(data) * self.INT8.scales(data)).tolist(), values.tolist())
+        for values, step in (([3 * 2.0**-9, 2.0**-9], 2.0**-14),  # smaller than needed, and exact as well
+                             ([0.0, 0.0], 1.0), ([1e-44, 0.0], 2.0**-100), ([0.3, -1.1], 1.1 / 127)):
+            self.assertEqual(self.INT8.step(np.array([values])).tolist(), [step])
 
     def test_half_a_step(self) -> None:
         """Also when gains and factors are folded, and where columns share a step."""
@@ -283,24 +301,20 @@ class Int8(unittest.TestCase):
             for span in spans:
                 if not isinstance(span, packer.Weights) or not span.encoding.most:
                     continue
-                gain = [1.0] * span.columns if span.gain is None else model.tensors[span.gain][span.gain_cells]
-                wanted = [[value * factor for value, factor in zip(model.tensors[span.tensor][span.cells(row)], gain)]
-                          for row in range(span.rows)]
-                most = max(abs(value) for row in wanted for value in row)
-                for row, values in enumerate(wanted):
-                    step = (most if span.tensor == "wo" and span.transposed else max(map(abs, values))) / 127
-                    for value, found in zip(values, effective.tensors[span.tensor][span.cells(row)]):
-                        self.assertAlmostEqual(value, found, delta=0.50001 * step, msg=f"{layout} {span.tensor}")
+                gains = span.gains(model)
+                wanted = span.of(model)[span.order_of_rows] * (1.0 if gains is None else gains)
+                largest = np.abs(wanted).max(None if span.tensor == "wo" and span.transposed else 1, keepdims=True)
+                off = np.abs(span.of(effective)[span.order_of_rows] - wanted)
+                self.assertTrue((off <= 0.50001 * largest / 127).all(), f"{layout} {span.tensor}")
 
     def test_what_columns_meet(self) -> None:
         """Heads of queries that share keys and values share the step of their columns."""
         model = random_model.weights(Config(24, 40, 1, 6, 2, 40, 12, False), 1)
         spans = packer.plan("stream", "int8", model.config, TEXTS)
-        steps = packer._column_steps(spans, model)
-        self.assertEqual(len([place for place in steps if place[0] == "wo"]), 2 * 4)  # n_kv_heads * head_size
-        self.assertEqual(len([place for place in steps if place[0] == "w2"]), 40)
-        largest = max(abs(model.tensors["wo"][row * 24 + head * 4 + 3]) for row in range(24) for head in (3, 4, 5))
-        self.assertAlmostEqual(steps["wo", 0, 1 * 4 + 3], largest / 127)
+        scales = packer._column_scales(spans, model)
+        self.assertEqual({name: len(some) for (name, _), some in scales.items()}, {"wo": 2 * 4, "w2": 40})  # n_kv_heads * head_size
+        largest = np.abs(model.tensors["wo"][0][:, [head * 4 + 3 for head in (3, 4, 5)]]).max()
+        self.assertAlmostEqual(scales["wo", 0][1 * 4 + 3], largest / 127 / layouts.LAYOUTS["stream"].step_value)
 
     def test_refused(self) -> None:
         config = Config(2, 40, 1, 1, 1, 10, 12, False)
@@ -311,8 +325,7 @@ class Int8(unittest.TestCase):
         with self.assertRaisesRegex(UserError, "^encoding int8: big-endian machines cannot read it"):
             packer.plan("stream", "int8", config, PIECES, "big")
         model = random_model.weights(Config(4, 40, 1, 1, 1, 10, 12, False), 1)
-        model.tensors["w2"] = array("f", [1e37] * len(model.tensors["w2"]))
-        model.tensors["w3"] = array("f", [1e37] * len(model.tensors["w3"]))
+        model.tensors["w2"][:] = model.tensors["w3"][:] = 1e37
         with self.assertRaisesRegex(UserError, "^w3: layer 0, row 0: its scale of .* does not fit into float32"):
             packer.encode(packer.plan("stream", "int8", model.config, PIECES), model, PIECES)
 
@@ -329,7 +342,7 @@ class Refused(unittest.TestCase):
 
     def test_overflow(self) -> None:
         model = small_checkpoint()
-        model.tensors["w3"][0] = 1e32
+        model.tensors["w3"][0, 0, 0] = 1e32
         spans = packer.plan("stream", "f32", model.config, PIECES)
         with self.assertRaisesRegex(UserError, r"^w3: layer 0, row 0: .* float32 .* 2\^exp_squarings .* largest is"):
             packer.encode(spans, model, PIECES)

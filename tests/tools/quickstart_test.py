@@ -194,7 +194,7 @@ class Quickstart(FolderTest):
         self.provide("g++", "python3", "ninja-build")
         missing = " ".join(package for package, job in JOBS.items()
                            if job == "demo" and package not in ("g++", "python3", "ninja-build"))
-        self.assertRegex(missing, "^cmake nasm .*qemu-user")
+        self.assertRegex(missing, "^cmake python3-numpy nasm .*qemu-user")
         result = self.start()
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         self.assertEqual(self.calls(), [

@@ -17,7 +17,7 @@ from common.engine import configuration, limits
 from common.engine.engines import Engine
 from common.errors import UserError, atomic_write
 from common.model import checkpoint, tokenizer
-from common.model.checkpoint import Checkpoint, Config, all_finite
+from common.model.checkpoint import Checkpoint, Config, first_bad
 from common.model.models import Model
 from common.model.tokenizer import Vocabulary
 from common.pack import packer
@@ -68,7 +68,7 @@ def pack(engine: Engine, model: Model, encoding: str, folder: Path) -> list[Span
             "engine": engine.name, "layout": engine.layout, "encoding": encoding, "model": model.name,
             "config": asdict(weights.config),
             "longest_piece": packer.texts_of(spans).longest_piece,
-            "sha256": {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in (
+            "sha256": {name: _sha256(path) for name, path in (
                 ("checkpoint", model.checkpoint), ("tokenizer", model.tokenizer),
                 ("model.packed", folder / "model.packed"), ("effective.bin", folder / "effective.bin"),
                 ("model.hpp", folder / "model.hpp"), ("model.inc", folder / "model.inc"))},
@@ -78,11 +78,17 @@ def pack(engine: Engine, model: Model, encoding: str, folder: Path) -> list[Span
     return spans
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def check_effective(effective: Checkpoint, name: str) -> None:
     """Refuses weights that the layout has no place for, or that are too large once their norm's gain is folded in."""
     for tensor, values in effective.tensors.items():
-        if not all_finite(values):
-            index, value = next((i, value) for i, value in enumerate(values) if not math.isfinite(value))
+        index = first_bad(values)
+        if index is not None:
+            value = values.flat[index]
             why = (f"layout {name} does not hold it" if math.isnan(value) else
                    "with its norm's gain it does not fit into float32; scale the gains down")
             raise UserError(f"{tensor}: element {index} is {value} as packed: {why}")

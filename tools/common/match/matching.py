@@ -11,15 +11,14 @@ An engine prints text and no numbers of tokens: where two tokens have the same t
 from __future__ import annotations
 
 import os
-import sys
 import time
-from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Sequence
 
 from common import processes, streams
 from common.errors import UserError
+from common.libraries import numpy as np
 from common.match import domain
 from common.match.domain import Extreme
 from common.model import checkpoint, tokenizer
@@ -104,18 +103,15 @@ def expect(model: Model, logits_file: Path | None = None, steps: int = 0) -> Exp
                         domain.read(folder / "extremes"))
 
 
-def read_logits(path: Path, vocab_size: int) -> list[array[float]]:
-    """The rows of a file that the reference's --logits wrote, one for each forward pass."""
-    values: array[float] = array("f")
-    values.frombytes(path.read_bytes())
-    if sys.byteorder == "big":
-        values.byteswap()
-    return [values[start:start + vocab_size] for start in range(0, len(values), vocab_size)]
+def read_logits(path: Path, vocab_size: int) -> np.ndarray:
+    """A file that the reference's --logits wrote: (forward passes, vocab_size)."""
+    return np.fromfile(path, "<f4").reshape(-1, vocab_size)
 
 
 def gaps(path: Path, vocab_size: int) -> list[float]:
     """The difference between the best two logits of every row in a file of --logits."""
-    return [best - second for row in read_logits(path, vocab_size) for best, second in [sorted(row)[:-3:-1]]]
+    logits = np.partition(read_logits(path, vocab_size).astype(np.float64), -2, 1)
+    return (logits[:, -1] - logits[:, -2]).tolist()
 
 
 def smallest_gap(path: Path, vocab_size: int) -> tuple[float, int]:

@@ -21,4 +21,4 @@ def must_match(model: Model, encoding: str) -> bool:
 def _on_a_grid(model: Model) -> bool:
     """Whether all weights are whole steps of their matrix, with no gain to be folded into them."""
     weights = checkpoint.load(model.checkpoint)
-    return all(value == 1 for name in GAINS for value in weights.tensors[name]) and rounding.int8(weights) == weights
+    return all((weights.tensors[name] == 1).all() for name in GAINS) and rounding.int8(weights) == weights

@@ -3,8 +3,7 @@
     from common.model import checkpoint
     model = checkpoint.load("stories260K.bin")
     model.config.dim                     # 64
-    model.tensors["wq"]                  # array('f'), (layer, dim, dim) flattened
-    model.layer("wq", 3)                 # memoryview of layer 3's dim * dim floats
+    model.tensors["wq"]                  # float32, (n_layers, dim, dim)
     checkpoint.write_v0("copy.bin", model)
 
 Formats (little-endian; https://github.com/karpathy/llama2.c, export.py and run.c):
@@ -23,13 +22,12 @@ from __future__ import annotations
 import math
 import os
 import struct
-import sys
-from array import array
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from common import files
 from common.errors import UserError, atomic_write
+from common.libraries import numpy as np
 
 MAGIC = 0x616B3432  # "ak42": opens versions 1 and 2
 HEADER_V0 = 28
@@ -101,24 +99,27 @@ class Config:
         return shapes
 
 
-@dataclass
+@dataclass(eq=False)
 class Checkpoint:
-    """A model: its configuration, and its tensors as flat arrays of f32 by name ("wcls" only when untied)."""
+    """A model: its configuration, and its tensors, float32, by name ("wcls" only when untied)."""
 
     config: Config
-    tensors: dict[str, array[float]]
+    tensors: dict[str, np.ndarray]
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return self.config.shapes()
 
-    def layer(self, name: str, layer: int) -> memoryview:
-        """One layer of a tensor whose first axis is the layer, or one row of any other; shares its memory."""
-        size = math.prod(self.shapes[name][1:])
-        return memoryview(self.tensors[name])[layer * size:(layer + 1) * size]
+    def __eq__(self, other: object) -> bool:
+        return (isinstance(other, Checkpoint) and self.config == other.config
+                and all(np.array_equal(values, other.tensors[name]) for name, values in self.tensors.items()))
+
+    def copy(self) -> Checkpoint:
+        """One with tensors of its own."""
+        return Checkpoint(self.config, {name: values.copy() for name, values in self.tensors.items()})
 
     @property
-    def classifier(self) -> array[float]:
+    def classifier(self) -> np.ndarray:
         """The matrix (vocab_size, dim) that makes the logits, tied or not."""
         return self.tensors["token_embedding" if self.config.tied else "wcls"]
 
@@ -127,35 +128,36 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     """Reads and checks a checkpoint of version 0, 1 or 2."""
     with files.open_file(path, "checkpoint") as file:
         header = _read_header(path, file)  # before a huge file is read
-        data = memoryview(file.read())
+        data = bytearray(os.fstat(file.fileno()).st_size)
+        del data[file.readinto(data):]
     config, shapes = header.config, header.config.shapes()
 
-    tensors: dict[str, array[float]] = {}
+    tensors: dict[str, np.ndarray] = {}
     offset = header.size
     for name in ORDER_V0 if header.version == 0 else ORDER_V1:
         if name == "freq_cis":
             offset += _freq_cis_bytes(config)
         elif name in shapes:
-            count = math.prod(shapes[name])
+            shape = shapes[name]
             if header.version == 2 and name not in GAINS:
-                parts = config.n_layers if len(shapes[name]) == 3 else 1
-                tensors[name], offset = _dequantize(data, offset, count, parts, header.group_size)
+                tensors[name], offset = _dequantize(data, offset, shape, header.group_size)
             else:
-                tensors[name] = _floats(data[offset:offset + 4 * count])
-                offset += 4 * count
+                tensors[name] = np.ndarray(shape, "<f4", data, offset)
+                offset += tensors[name].nbytes
     assert offset == len(data)  # _parse_header compared the sizes
 
     for name, values in tensors.items():
-        if not all_finite(values):
-            index = next(i for i, value in enumerate(values) if not math.isfinite(value))
-            raise UserError(f"{path}: {name}: element {index} is {values[index]}, finite weights are needed; "
+        bad = first_bad(values)
+        if bad is not None:
+            raise UserError(f"{path}: {name}: element {bad} is {values.flat[bad]}, finite weights are needed; "
                             "the file is damaged, get it again")
     return Checkpoint(config, {name: tensors[name] for name in shapes})
 
 
-def all_finite(values: array[float]) -> bool:
-    """Whether no float32 is infinite or NaN: as a float64, their sum cannot overflow."""
-    return math.isfinite(sum(values))
+def first_bad(values: np.ndarray) -> int | None:
+    """The place in the flat tensor of the first number that is infinite or NaN; None when there is none."""
+    bad = ~np.isfinite(values)
+    return int(bad.argmax()) if bad.any() else None
 
 
 def read_config(path: str | os.PathLike[str]) -> Config:
@@ -171,9 +173,9 @@ def write_v0(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     if problem:
         raise UserError(f"{path}: {problem}")
     for name, shape in shapes.items():
-        found = len(checkpoint.tensors.get(name, ()))
-        if found != math.prod(shape):
-            raise UserError(f"{path}: {name}: {found} values, its shape {shape} needs {math.prod(shape)}")
+        found = np.shape(checkpoint.tensors.get(name))
+        if found != shape:
+            raise UserError(f"{path}: {name}: shape {found}, {shape} is needed")
 
     with atomic_write(path) as file:
         file.write(struct.pack("<7i", config.dim, config.hidden_dim, config.n_layers, config.n_heads,
@@ -182,16 +184,16 @@ def write_v0(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
         for name in ORDER_V0:
             if name == "freq_cis":
                 for values in freq_cis(config):
-                    file.write(_little_endian(values))
+                    file.write(values.astype("<f4").data)
             elif name in shapes:
-                file.write(_little_endian(checkpoint.tensors[name]))
+                file.write(np.ascontiguousarray(checkpoint.tensors[name], "<f4").data)
 
 
-def freq_cis(config: Config) -> tuple[array[float], array[float]]:
+def freq_cis(config: Config) -> tuple[np.ndarray, np.ndarray]:
     """cos and sin of RoPE's angles, (seq_len, head_size / 2) each, as llama2.c's legacy export stores them."""
-    frequencies = [ROPE_THETA ** (-i / config.head_size) for i in range(0, config.head_size, 2)]
-    angles = [position * frequency for position in range(config.seq_len) for frequency in frequencies]
-    return array("f", map(math.cos, angles)), array("f", map(math.sin, angles))
+    frequencies = ROPE_THETA ** (-np.arange(0, config.head_size, 2) / config.head_size)
+    angles = np.outer(np.arange(config.seq_len), frequencies)
+    return np.cos(angles), np.sin(angles)
 
 
 @dataclass(frozen=True)
@@ -276,29 +278,15 @@ def _freq_cis_bytes(config: Config) -> int:
     return 2 * config.seq_len * (config.head_size // 2) * 4
 
 
-def _dequantize(data: memoryview, offset: int, count: int, parts: int, group_size: int) -> tuple[array[float], int]:
-    """Version 2: `parts` matrices, each int8 values and then scales. Returns value * scale, and the next offset."""
-    values: array[float] = array("f")
-    part = count // parts
-    for _ in range(parts):
-        quantized = data[offset:offset + part].cast("b")
-        scales = _floats(data[offset + part:offset + part + 4 * (part // group_size)])
-        for group, scale in enumerate(scales):
-            values.extend([q * scale for q in quantized[group * group_size:(group + 1) * group_size]])
-        offset += part + 4 * len(scales)
+def _dequantize(data: bytearray, offset: int, shape: tuple[int, ...], group_size: int) -> tuple[np.ndarray, int]:
+    """Version 2: a tensor's matrices, each int8 values and then the scales of their groups. Returns value * scale, and the next
+    offset."""
+    values = np.empty(shape, np.float32)
+    for matrix in values if len(shape) == 3 else [values]:
+        groups = matrix.reshape(-1, group_size)
+        quantized = np.ndarray(groups.shape, "i1", data, offset)
+        scales = np.ndarray((len(groups), 1), "<f4", data, offset + quantized.nbytes)
+        with np.errstate(over="ignore"):  # infinity is refused where all is looked at
+            groups[:] = quantized * scales
+        offset += quantized.nbytes + scales.nbytes
     return values, offset
-
-
-def _floats(data: memoryview) -> array[float]:
-    values: array[float] = array("f")
-    values.frombytes(data)
-    if sys.byteorder == "big":
-        values.byteswap()
-    return values
-
-
-def _little_endian(values: array[float]) -> bytes:
-    if sys.byteorder == "big":
-        values = values[:]
-        values.byteswap()
-    return values.tobytes()

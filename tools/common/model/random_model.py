@@ -14,9 +14,9 @@ import itertools
 import math
 import random
 import string
-from array import array
 from pathlib import Path
 
+from common.libraries import numpy as np
 from common.model import checkpoint, tokenizer
 from common.model.checkpoint import Checkpoint, Config
 from common.model.models import Model
@@ -26,19 +26,19 @@ BLOCK = 131071
 
 
 @functools.lru_cache(maxsize=2)
-def _numbers(config: Config, seed: int, spread: float, block: int) -> dict[str, array[float]]:
+def _numbers(config: Config, seed: int, spread: float, block: int) -> dict[str, np.ndarray]:
     """The tensors of the last weights: tests try one model with many engines."""
     generator = random.Random(seed)
-    tensors: dict[str, array[float]] = {}
+    tensors: dict[str, np.ndarray] = {}
     for name, shape in config.shapes().items():
         count = math.prod(shape)
         some = range(min(count, block))
         if name.startswith("rms"):
-            values = array("f", (generator.uniform(0.5, 1.5) for _ in some))
+            values = [generator.uniform(0.5, 1.5) for _ in some]
         else:
             sigma = 1.0 if name == "token_embedding" else spread / math.sqrt(shape[-1])
-            values = array("f", (generator.gauss(0, sigma) for _ in some))
-        tensors[name] = (values * -(-count // len(some)))[:count]
+            values = [generator.gauss(0, sigma) for _ in some]
+        tensors[name] = np.resize(np.array(values, np.float32), shape)
     return tensors
 
 
@@ -48,7 +48,7 @@ def weights(config: Config, seed: int, spread: float = 1.0, block: int = BLOCK) 
 
     A large tensor repeats `block` random numbers, so that a model of 100 million weights takes seconds. It is to be a prime, so
     that no two rows, and no two layers, of a tensor are equal."""
-    return Checkpoint(config, {name: values[:] for name, values in _numbers(config, seed, spread, block).items()})
+    return Checkpoint(config, _numbers(config, seed, spread, block)).copy()
 
 
 def pieces(vocab_size: int, length: int) -> list[bytes]:

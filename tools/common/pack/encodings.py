@@ -1,26 +1,26 @@
 """How weights are encoded in a packed model.
 
     from common.pack.encodings import ENCODINGS
-    data = ENCODINGS["bf16"].encode(values, before)       # `before` are the two bytes in front of the row
-    ENCODINGS["bf16"].decode(before + data)               # what an engine loads
-    ENCODINGS["f32"].encode(values, b"", "big")           # for a machine whose first byte is the highest one
-    ENCODINGS["int8"].encode_steps(values, step, scale)   # whole steps, and a scale for the row
+    data = ENCODINGS["bf16"].encode(values, before)       # `before` are the two bytes in front of each row
+    ENCODINGS["bf16"].decode(before_and_data)             # what an engine loads
+    ENCODINGS["f32"].encode(values, before, "big")        # for a machine whose first byte is the highest one
+    ENCODINGS["int8"].encode_steps(values, steps, scales) # whole steps, and a scale for each row
 
 An encoding is one class here, and one include for each language of the engines: golf/cpp/weights/NAME.hpp,
 golf/asm/weights/NAME.inc.
+
+Values are float32 (rows, columns); data is bytes, uint8 (rows, row_bytes).
 """
 
 from __future__ import annotations
 
-import math
 import struct
-import sys
-from array import array
-from typing import Iterable
+
+from common.libraries import numpy as np
 
 
 class Encoding:
-    """One way to write a row of weights."""
+    """One way to write rows of weights."""
 
     name: str
     weight_bytes: int
@@ -33,13 +33,13 @@ class Encoding:
     def row_bytes(self, columns: int) -> int:
         return columns * self.weight_bytes
 
-    def encode(self, values: array[float], before: bytes, order: str = "little") -> bytes:
-        """A row, whose weights come as near to the values as they can. `before`: the `early` bytes in front of it; `order`:
-        that of the machine's bytes."""
+    def encode(self, values: np.ndarray, before: np.ndarray, order: str = "little") -> np.ndarray:
+        """Rows, whose weights come as near to the values as they can. `before`, (rows, early): the bytes in front of each;
+        `order`: that of the machine's bytes."""
         raise NotImplementedError
 
-    def decode(self, data: bytes, order: str = "little") -> array[float]:
-        """The weights of a row, which `data` has with the `early` bytes in front of it."""
+    def decode(self, data: np.ndarray, order: str = "little") -> np.ndarray:
+        """The weights of rows; `data` has each with the `early` bytes in front of it."""
         raise NotImplementedError
 
 
@@ -48,11 +48,11 @@ class Float32(Encoding):
 
     name, weight_bytes, byte_orders = "f32", 4, ("little", "big")
 
-    def encode(self, values: array[float], before: bytes, order: str = "little") -> bytes:
-        return to_bytes(values, order)
+    def encode(self, values: np.ndarray, before: np.ndarray, order: str = "little") -> np.ndarray:
+        return _bytes(values, FLOAT32[order])
 
-    def decode(self, data: bytes, order: str = "little") -> array[float]:
-        return from_bytes(data, order=order)
+    def decode(self, data: np.ndarray, order: str = "little") -> np.ndarray:
+        return _numbers(data, FLOAT32[order])
 
 
 class BFloat16(Encoding):
@@ -62,32 +62,43 @@ class BFloat16(Encoding):
 
     name, weight_bytes, early = "bf16", 2, 2
 
-    def encode(self, values: array[float], before: bytes, order: str = "little") -> bytes:
-        bits = array("I")
-        bits.frombytes(values.tobytes())
-        halves = array("H")
-        append = halves.append
-        low = before[0] | before[1] << 8
-        for word in bits:  # plain steps, for there are millions of them
-            magnitude = word & 0x7FFFFFFF
-            # Floats of one sign and exponent are as far apart as their bits: the nearest upper half is a rounded division.
-            half = (magnitude - low + 0x8000) >> 16
-            if half < 0:
-                half = 0
-            found = half << 16 | low
-            if (found ^ magnitude) >> 23:  # another exponent: the half on the other side may be nearer after all
-                other = half - 1 if found > magnitude else half + 1
-                if other >= 0 and abs(_float(other << 16 | low) - _float(magnitude)) < abs(_float(found) - _float(magnitude)):
-                    half = other
-            if half > 0x7F7F:
-                half = 0x7F7F
-            low = half | (word >> 16 & 0x8000)
-            append(low)
-        return to_bytes(halves)
+    def encode(self, values: np.ndarray, before: np.ndarray, order: str = "little") -> np.ndarray:
+        bits = _numbers(_bytes(values, "<f4"), "<i4")
+        magnitudes, signs = bits & 0x7FFFFFFF, bits >> 16 & 0x8000
+        # The low half of a weight is what its predecessor's upper half becomes: that of its value, or one next to it.
+        lows = np.concatenate([_numbers(before, "<u2"), bits[:, :-1] >> 16 & 0xFFFF], 1)
+        # Floats of one exponent are as far apart as their bits: the nearest upper half is a rounded division.
+        distances = magnitudes - lows + 0x8000
+        halves = np.clip(distances >> 16, 0, LARGEST_HALF)
+        # Where another low half may lead to another half, or there is another exponent, they are taken one after the other.
+        edges = (distances + 2 & 0xFFFF) <= 4
+        edges |= (halves << 16 ^ magnitudes) >> 23 != 0
+        halves |= signs
+        rows, columns = edges.nonzero()
+        for row, column, magnitude, sign in zip(rows.tolist(), columns.tolist(), magnitudes[edges].tolist(), signs[edges].tolist()):
+            low = int(halves[row, column - 1]) if column else int(lows[row, 0])
+            halves[row, column] = sign | _nearest_half(magnitude, low)
+        return _bytes(halves, "<u2")
 
-    def decode(self, data: bytes, order: str = "little") -> array[float]:
-        halves = from_bytes(data, "H")
-        return from_bytes(to_bytes(array("I", [low | high << 16 for low, high in zip(halves, halves[1:])])))
+    def decode(self, data: np.ndarray, order: str = "little") -> np.ndarray:
+        halves = _numbers(data, "<u2").astype(np.uint32)
+        return _numbers(_bytes(halves[:, :-1] | halves[:, 1:] << 16, "<u4"), "<f4")
+
+
+def _nearest_half(magnitude: int, low: int) -> int:
+    """The upper half with which a float (its bits, without sign) comes nearest when this is its low half."""
+    half = min(max(magnitude - low + 0x8000 >> 16, 0), LARGEST_HALF)
+    found = half << 16 | low
+    if (found ^ magnitude) >> 23:  # another exponent: the half on the other side may be nearer after all
+        other = half - 1 if found > magnitude else half + 1
+        if 0 <= other <= LARGEST_HALF and abs(_float(other << 16 | low) - _float(magnitude)) < abs(_float(found) - _float(magnitude)):
+            return other
+    return half
+
+
+def _float(bits: int) -> float:
+    """The float32 with these bits."""
+    return struct.unpack("<f", bits.to_bytes(4, "little"))[0]
 
 
 class Int8(Encoding):
@@ -103,53 +114,47 @@ class Int8(Encoding):
     def row_bytes(self, columns: int) -> int:
         return columns * self.weight_bytes + SCALE_BYTES
 
-    def step(self, values: Iterable[float]) -> float:
-        """The step for these weights: a power of two when all are whole numbers of steps then, otherwise the smallest one."""
-        values = [abs(value) for value in values]
-        largest = max(values)
-        if largest == 0:
-            return 1.0
-        if largest < self.most * SMALLEST_STEP:
-            return SMALLEST_STEP
-        power = 2.0 ** math.ceil(math.log2(largest / self.most))
-        return power if all((value / power).is_integer() for value in values) else largest / self.most
+    def step(self, values: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+        """The step for each row of values: a power of two when all are whole numbers of steps then, otherwise the smallest one.
+        `groups`: the number of each row's group, for which there is one step."""
+        groups = np.arange(len(values)) if groups is None else groups
+        values = np.abs(np.asarray(values, np.float64))
+        largest = np.zeros(groups.max() + 1)
+        np.maximum.at(largest, groups, values.max(1))
+        smallest = np.maximum(largest / self.most, SMALLEST_STEP)
+        fraction, exponent = np.frexp(smallest)
+        powers = np.ldexp(1.0, np.where(fraction == 0.5, exponent - 1, exponent))
+        whole = np.ones(len(largest), bool)
+        np.logical_and.at(whole, groups, np.mod(values, powers[groups, None]).max(1) == 0)
+        return np.where(largest == 0, 1.0, np.where(whole & (largest >= self.most * SMALLEST_STEP), powers, smallest))
 
-    def encode_steps(self, values: Iterable[float], step: float, scale: float) -> bytes:
-        """A row in steps, and the scale that the engine multiplies its product with."""
-        most = self.most
-        steps = array("b", [max(-most, min(most, round(value / step))) for value in values])
-        return steps.tobytes() + struct.pack("<f", scale)
+    def encode_steps(self, values: np.ndarray, steps: np.ndarray, scales: np.ndarray) -> np.ndarray:
+        """Rows, each in steps of its own, and with the scale that the engine multiplies its product with."""
+        numbers = np.clip(np.rint(np.asarray(values, np.float64) / steps[:, None]), -self.most, self.most)
+        return np.concatenate([_bytes(numbers, "i1"), _bytes(scales[:, None], "<f4")], 1)
 
-    def steps(self, data: bytes) -> array[int]:
-        """The numbers of a row."""
-        return array("b", data[:-SCALE_BYTES])
+    def steps(self, data: np.ndarray) -> np.ndarray:
+        """The numbers of rows."""
+        return _numbers(data[:, :-SCALE_BYTES], "i1")
 
-    def scale(self, data: bytes) -> float:
-        """That of a row."""
-        return struct.unpack("<f", data[-SCALE_BYTES:])[0]
+    def scales(self, data: np.ndarray) -> np.ndarray:
+        """Those of rows, as float64."""
+        return _numbers(data[:, -SCALE_BYTES:], "<f4")[:, 0].astype(np.float64)
 
 
+LARGEST_HALF = 0x7F7F  # of a finite float
+FLOAT32 = {"little": "<f4", "big": ">f4"}
 SCALE_BYTES = 4
 SMALLEST_STEP = 2.0**-100  # a float32, and not next to nothing
 
 ENCODINGS = {encoding.name: encoding() for encoding in Encoding.__subclasses__()}
 
 
-def _float(bits: int) -> float:
-    """The float32 with these bits."""
-    return struct.unpack("<f", bits.to_bytes(4, "little"))[0]
+def _bytes(numbers: np.ndarray, kind: str) -> np.ndarray:
+    """Rows of numbers as rows of bytes."""
+    return np.ascontiguousarray(numbers, kind).view(np.uint8)
 
 
-def to_bytes(values: array, order: str = "little") -> bytes:
-    if sys.byteorder != order:
-        values = values[:]
-        values.byteswap()
-    return values.tobytes()
-
-
-def from_bytes(data: bytes, typecode: str = "f", order: str = "little") -> array:
-    values = array(typecode)
-    values.frombytes(data)
-    if sys.byteorder != order:
-        values.byteswap()
-    return values
+def _numbers(data: np.ndarray, kind: str) -> np.ndarray:
+    """And back."""
+    return np.ascontiguousarray(data).view(kind)

@@ -10,13 +10,14 @@ A plan says in which order a number's bytes stand, that of the machine that will
 
 from __future__ import annotations
 
+import itertools
 import math
-from array import array
 from dataclasses import dataclass, replace
-from typing import Iterator, Mapping, Sequence
+from typing import Iterator, Sequence
 
 from common.errors import UserError
-from common.model.checkpoint import Checkpoint, Config, all_finite
+from common.libraries import numpy as np
+from common.model.checkpoint import GAINS, Checkpoint, Config
 from common.model.tokenizer import BOS, printed
 from common.pack import utf16
 from common.pack.encodings import ENCODINGS, Encoding
@@ -104,20 +105,27 @@ class Weights(Span):
     factors: tuple[str, ...]
     scale: float  # the product of the factors
     order_of_rows: Sequence[int]  # which row (or column) of the tensor comes when
-    start: int  # where the first of them begins in the flat tensor,
-    row_step: int  # how far they are apart there,
-    step: int  # and the elements of each
     backwards: bool
-    gain_cells: slice | None  # the gains of a row, in the norm's flat tensor; the same for all rows
     columns: int
     transposed: bool  # whether the rows are the tensor's columns
     step_value: int  # what the engine takes a step of a scaled row for
     order: str  # of a number's bytes: little or big
     before: bytes = b""  # what stands before the packed file, for a weight that begins it
 
-    def cells(self, row: int) -> slice:
-        """A packed row's place in the flat tensor."""
-        return _cells(self.start + self.order_of_rows[row] * self.row_step, self.columns, self.step, self.backwards)
+    def of(self, model: Checkpoint) -> np.ndarray:
+        """The matrix in a model, (its rows or columns, columns): a view, in which `order_of_rows` finds the packed rows."""
+        tensor = model.classifier if self.tensor == "wcls" else model.tensors[self.tensor]
+        matrix = np.atleast_2d(tensor if self.layer is None else tensor[self.layer])
+        if self.transposed:
+            matrix = matrix.T
+        return matrix[:, ::-1] if self.backwards else matrix
+
+    def gains(self, model: Checkpoint) -> np.ndarray | None:
+        """Those that are folded into each row, (columns,)."""
+        if self.gain is None:
+            return None
+        gains = model.tensors[self.gain] if self.layer is None else model.tensors[self.gain][self.layer]
+        return gains[::-1] if self.backwards else gains
 
     def facts(self) -> dict[str, object]:
         return {"encoding": self.encoding.name, "byte_order": self.order, "layer": self.layer,
@@ -198,42 +206,34 @@ def _span(part: Matrix | Text, layout: Layout, encoding: Encoding, config: Confi
     if part.tensor == "token_embedding" and encoding.embedding:
         encoding = ENCODINGS[encoding.embedding]
     n_rows, n_columns = (config.vocab_size, config.dim) if part.tensor == "wcls" else (1, *config.shapes()[part.tensor])[-2:]
-    start = (part.layer or 0) * n_rows * n_columns
     rows, columns = (n_columns, n_rows) if part.transposed else (n_rows, n_columns)
-    row_step, step = (1, n_columns) if part.transposed else (n_columns, 1)
     order_of_rows = range(rows) if part.order is None else part.order
-    gain_start = 0 if part.layer is None else part.layer * config.dim
     return Weights(part.tensor, len(order_of_rows), encoding.row_bytes(columns), encoding=encoding, layer=part.layer, gain=part.gain,
                    factors=part.factors, scale=math.prod(FACTORS[name](config) for name in part.factors), order_of_rows=order_of_rows,
-                   start=start, row_step=row_step, step=step, backwards=part.backwards,
-                   gain_cells=_cells(gain_start, config.dim, 1, part.backwards) if part.gain else None, columns=columns,
-                   transposed=part.transposed, step_value=layout.step_value, order=order)
+                   backwards=part.backwards, columns=columns, transposed=part.transposed, step_value=layout.step_value, order=order)
 
 
-def _cells(start: int, count: int, step: int, backwards: bool) -> slice:
-    """The slice start, start + step, … of `count` elements, or the same from its last element to its first."""
-    if not backwards:
-        return slice(start, start + (count - 1) * step + 1, step)
-    before = start - step
-    return slice(start + (count - 1) * step, before if before >= 0 else None, -step)
+BLOCK = 2**20  # weights that are packed at once: a large model needs no more memory for it than a small one
 
 
 def encode(spans: Sequence[Span], model: Checkpoint, pieces: Sequence[bytes]) -> bytes:
     """The packed file."""
-    packed = bytearray(packed_bytes(spans))
-    steps = _column_steps(spans, model)
-    # In the order of the file, for the low half of a bf16 weight is what stands before it.
-    for span, row, offset in _rows_in_file_order(spans):
+    packed = _File(spans)
+    for span in spans:
         if isinstance(span, Texts):
-            text = printed(pieces[row])
-            packed[offset:offset + span.row_bytes] = span.record(text, 0 if row == BOS else len(text))
-        elif isinstance(span, Weights):
-            if span.encoding.most:
-                data = _scaled_row(span, row, model, steps)
-            else:
-                data = span.encoding.encode(_folded_row(span, row, model, span.scale), _before(span, packed, offset), span.order)
-            packed[offset:offset + span.row_bytes] = data
-    return bytes(packed)
+            packed.rows(span)[:] = np.stack([
+                np.frombuffer(span.record(printed(piece), 0 if token == BOS else len(printed(piece))), np.uint8)
+                for token, piece in enumerate(pieces)])
+    columns = _column_scales(spans, model)
+    for span, rows in _in_file_order(spans):
+        if span.encoding.most:
+            packed.rows(span)[rows] = _scaled_rows(span, rows, model, columns)
+            continue
+        values, before = _folded_rows(span, rows, model, span.scale), packed.before(span)[rows]
+        if span.row_stride == span.row_bytes:  # one row after the other is one long row
+            values, before = values.reshape(1, -1), before[:1]
+        packed.rows(span)[rows] = span.encoding.encode(values, before, span.order).reshape(-1, span.row_bytes)
+    return packed.content
 
 
 def decode(spans: Sequence[Span], config: Config, packed: bytes) -> tuple[Checkpoint, list[bytes]]:
@@ -241,131 +241,157 @@ def decode(spans: Sequence[Span], config: Config, packed: bytes) -> tuple[Checkp
 
     A weight that no span holds is left NaN, so that a layout with a hole cannot go unnoticed."""
     untied = replace(config, tied=False)
-    tensors = {name: array("f", [1.0 if name.startswith("rms") else math.nan]) * math.prod(shape)
-               for name, shape in untied.shapes().items()}
+    tensors = {name: np.full(shape, 1 if name in GAINS else np.nan, np.float32) for name, shape in untied.shapes().items()}
+    effective = Checkpoint(untied, tensors)
     texts = [b""] * config.vocab_size
-    steps = _packed_column_steps(spans, config, packed)
+    file = _File(spans, packed)
+    columns = _packed_column_scales(spans, config, file)
     for span in spans:
-        for row in range(span.rows):
-            offset = span.offset + row * span.row_stride
-            data = packed[offset:offset + span.row_bytes]
-            if isinstance(span, Texts):
-                # The length of BOS is 0; its text is there all the same, and ends at the padding.
-                texts[row] = span.text_of(data, whole=row == BOS)
-            elif isinstance(span, Weights) and span.encoding.most:
-                scale, step_value = span.encoding.scale(data), span.step_value
-                if not span.transposed:
-                    scale /= span.scale * steps.get((_added(span), span.layer, span.order_of_rows[row]), 1)
-                tensors[span.tensor][span.cells(row)] = array("f", [
-                    number * step_value * scale for number in span.encoding.steps(data)])
-            elif isinstance(span, Weights):
-                tensors[span.tensor][span.cells(row)] = _divided(
-                    span.encoding.decode(_before(span, packed, offset) + data, span.order), span.scale)
-    return Checkpoint(untied, tensors), texts
+        if isinstance(span, Texts):
+            # The length of BOS is 0; its text is there all the same, and ends at the padding.
+            texts = [span.text_of(row.tobytes(), whole=token == BOS) for token, row in enumerate(file.rows(span))]
+        elif isinstance(span, Weights):
+            for rows in _blocks(span):
+                data, order = file.rows(span)[rows], span.order_of_rows[rows]
+                if span.encoding.most:
+                    scales = span.encoding.scales(data)
+                    if not span.transposed:
+                        scales /= span.scale * _of_columns(columns, span, order)
+                    values = span.encoding.steps(data) * (span.step_value * scales)[:, None]
+                else:
+                    values = span.encoding.decode(np.concatenate([file.before(span)[rows], data], 1), span.order)
+                    if span.scale != 1:
+                        values = values.astype(np.float64) / span.scale
+                with np.errstate(over="ignore"):  # infinity is refused elsewhere
+                    span.of(effective)[order] = values
+    return effective, texts
+
+
+class _File:
+    """A packed file: the bytes of its spans as arrays, (rows, row_bytes)."""
+
+    def __init__(self, spans: Sequence[Span], content: bytes | None = None) -> None:
+        start = spans[0].before if isinstance(spans[0], Weights) else b""
+        self._start = len(start)
+        self._data = np.zeros(len(start) + packed_bytes(spans), np.uint8)
+        self._data[:len(start)] = np.frombuffer(start, np.uint8)
+        if content is not None:
+            self._data[len(start):] = np.frombuffer(content, np.uint8)
+
+    @property
+    def content(self) -> bytes:
+        return self._data[self._start:].tobytes()
+
+    def rows(self, span: Span) -> np.ndarray:
+        """The rows of a span: a view."""
+        return self._view(span, span.offset, span.row_bytes)
+
+    def before(self, span: Weights) -> np.ndarray:
+        """The bytes in front of each row that its encoding reads: a view."""
+        return self._view(span, span.offset - span.encoding.early, span.encoding.early)
+
+    def _view(self, span: Span, offset: int, columns: int) -> np.ndarray:
+        return np.ndarray((span.rows, columns), np.uint8, self._data, self._start + offset, (span.row_stride, 1))
+
+
+def _blocks(span: Weights) -> Iterator[slice]:
+    """A span's rows, BLOCK weights at a time."""
+    rows = max(1, BLOCK // span.columns)
+    for first in range(0, span.rows, rows):
+        yield slice(first, min(first + rows, span.rows))
+
+
+def _in_file_order(spans: Sequence[Span]) -> Iterator[tuple[Weights, slice]]:
+    """All weights, such that what stands before them was there already: a weight of bf16 reads it. So matrices in one record take
+    turns then, row by row."""
+    spans = list(spans)
+    while spans:
+        end = spans[0].offset + spans[0].row_stride
+        record = list(itertools.takewhile(lambda span: span.offset < end, spans))
+        del spans[:len(record)]
+        weights = [span for span in record if isinstance(span, Weights)]
+        if len(weights) > 1 and any(span.encoding.early for span in weights):
+            for row in range(record[0].rows):
+                yield from ((span, slice(row, row + 1)) for span in weights)
+        else:
+            for span in weights:
+                yield from ((span, rows) for rows in _blocks(span))
 
 
 # A column of the first is added as often as a row of the second says: the size of its step goes into that row.
 MEETS = {"wo": "wv", "w2": "w3"}
 
 
-def _meets(span: Weights, row: int, config: Config) -> int:
-    """The row of wv (or w3) whose product a packed column of wo (or w2) is multiplied with."""
-    column = span.order_of_rows[row]
+def _meets(span: Weights, config: Config) -> np.ndarray:
+    """For each packed column of wo (or w2) the row of wv (or w3) with whose product it is multiplied."""
+    columns = np.array(span.order_of_rows)
     if span.tensor == "w2":
-        return column
-    head, element = divmod(column, config.head_size)
+        return columns
+    head, element = np.divmod(columns, config.head_size)
     return head // config.kv_mul * config.head_size + element
 
 
-def _added(span: Weights) -> str:
-    """The tensor whose columns meet a tensor's rows."""
-    return next((added for added, other in MEETS.items() if other == span.tensor), "")
+Scales = dict[tuple[str, int | None], "np.ndarray"]  # by tensor, layer, and what its columns meet
 
 
-def _column_steps(spans: Sequence[Span], model: Checkpoint) -> dict[tuple[str, int | None, int], float]:
-    """By tensor, layer, and what they meet: the step of columns that are added, which have none to themselves."""
-    columns: dict[tuple[str, int | None, int], tuple[Encoding, list[float]]] = {}
+def _column_scales(spans: Sequence[Span], model: Checkpoint) -> Scales:
+    """Those of columns that are added, which have no step to themselves."""
+    return {(span.tensor, span.layer):
+            span.encoding.step(span.of(model)[span.order_of_rows], _meets(span, model.config)) / span.step_value
+            for span in spans if isinstance(span, Weights) and span.encoding.most and span.transposed}
+
+
+def _packed_column_scales(spans: Sequence[Span], config: Config, packed: _File) -> Scales:
+    """The same, as the packed file has them."""
+    scales: Scales = {}
     for span in spans:
         if isinstance(span, Weights) and span.encoding.most and span.transposed:
-            for row in range(span.rows):
-                _, values = columns.setdefault((span.tensor, span.layer, _meets(span, row, model.config)), (span.encoding, []))
-                values += model.tensors[span.tensor][span.cells(row)]
-    return {place: encoding.step(values) for place, (encoding, values) in columns.items()}
+            meets = _meets(span, config)
+            scales[span.tensor, span.layer] = np.zeros(meets.max() + 1)
+            scales[span.tensor, span.layer][meets] = span.encoding.scales(packed.rows(span))
+    return scales
 
 
-def _packed_column_steps(spans: Sequence[Span], config: Config, packed: bytes) -> dict[tuple[str, int | None, int], float]:
-    """The same, as the packed file has them: of what the engine takes for one."""
-    steps = {}
-    for span in spans:
-        if isinstance(span, Weights) and span.encoding.most and span.transposed:
-            for row in range(span.rows):
-                offset = span.offset + row * span.row_stride
-                steps[span.tensor, span.layer, _meets(span, row, config)] = span.encoding.scale(
-                    packed[offset:offset + span.row_bytes])
-    return steps
+def _of_columns(scales: Scales, span: Weights, rows: Sequence[int]) -> np.ndarray | float:
+    """The scales of the columns that are added as often as these rows say; 1 where there are none."""
+    added = next((added for added, other in MEETS.items() if other == span.tensor), "")
+    return scales[added, span.layer][rows] if (added, span.layer) in scales else 1.0
 
 
-def _scaled_row(span: Weights, row: int, model: Checkpoint, steps: Mapping[tuple[str, int | None, int], float]) -> bytes:
-    """A packed row in steps, with its scale: the step times the factors; and, where columns are added as often as it says, times
-    theirs."""
-    values = _folded_row(span, row, model, 1)
+def _scaled_rows(span: Weights, rows: slice, model: Checkpoint, columns: Scales) -> np.ndarray:
+    """Packed rows in steps, with their scales: the step times the factors; and, where columns are added as often as a row says,
+    times theirs."""
+    values = _folded_rows(span, rows, model, 1)
     if span.transposed:
-        step = steps[span.tensor, span.layer, _meets(span, row, model.config)]
-        scale = step / span.step_value
+        scales = columns[span.tensor, span.layer][_meets(span, model.config)[rows]]
+        step = scales * span.step_value
     else:
         step = span.encoding.step(values)
-        scale = step / span.step_value * span.scale
-        added = steps.get((_added(span), span.layer, span.order_of_rows[row]))
-        if added is not None:
-            scale *= added / span.step_value
-    try:
-        return span.encoding.encode_steps(values, step, scale)
-    except OverflowError:
-        raise UserError(f"{span.tensor}: layer {span.layer}, row {row}: its scale of {scale:g} does not fit into float32")
+        scales = step / span.step_value * span.scale * _of_columns(columns, span, span.order_of_rows[rows])
+    bad = np.flatnonzero(np.abs(scales) > np.finfo(np.float32).max)
+    if len(bad):
+        raise UserError(f"{span.tensor}: layer {span.layer}, row {rows.start + bad[0]}: its scale of {scales[bad[0]]:g} does not fit "
+                        "into float32")
+    return span.encoding.encode_steps(values, step, scales)
 
 
-def _before(span: Weights, packed: bytes | bytearray, offset: int) -> bytes:
-    """What an encoding reads before an offset of the packed file."""
-    return bytes(packed[offset - span.encoding.early:offset]) if offset else span.before
-
-
-def _rows_in_file_order(spans: Sequence[Span]) -> Iterator[tuple[Span, int, int]]:
-    """(span, row, offset of the row) by rising offset. Spans that share a stride are the fields of one record."""
-    first = 0
-    while first < len(spans):
-        record = spans[first]
-        last = first + 1
-        while last < len(spans) and spans[last].offset < record.offset + record.row_stride:
-            last += 1
-        for row in range(record.rows):
-            for span in spans[first:last]:
-                yield span, row, span.offset + row * span.row_stride
-        first = last
-
-
-def _folded_row(span: Weights, row: int, model: Checkpoint, scale: float) -> array[float]:
-    """A packed row's values: the checkpoint's, times the gains of the norm before it, times a scale."""
-    tensor = model.classifier if span.tensor == "wcls" else model.tensors[span.tensor]
-    values = tensor[span.cells(row)]
-    if span.gain is not None:
-        gains = model.tensors[span.gain][span.gain_cells]
-        folded = [value * gain * scale for value, gain in zip(values, gains)]
-    elif scale != 1:
-        folded = [value * scale for value in values]
-    else:
+def _folded_rows(span: Weights, rows: slice, model: Checkpoint, scale: float) -> np.ndarray:
+    """The values of packed rows: the checkpoint's, times the gains of the norm before them, times a scale."""
+    values = span.of(model)[span.order_of_rows[rows]]
+    gains = span.gains(model)
+    if gains is None and scale == 1:
         return values
-    try:
-        result = array("f", folded)
-    except OverflowError:
-        result = array("f", [math.inf])
-    if not all_finite(result):
-        raise UserError(f"{span.tensor}: layer {span.layer}, row {row}: a weight does not fit into float32 once its gain "
-                        f"and {', '.join(span.factors)} are multiplied in; the largest is {max(map(abs, folded)):g}")
+    exact = values.astype(np.float64)
+    if gains is not None:
+        exact *= gains
+    exact *= scale
+    with np.errstate(over="ignore"):
+        result = exact.astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(result).all(1))
+    if len(bad):
+        raise UserError(f"{span.tensor}: layer {span.layer}, row {rows.start + bad[0]}: a weight does not fit into float32 once its "
+                        f"gain and {', '.join(span.factors)} are multiplied in; the largest is {np.abs(exact[bad[0]]).max():g}")
     return result
-
-
-def _divided(values: array[float], scale: float) -> array[float]:
-    return values if scale == 1 else array("f", [value / scale for value in values])
 
 
 def manifest(spans: Sequence[Span]) -> list[dict[str, object]]:

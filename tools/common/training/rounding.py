@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from array import array
 from typing import Iterator, Sequence
 
 from common.engine import engines
+from common.libraries import numpy as np
 from common.model.checkpoint import GAINS, Checkpoint
 from common.pack import packer
 from common.pack.encodings import ENCODINGS
@@ -31,12 +31,7 @@ def int8(model: Checkpoint) -> Checkpoint:
     for name, shape in config.shapes().items():
         if name in GAINS:
             continue
-        parts = config.n_layers if len(shape) == 3 else 1
-        size = len(tensors[name]) // parts
-        rounded = array("f")
-        for part in range(parts):
-            values = tensors[name][part * size:(part + 1) * size]
-            scale = ENCODINGS["int8"].step(values)
-            rounded.extend(round(value / scale) * scale for value in values)
-        tensors[name] = rounded
+        matrices = tensors[name].reshape(config.n_layers if len(shape) == 3 else 1, -1)
+        steps = ENCODINGS["int8"].step(matrices)[:, None]
+        tensors[name] = (np.rint(matrices / steps) * steps).astype(np.float32).reshape(shape)
     return Checkpoint(config, tensors)

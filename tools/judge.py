@@ -275,7 +275,7 @@ def compare_rounding(teller: Teller, greedy: Story, samples: list[Story]) -> lis
     with processes.temporary_folder() as folder:
         path = folder / "effective.bin"
         for name, effective in effective_checkpoints(weights, pieces):
-            checkpoint.write_v0(path, effective)
+            checkpoint.write(path, effective)
             same = sum(teller.sample(seed, path) == story for seed, story in enumerate(samples, 1))
             results.append((name, teller.tell(file=path) == greedy, same, len(samples)))
     return results

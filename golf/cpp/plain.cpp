@@ -117,8 +117,9 @@ template <int d, int n> static void matmul(real* out, const real* x, const float
 }
 
 // normed = weight * x / sqrt(mean(x^2) + epsilon) @rmsnorm
+constexpr float epsilon = norm_epsilon;  // a variable of its own: 8 bytes less on AArch64 than a conversion
 static const real* rmsnorm(const real* x, const float* weight) {
-  const real rms = __builtin_sqrt(dot(x, x, dim) / dim + 1e-5f);
+  const real rms = __builtin_sqrt(dot(x, x, dim) / dim + epsilon);
   for (int i = 0; i < dim; i++) normed[i] = weight[i] * x[i] / rms;
   return normed;
 }
@@ -155,9 +156,9 @@ inline bool begins_head(int i) {
   return i == 0;
 }
 
-// Turns each pair of each head of x by the angle pos * 10000^(-2i/head_size). @rope
+// Turns each pair of each head of x by the angle pos * rope_theta^(-2i/head_size). @rope
 static void rope(real* x, int n, int pos) {
-  constexpr float slowdown = __builtin_pow(10000, 2.0 / head_size);  // from one pair to the next
+  constexpr float slowdown = __builtin_pow(rope_theta, 2.0 / head_size);  // from one pair to the next
   real angle = 0;
   for (int i = 0; i < n; i += 2) {
     if (begins_head(i)) angle = pos;

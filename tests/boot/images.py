@@ -59,7 +59,7 @@ def with_seq_len(model: Model, seq_len: int, folder: Path) -> Model:
     weights = checkpoint.load(model.checkpoint)
     path = folder / f"{model.name}-{seq_len}.bin"
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint.write_v0(path, Checkpoint(replace(weights.config, seq_len=min(seq_len, weights.config.seq_len)),
+    checkpoint.write(path, Checkpoint(replace(weights.config, seq_len=min(seq_len, weights.config.seq_len)),
                                          weights.tensors))
     return Model(path.stem, path, model.tokenizer)
 

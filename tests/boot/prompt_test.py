@@ -33,7 +33,7 @@ class Prompt(FolderTest):
         full = models.find_model()
         weights = checkpoint.load(full.checkpoint)
         self.model = Model("short", self.folder / "short.bin", full.tokenizer)
-        checkpoint.write_v0(self.model.checkpoint, Checkpoint(replace(weights.config, seq_len=STEPS), weights.tensors))
+        checkpoint.write(self.model.checkpoint, Checkpoint(replace(weights.config, seq_len=STEPS), weights.tensors))
         self.vocabulary = tokenizer.load(full.tokenizer, weights.config.vocab_size)
 
     def reference(self, effective: Model, *prompt: str) -> bytes:

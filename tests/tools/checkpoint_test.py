@@ -11,7 +11,7 @@ from support.models import small_checkpoint
 from support.skip import main
 
 from common.libraries import numpy as np
-from common.model import checkpoint
+from common.model import checkpoint, llama2c
 from common.model.checkpoint import Checkpoint, Config
 
 FIELDS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len")
@@ -21,7 +21,7 @@ def header(config: Config, version: int, group_size: int = 0, shared: int | None
     """The 256 bytes that open a file of version 1 or 2."""
     fields = [getattr(config, name) for name in FIELDS]
     flag = int(config.tied) if shared is None else shared
-    packed = struct.pack("<Ii7iB", checkpoint.MAGIC, version, *fields, flag)
+    packed = struct.pack("<Ii7iB", llama2c.MAGIC, version, *fields, flag)
     return (packed + struct.pack("<i", group_size) * (version == 2)).ljust(256, b"\0")
 
 
@@ -56,14 +56,14 @@ class RoundTrip(FolderTest):
     def test_v0(self) -> None:
         for tied in (True, False):
             model = small_checkpoint(tied)
-            checkpoint.write_v0(self.folder / "m.bin", model)
+            checkpoint.write(self.folder / "m.bin", model)
             self.assertEqual(checkpoint.load(self.folder / "m.bin"), model)
             self.assertEqual(checkpoint.read_config(self.folder / "m.bin"), model.config)
             self.assertEqual("wcls" in model.tensors, not tied)
 
     def test_v0_is_what_llama2c_reads(self) -> None:
         model = small_checkpoint(tied=False)
-        checkpoint.write_v0(self.folder / "m.bin", model)
+        checkpoint.write(self.folder / "m.bin", model)
         data = (self.folder / "m.bin").read_bytes()
         self.assertEqual(struct.unpack_from("<7i", data), (8, 12, 2, 4, 2, -10, 6))
         self.assertEqual(data[28:28 + 4 * 80], model.tensors["token_embedding"].tobytes())
@@ -76,7 +76,7 @@ class RoundTrip(FolderTest):
             self.assertAlmostEqual(sines[position], math.sin(position), 6)
 
     def test_freq_cis_of_larger_heads(self) -> None:
-        cosines, sines = checkpoint.freq_cis(Config(16, 8, 1, 2, 2, 4, 3))
+        cosines, sines = llama2c.freq_cis(Config(16, 8, 1, 2, 2, 4, 3))
         self.assertEqual((cosines.shape, sines.shape), ((3, 4), (3, 4)))
         self.assertAlmostEqual(cosines[2, 1], math.cos(2 * 10000 ** (-2 / 8)), 6)
         self.assertAlmostEqual(sines[1, 3], math.sin(10000 ** (-6 / 8)), 6)
@@ -114,9 +114,9 @@ class RoundTrip(FolderTest):
         model = small_checkpoint()
         for wrong in (model.tensors["w3"][:1], model.tensors["w3"].ravel()):
             model.tensors["w3"] = wrong
-            self.assertUserError(r"m.bin: w3: shape \(.*\), \(2, 12, 8\) is needed", checkpoint.write_v0, self.folder / "m.bin", model)
+            self.assertUserError(r"m.bin: w3: shape \(.*\), \(2, 12, 8\) is needed", checkpoint.write, self.folder / "m.bin", model)
         del model.tensors["w3"]
-        self.assertUserError(r"m.bin: w3: shape \(\), \(2, 12, 8\) is", checkpoint.write_v0, self.folder / "m.bin", model)
+        self.assertUserError(r"m.bin: w3: shape \(\), \(2, 12, 8\) is", checkpoint.write, self.folder / "m.bin", model)
         self.assertEqual(list(self.folder.iterdir()), [])
 
 
@@ -124,7 +124,7 @@ class BadInput(FolderTest):
     def setUp(self) -> None:
         super().setUp()
         self.path = self.folder / "bad.bin"
-        checkpoint.write_v0(self.path, small_checkpoint())
+        checkpoint.write(self.path, small_checkpoint())
         self.good = self.path.read_bytes()
 
     def assertRefused(self, pattern: str, data: bytes | None = None) -> None:
@@ -196,7 +196,7 @@ class BadInput(FolderTest):
             for name, index in (("token_embedding", 0), ("w2", 100), ("rms_final", 7)):
                 model = small_checkpoint()
                 model.tensors[name].flat[index] = value
-                checkpoint.write_v0(self.path, model)
+                checkpoint.write(self.path, model)
                 self.assertRefused(f"{name}: element {index} is {value}")
 
     def test_freq_cis_is_ignored(self) -> None:

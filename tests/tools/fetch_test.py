@@ -247,7 +247,7 @@ class FetchTest(FolderTest):
         self.fetch("--if-missing", "m")  # found in the cache, but not complete
         self.assertTrue((self.cache / "tok.bin").is_file())
         path = self.folder / "models" / "n.bin"
-        checkpoint.write_v0(path, small_checkpoint())
+        checkpoint.write(path, small_checkpoint())
         self.assertUserError("no tokenizer", self.fetch, "--if-missing", "n")
         tokenizer.write(path.with_name("tokenizer.bin"), [b"x"] * 10, [0.0] * 10)
         self.server.requests.clear()

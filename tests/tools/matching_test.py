@@ -87,7 +87,7 @@ class Reference(FolderTest):
 
     def setUp(self) -> None:
         super().setUp()
-        checkpoint.write_v0(self.folder / "m.bin", small_checkpoint())
+        checkpoint.write(self.folder / "m.bin", small_checkpoint())
         tokenizer.write(self.folder / "t.bin", [b"<0x41>", b"<s>", *[bytes([97 + i]) for i in range(8)]], [0.0] * 10)
         self.model = Model("m", self.folder / "m.bin", self.folder / "t.bin")
 

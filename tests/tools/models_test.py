@@ -27,7 +27,7 @@ class ModelsTest(FolderTest):
             self.addCleanup(patch.stop)
 
     def make(self, path: Path, tokenizer_name: str | None = "tokenizer.bin") -> Path:
-        checkpoint.write_v0(path, small_checkpoint())
+        checkpoint.write(path, small_checkpoint())
         if tokenizer_name:
             tokenizer.write(path.with_name(tokenizer_name), [b"x"] * 10, [0.0] * 10)
         return path

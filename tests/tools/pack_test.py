@@ -118,7 +118,7 @@ class Domain(PackTest):
         weights = small_checkpoint()
         for name, factor in factors.items():
             weights.tensors[name] *= factor
-        checkpoint.write_v0(self.model.checkpoint, weights)
+        checkpoint.write(self.model.checkpoint, weights)
 
     def test_greedy_path(self) -> None:
         if "LLAMA512_REFERENCE" not in os.environ:
@@ -225,7 +225,7 @@ class Refuses(PackTest):
             weights = random_model.weights(self.weights.config, 1)
             weights.tensors["rms_att"][:] = 2.0
             weights.tensors[tensor][:] = value
-            checkpoint.write_v0(self.model.checkpoint, weights)
+            checkpoint.write(self.model.checkpoint, weights)
             said = self.pack(status=1)
             self.assertRegex(said, rf"\Allama512 pack: error: {re.escape(str(self.model.checkpoint))}: {pattern}[^\n]*\n\Z")
             self.assertNoFiles()

@@ -114,9 +114,9 @@ INLINE real junk() {
   return v;
 }
 
-// What RoPE's angle is divided by from one pair to the next: 10000 ^ (2 / head_size).
-constexpr real rope_ratio = __builtin_pow(10000, 2.0 / head_size);
-constexpr bool whole_ratio = head_size == 8;
+// What RoPE's angle is divided by from one pair to the next: rope_theta ^ (2 / head_size).
+constexpr real rope_ratio = __builtin_pow(rope_theta, 2.0 / head_size);
+constexpr bool whole_ratio = rope_ratio_whole == 10;
 [[gnu::section(".data.ratio")]] static const real ratio = rope_ratio;  // @rope
 INLINE void set_slowdown() {
   if constexpr (whole_ratio) asm volatile("fmov %d0, 10.0" : "=w"(slowdown));

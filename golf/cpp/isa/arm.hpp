@@ -96,9 +96,9 @@ INLINE void call_rows() {
 }
 #include "counted.hpp"
 
-// What RoPE's angle is divided by from one pair to the next: 10000 ^ (2 / head_size).
-constexpr real rope_ratio = __builtin_pow(10000, 2.0 / head_size);
-constexpr bool short_ratio = head_size == 8;
+// What RoPE's angle is divided by from one pair to the next: rope_theta ^ (2 / head_size).
+constexpr real rope_ratio = __builtin_pow(rope_theta, 2.0 / head_size);
+constexpr bool short_ratio = rope_ratio_whole == 10;
 register real slowdown asm("d8");
 INLINE void set_slowdown() {
   if constexpr (short_ratio) {

@@ -78,10 +78,10 @@ INLINE real junk() {
   return v;
 }
 
-// What RoPE's angle is divided by from one pair to the next: 10000 ^ (2 / head_size). A small integer needs no constant in memory.
+// What RoPE's angle is divided by from one pair to the next: rope_theta ^ (2 / head_size). A small integer needs no constant in memory.
 // gcc drops the one that is not used.
-constexpr real rope_ratio = __builtin_pow(10000, 2.0 / head_size);
-constexpr bool whole_ratio = head_size == 2 || head_size == 4 || head_size == 8;
+constexpr real rope_ratio = __builtin_pow(rope_theta, 2.0 / head_size);
+constexpr bool whole_ratio = rope_ratio_whole;
 INLINE void slow_down(real& angle) { angle /= slowdown; }
 constexpr int terms = 24;
 

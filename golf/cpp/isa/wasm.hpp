@@ -71,11 +71,10 @@ INLINE real whole_number(long v) {
 INLINE real product(real v, real u) { return v * u; }
 INLINE real zero() { return whole_number(0); }
 
-// What RoPE's angle is divided by from one pair to the next: 10000 ^ (2 / head_size).
-constexpr bool whole_ratio = head_size == 2 || head_size == 4 || head_size == 8;
+// What RoPE's angle is divided by from one pair to the next: rope_theta ^ (2 / head_size).
+constexpr bool whole_ratio = rope_ratio_whole;
 INLINE void slow_down(real& angle) {
-  const real ratio = __builtin_pow(10000, 2.0 / head_size);
-  angle /= whole_ratio ? whole_number(ratio) : ratio;
+  angle /= whole_ratio ? whole_number(rope_ratio_whole) : __builtin_pow(rope_theta, 2.0 / head_size);
 }
 constexpr int terms = 24;
 
@@ -198,7 +197,7 @@ struct Machine {
   // A row against x. The cell is read for every element: it has no local to be set (-4).
   INLINE void take_cells(real&, Sums& sums) { sums.dot = zero(); }
   INLINE void begin_squares(Sums& sums) {
-    f32 epsilon = dim * 1e-5;  // 6 bytes (a double: 9)
+    f32 epsilon = dim * norm_epsilon;  // 6 bytes (a double: 9)
     fresh(epsilon);
     sums.squares = epsilon;
   }

@@ -28,7 +28,7 @@ INLINE constexpr address arena_at(long index_) { return arena + 4LL * index_; }
 
 INLINE void slow_down(real& angle) {
   // 10, the header's Subsystem (-2)
-  if constexpr (head_size == 8) asm(NEAR("fidivs 1(%%rbp)", near_subsystem) : "+t"(angle) : "r"(rows_at));
+  if constexpr (rope_ratio_whole == 10) asm(NEAR("fidivs 1(%%rbp)", near_subsystem) : "+t"(angle) : "r"(rows_at));
   else slow_down_by_own(angle);
 }
 

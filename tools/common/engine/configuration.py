@@ -14,7 +14,7 @@ from typing import Sequence
 from common.engine import limits
 from common.engine.engines import Engine
 from common.errors import atomic_write
-from common.model.checkpoint import ROPE_THETA, Config
+from common.model.checkpoint import Config
 from common.pack import layouts
 from common.pack.encodings import ENCODINGS
 from common.pack.layouts import LAYOUTS
@@ -38,6 +38,7 @@ def constants(engine: Engine, config: Config, encoding: str, spans: Sequence[Spa
                               and span.offset + span.row_stride > text.offset),
         "length_bias": text.text.length_bias,
         "packed_bytes": packed_bytes(spans),
+        "rope_ratio_whole": whole_ratio(config),
     }
 
 
@@ -46,15 +47,20 @@ def float_bits(value: float) -> int:
     return int.from_bytes(struct.pack("<f", value), "little")
 
 
+def rope_ratio(config: Config) -> float:
+    """What RoPE's angle is divided by from one pair to the next."""
+    return config.rope_theta ** (2 / config.head_size)
+
+
+def whole_ratio(config: Config) -> int:
+    """The same where it is a whole number of 15 bits; else 0."""
+    whole = round(rope_ratio(config))
+    return whole if abs(whole - rope_ratio(config)) < 1e-9 and whole < 2**15 else 0
+
+
 def assembler_constants(config: Config) -> dict[str, int]:
     """Floats that a NASM engine needs, as their bits."""
-    ratio = ROPE_THETA ** (2 / config.head_size)  # between the angles of two neighbouring pairs
-    whole = round(ratio)
-    return {
-        "epsilon_bits": float_bits(config.dim * layouts.RMSNORM_EPSILON),
-        "rope_ratio_bits": float_bits(1 / ratio),
-        "rope_ratio_whole": whole if abs(whole - ratio) < 1e-9 and whole < 2**15 else 0,  # 0: it is no whole number
-    }
+    return {"epsilon_bits": float_bits(config.dim * config.norm_epsilon), "rope_ratio_bits": float_bits(1 / rope_ratio(config))}
 
 
 def write(engine: Engine, config: Config, encoding: str, spans: Sequence[Span], folder: Path) -> None:
@@ -66,6 +72,7 @@ def write(engine: Engine, config: Config, encoding: str, spans: Sequence[Span], 
         file.write(f"// {note}\n#pragma once\n\n")
         file.writelines(f"constexpr long long {name} = {value};\n" if value > 2**31 - 1 else
                         f"constexpr int {name} = {value};\n" for name, value in known.items())
+        file.writelines(f"constexpr double {name} = {getattr(config, name)!r};\n" for name in ("norm_epsilon", "rope_theta"))
         file.writelines([f'\n#define WEIGHTS "weights/{encoding}.hpp"\n\n', *limits.cpp_assertions(engine)])
     with atomic_write(folder / "model.inc", "w") as file:
         file.write(f"; {note}\n\n")

@@ -61,7 +61,7 @@ def pack(engine: Engine, model: Model, encoding: str, folder: Path) -> list[Span
     with atomic_write(folder / "model.packed") as file:
         file.write(packed)
     configuration.write(engine, weights.config, encoding, spans, folder)
-    checkpoint.write_v0(folder / "effective.bin", effective)
+    checkpoint.write(folder / "effective.bin", effective)
     tokenizer.write(folder / "tokenizer.bin", vocabulary.pieces, vocabulary.scores)
     with atomic_write(folder / "manifest.json", "w") as file:
         json.dump({

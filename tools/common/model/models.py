@@ -5,8 +5,9 @@
     model.checkpoint, model.tokenizer             # two paths
 
 NAME is looked for as models/NAME/NAME.bin in the repository, then as NAME.bin in the data folders: $LLAMA512_MODELS,
-../shared/models beside the repository, and the user's cache that `llama512 fetch` fills. What ends in .bin or has a
-slash in it is a path. The tokenizer lies beside the checkpoint: STEM.tokenizer.bin, tokenizer.bin or tokVOCAB_SIZE.bin.
+../shared/models beside the repository, and the user's cache that `llama512 fetch` fills. What ends in .bin or .gguf, or has a
+slash in it, is a path. A GGUF file has its tokenizer; otherwise it lies beside the checkpoint: STEM.tokenizer.bin, tokenizer.bin
+or tokVOCAB_SIZE.bin.
 """
 
 from __future__ import annotations
@@ -25,13 +26,16 @@ FALLBACK_MODEL = "stories260K"
 NAMED_MODELS = (PROJECT_MODEL, FALLBACK_MODEL)  # golfed engines must also equal their original f32 checkpoints
 
 
+SUFFIXES = (".bin", ".gguf")  # of checkpoints
+
+
 class ModelNotFound(UserError):
     """No folder has a model of that name."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model's name (the checkpoint's file name without .bin) and its two files."""
+    """A model's name (the checkpoint's file name without its suffix) and its two files, which may be one."""
 
     name: str
     checkpoint: Path
@@ -91,12 +95,12 @@ def find_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
 
 def is_path(name_or_path: str) -> bool:
     """Whether this is a checkpoint's path rather than a model's name."""
-    return "/" in name_or_path or name_or_path.endswith(".bin")
+    return "/" in name_or_path or name_or_path.endswith(SUFFIXES)
 
 
 def find_tokenizer(path: Path, vocab_size: int) -> Path:
     """The tokenizer beside a checkpoint."""
-    names = (f"{path.name.removesuffix('.bin')}.tokenizer.bin", "tokenizer.bin", f"tok{vocab_size}.bin")
+    names = (f"{stem(path)}.tokenizer.bin", "tokenizer.bin", f"tok{vocab_size}.bin")
     for name in names:
         if path.with_name(name).is_file():
             return path.with_name(name)
@@ -110,16 +114,21 @@ def find_model(name_or_path: str | os.PathLike[str] | None = None,
     path = find_checkpoint(name_or_path or default_model())
     config = checkpoint.read_config(path)
     if tokenizer is None:
-        vocabulary = find_tokenizer(path, config.vocab_size)
+        vocabulary = path if checkpoint.is_gguf(path) else find_tokenizer(path, config.vocab_size)
     else:
         require_file(tokenizer, "give a tokenizer's path")
         vocabulary = Path(tokenizer)
     return Model(model_name(path), path, vocabulary)
 
 
+def stem(path: Path) -> str:
+    """A checkpoint's file name without its suffix."""
+    return next((path.name.removesuffix(suffix) for suffix in SUFFIXES if path.name.endswith(suffix)), path.name)
+
+
 def model_name(path: Path) -> str:
-    """A checkpoint's file name without .bin, as it can be shown, and can be a folder's."""
-    name = path.name.removesuffix(".bin")
+    """The same as it can be shown, and can be a folder's."""
+    name = stem(path)
     if name in ("", ".", ".."):
         raise UserError(f"{path}: name: {name!r}: a model's name is also the folder's that its engines are built in; "
                         "rename the file")

@@ -73,7 +73,7 @@ def write(folder: Path, name: str, model: Checkpoint, piece_length: int = 7,
     """Writes NAME.bin and NAME.tokenizer.bin; the vocabulary is pieces of one length, or the one given."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = Model(name, folder / f"{name}.bin", folder / f"{name}.tokenizer.bin")
-    checkpoint.write_v0(paths.checkpoint, model)
+    checkpoint.write(paths.checkpoint, model)
     vocabulary = vocabulary or pieces(model.config.vocab_size, piece_length)
     tokenizer.write(paths.tokenizer, vocabulary, [0.0] * len(vocabulary))
     return paths

@@ -17,8 +17,6 @@ from typing import Callable, Iterator, Sequence
 
 from common.model.checkpoint import Config
 
-RMSNORM_EPSILON = 1e-5
-
 # exp(x) = (1 + x / 2^n)^(2^n): the engines square n times. The division is folded into the matrix that makes x.
 EXP_SQUARINGS = 24
 

@@ -20,7 +20,7 @@ from common.errors import UserError
 from common.libraries import numpy as np
 from common.model import gguf
 from common.model.llama import Checkpoint, Config, problem_of, shortest
-from common.model.vocabulary import BOS, MAX_TOKEN_LENGTH, PIECE_OF_BOS, PIECE_OF_EOS, SPACE, Vocabulary
+from common.model.vocabulary import BOS, EOS, MAX_TOKEN_LENGTH, Vocabulary, exported
 
 ARCHITECTURE = b"llama"
 
@@ -152,24 +152,16 @@ def _vocabulary(file: gguf.File) -> Vocabulary:
     if len(scores) != len(tokens):
         raise _refuse(file, "tokenizer.ggml.scores", f"{len(scores)} numbers", f"as many as the {len(tokens)} tokens are needed; get "
                       "the file again")
-    ids = {"bos": BOS, "eos": BOS + 1}
-    for name, default in ids.items():
-        ids[name] = _get(file, f"tokenizer.ggml.{name}_token_id", "whole number", default)
-    if ids["bos"] != BOS:
-        raise _refuse(file, "tokenizer.ggml.bos_token_id", ids["bos"], f"{BOS} is needed, for it ends a story here; use another model")
-    special = {ids["eos"]: PIECE_OF_EOS, ids["bos"]: PIECE_OF_BOS}
-    pieces = []
+    bos, eos = (_get(file, f"tokenizer.ggml.{name}_token_id", "whole number", default) for name, default in (("bos", BOS), ("eos", EOS)))
+    if bos != BOS:
+        raise _refuse(file, "tokenizer.ggml.bos_token_id", bos, f"{BOS} is needed, for it ends a story here; use another model")
     for token, (piece, score) in enumerate(zip(tokens, scores)):
-        if not isinstance(piece, bytes):
-            raise _refuse(file, "tokenizer.ggml.tokens", piece, f"a text is needed for token {token}; get the file again")
+        if not isinstance(piece, bytes) or len(piece) > MAX_TOKEN_LENGTH:
+            raise _refuse(file, "tokenizer.ggml.tokens", piece, f"a text of at most {MAX_TOKEN_LENGTH} bytes is needed for token {token}; "
+                          "use another model")
         if not isinstance(score, (int, float)) or not math.isfinite(score):
             raise _refuse(file, "tokenizer.ggml.scores", score, f"a finite number is needed for token {token}; get the file again")
-        piece = special.get(token, piece.replace(SPACE, b" "))
-        if len(piece) > MAX_TOKEN_LENGTH:
-            raise _refuse(file, "tokenizer.ggml.tokens", f"{len(piece)} bytes", f"at most {MAX_TOKEN_LENGTH} can be read for token "
-                          f"{token}; use another model")
-        pieces.append(piece)
-    return Vocabulary(pieces, scores, max([1, *map(len, pieces)]))
+    return exported(tokens, scores, eos)
 
 
 # --- Metadata ----------------------------------------------------------------------------------------------------

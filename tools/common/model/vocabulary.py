@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Sequence
 
 from common.errors import UserError
 
-BOS = 1  # begins every text, and is none itself
+BOS, EOS = 1, 2  # BOS begins every text, and is none itself
 MAX_TOKEN_LENGTH = 2**16  # far above any vocabulary's
 FIRST_BYTE = 3  # the token of byte 0, after <unk>, BOS and EOS
 PIECE_OF_BOS, PIECE_OF_EOS = b"\n<s>\n", b"\n</s>\n"  # as llama2.c's export writes them
@@ -27,6 +28,13 @@ class Vocabulary:
     pieces: list[bytes]
     scores: list[float]
     max_token_length: int
+
+
+def exported(tokens: Sequence[bytes], scores: Sequence[float], eos: int = EOS) -> Vocabulary:
+    """Tokens of SentencePiece as llama2.c's export writes them: with spaces, and BOS and EOS between line breaks."""
+    special = {eos: PIECE_OF_EOS, BOS: PIECE_OF_BOS}
+    pieces = [special.get(token, piece.replace(SPACE, b" ")) for token, piece in enumerate(tokens)]
+    return Vocabulary(pieces, list(scores), max([1, *map(len, pieces)]))
 
 
 def printed(piece: bytes) -> bytes:

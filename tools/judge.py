@@ -7,15 +7,21 @@ non-words. The reference engine tells the stories:
   greedy    the greedy story passes the checker, has 100 to 160 words, and ends by itself within the context
   samples   at least 92 % of 200 samples at temperature 0.8, top-p 0.9 pass; all are distinct, and none stands verbatim
             in the first 100,000 stories of the corpus
-  rounding  the greedy text and 20 samples are the same on the effective checkpoints of bf16 and int8
+  rounding  the greedy text and 20 samples are the same on the effective checkpoints of all encodings that engines read
   names     of 16 names that the corpus never contains, at least 12 are carried: the greedy story after "Once upon a
             time, there was a brave girl named NAME." uses the name three times more, and no other hero
+
+Rounding is judged for any model, with --rounding for nothing else: the first token of the greedy story that differs, how many of
+20 samples stay, and the Kullback-Leibler divergence of the next token's probabilities from those of the unrounded weights (in
+thousandths of a nat, the mean over the positions of two texts, as far as three quarters of the context go: the greedy story, and
+the first sample).
 
 Exit status 1: a bar is missed.
 
 examples:
   tools/llama512 judge
   tools/llama512 judge my.bin --grammar my.grammar --failures
+  tools/llama512 judge stories260K --rounding
   tools/llama512 judge models/fables/fables.bin --json
 """
 
@@ -30,9 +36,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from os import cpu_count
 from pathlib import Path
+from typing import Sequence
 
 from common import processes
 from common.errors import UserError, run_tool
+from common.libraries import numpy as np
 from common.match import matching
 from common.model import checkpoint, tokenizer
 from common.model.models import Model, find_model
@@ -57,10 +65,26 @@ ROUNDING_SAMPLES = 20
 
 @dataclass(frozen=True)
 class Story:
-    """A text that the reference told, and whether it ended with BOS rather than with the context."""
+    """A text that the reference told, whether it ended with BOS rather than with the context, and its tokens from BOS on."""
 
     text: str
     ended: bool
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What rounded weights say, beside those as they were."""
+
+    encoding: str  # and the layout
+    first_difference: int | None  # of the greedy story's tokens; None: it is the same
+    same_samples: int
+    samples: int
+    divergence: list[float]  # in nats for a position, of each of the two texts
+
+    @property
+    def same(self) -> bool:
+        return self.first_difference is None and self.same_samples == self.samples
 
 
 @dataclass(frozen=True)
@@ -93,13 +117,24 @@ class Teller:
             raise UserError(f"{self.program}: cannot run it: {error.strerror}") from error
         if result.returncode:
             raise UserError(f"the reference failed: {result.stderr.strip() or result.returncode}")
-        tokens = [int(line) for line in result.stdout.split()]
-        text = b"".join(self.pieces[token] for token in tokens[1:]).decode("utf-8", "replace")
+        tokens = tuple(int(line) for line in result.stdout.split())
         # seq_len passes print 1 + seq_len tokens, unless the last one is BOS.
-        return Story(text.removeprefix(" "), len(tokens) <= self.config.seq_len)
+        return Story(self.text_of(tokens), len(tokens) <= self.config.seq_len, tokens)
+
+    def text_of(self, tokens: Sequence[int]) -> str:
+        return b"".join(self.pieces[token] for token in tokens[1:]).decode("utf-8", "replace").removeprefix(" ")
 
     def sample(self, seed: int, file: Path | None = None) -> Story:
         return self.tell("--temp", "0.8", "--top-p", "0.9", "--seed", str(seed), file=file)
+
+    def log_probabilities(self, text: str, file: Path | None = None) -> np.ndarray:
+        """Of the next token, (positions of the text, vocab_size)."""
+        with processes.temporary_folder() as folder:
+            (folder / "text").write_text(text, "utf-8")
+            self.tell("--file", str(folder / "text"), "--predict", "1", "--logits", str(folder / "logits"), file=file)
+            logits = matching.read_logits(folder / "logits", self.config.vocab_size).astype(np.float64)
+        logits -= logits.max(1, keepdims=True)
+        return logits - np.log(np.exp(logits).sum(1, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -114,7 +149,7 @@ class Verdict:
     samples: list[Story]
     failures: dict[int, list[str]]  # problems by seed
     verbatim: int  # samples that stand in the corpus
-    rounding: list[tuple[str, bool, int, int]]  # see compare_rounding
+    rounding: list[Rounding]
     prompted: dict[str, Story]  # by name
     carried: list[str]  # the names that their stories carry
     name_problems: dict[str, list[str]]
@@ -143,8 +178,8 @@ class Verdict:
                 self.pass_share >= MIN_PASS_SHARE),
             Bar("distinct samples", str(self.distinct), str(len(self.samples)), self.distinct == len(self.samples)),
             Bar(f"verbatim in {CORPUS_STORIES:,} stories", str(self.verbatim), "0", self.verbatim == 0),
-            *(Bar(f"same text, {name}", f"greedy {'yes' if same_greedy else 'NO'}, samples {same} of {total}",
-                  f"yes, {total}", same_greedy and same == total) for name, same_greedy, same, total in self.rounding),
+            *(Bar(f"same text, {row.encoding}", f"greedy {'yes' if row.first_difference is None else 'NO'}, samples "
+                  f"{row.same_samples} of {row.samples}", f"yes, {row.samples}", row.same) for row in self.rounding),
             Bar("names carried", f"{len(self.carried)} of {len(self.prompted)}", str(MIN_NAMES),
                 len(self.carried) >= MIN_NAMES),
             Bar("… whose story passes, too", f"{consistent} of {len(self.prompted)}", "more is better", True),
@@ -162,12 +197,17 @@ def main() -> int:
     parser.add_argument("--grammar", type=Path, default=GRAMMAR, metavar="FILE", help="default: fables.grammar")
     parser.add_argument("--samples", type=int, default=200, metavar="N", help="default: 200")
     parser.add_argument("--corpus-seed", type=int, default=1, metavar="N", help="of the corpus (default: 1)")
+    parser.add_argument("--rounding", action="store_true", help="judge nothing but what rounding does, of any model")
     parser.add_argument("--failures", action="store_true", help="show the samples that fail, and why")
     parser.add_argument("--json", action="store_true", help="all figures, as one object")
     options = parser.parse_args()
     if options.samples < 1:
         parser.error(f"--samples: {options.samples}, at least 1 is needed")
 
+    if options.rounding:
+        rows = judge_rounding(options)
+        print(json.dumps([asdict(row) for row in rows], indent=2) if options.json else rounding_table(rows))
+        return 0
     verdict = judge(options)
     if options.json:
         print(json.dumps(to_json(verdict), indent=2))
@@ -203,6 +243,20 @@ def judge(options: Namespace) -> Verdict:
         name_problems={name: problems(checker, story) for name, story in prompted.items()})
 
 
+def judge_rounding(options: Namespace) -> list[Rounding]:
+    """Of any model, whatever its stories are like."""
+    teller = Teller(build().path("reference"), find_model(options.model, options.tokenizer))
+    with ThreadPoolExecutor(cpu_count() or 1) as pool:
+        samples = list(pool.map(teller.sample, range(1, min(options.samples, ROUNDING_SAMPLES) + 1)))
+    return compare_rounding(teller, teller.tell(), samples)
+
+
+def rounding_table(rows: list[Rounding]) -> str:
+    return table([[row.encoding, "none" if row.first_difference is None else str(row.first_difference),
+                   f"{row.same_samples} of {row.samples}", *(f"{1000 * value:.3f}" for value in row.divergence)] for row in rows],
+                 ["rounded for", "first difference", "same samples", "divergence, greedy", "divergence, sample"], "lrrrr")
+
+
 def to_json(verdict: Verdict) -> dict[str, object]:
     """What --json prints."""
     return {
@@ -213,8 +267,7 @@ def to_json(verdict: Verdict) -> dict[str, object]:
         "samples": {"count": len(verdict.samples), "pass_share": verdict.pass_share, "distinct": verdict.distinct,
                     "verbatim": verdict.verbatim,
                     "failures": {str(seed): found for seed, found in verdict.failures.items()}},
-        "rounding": [{"encoding": name, "greedy_same": same_greedy, "samples_same": same, "samples": total}
-                     for name, same_greedy, same, total in verdict.rounding],
+        "rounding": [asdict(row) for row in verdict.rounding],
         "names": {name: {"carried": name in verdict.carried, "problems": verdict.name_problems[name], "text": story.text}
                   for name, story in verdict.prompted.items()},
     }
@@ -232,6 +285,7 @@ def show(verdict: Verdict, failures: bool) -> None:
     if verdict.failures:
         kinds = Counter(found.split(":")[0] for all_found in verdict.failures.values() for found in all_found)
         print("problems in samples: " + ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()), end="\n\n")
+    print(rounding_table(verdict.rounding), end="\n\n")
     print(table([[bar.name, bar.measured, bar.wanted, paint("ok", "green") if bar.passed else paint("MISSED", "red")]
                  for bar in verdict.bars], ["bar", "measured", "wanted", ""], "llll"))
 
@@ -267,18 +321,32 @@ def count_verbatim(programs: Programs, options: Namespace, texts: set[str]) -> i
             return len({line.rstrip("\n") for line in corpus} & texts)
 
 
-def compare_rounding(teller: Teller, greedy: Story, samples: list[Story]) -> list[tuple[str, bool, int, int]]:
-    """For each rounding: its name, whether the greedy text is the same, how many samples are, of how many."""
+def compare_rounding(teller: Teller, greedy: Story, samples: list[Story]) -> list[Rounding]:
+    """What each rounding changes."""
     results = []
     weights = checkpoint.load(teller.model.checkpoint)
     pieces = tokenizer.load(teller.model.tokenizer, teller.config.vocab_size).pieces
-    with processes.temporary_folder() as folder:
+    # As a prompt a text may have more tokens than as a story, and all of them must fit into the context.
+    texts = [teller.text_of(story.tokens[:teller.config.seq_len * 3 // 4]) for story in (greedy, samples[0])]
+    wanted = list(map(teller.log_probabilities, texts))
+    with processes.temporary_folder() as folder, ThreadPoolExecutor(cpu_count() or 1) as pool:
         path = folder / "effective.bin"
         for name, effective in effective_checkpoints(weights, pieces):
             checkpoint.write(path, effective)
-            same = sum(teller.sample(seed, path) == story for seed, story in enumerate(samples, 1))
-            results.append((name, teller.tell(file=path) == greedy, same, len(samples)))
+            told = pool.map(lambda seed: teller.sample(seed, path), range(1, len(samples) + 1))
+            same = sum(one == other for one, other in zip(told, samples))
+            found = [teller.log_probabilities(text, path) for text in texts]
+            divergence = [float((np.exp(one) * (one - other)).sum(1).mean()) for one, other in zip(wanted, found)]
+            results.append(Rounding(name, first_difference(greedy.tokens, teller.tell(file=path).tokens), same, len(samples),
+                                    divergence))
     return results
+
+
+def first_difference(one: tuple[int, ...], other: tuple[int, ...]) -> int | None:
+    """The place of the first token that differs; BOS, the first of both, is not counted, as in `verify`."""
+    if one == other:
+        return None
+    return next((i for i, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other))) - 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// The seven numbers that define a Llama 2 model's shape.
+// The seven numbers that define a Llama 2 model's shape, and its two constants.
 #pragma once
 
 #include <array>
@@ -8,8 +8,13 @@
 
 namespace llama512 {
 
-/// The shape of a model. Names and order are those of the llama2.c checkpoint header.
+/// Llama 2's constants: those of a llama2.c checkpoint, which has no field for them.
+constexpr float kRmsNormEpsilon = 1e-5f;
+constexpr float kRopeTheta = 10000.0f;
+
+/// The shape of a model, and what else its arithmetic depends on.
 struct Config {
+    // The shape. Names and order are those of the llama2.c checkpoint header.
     std::size_t dim;         // length of the residual stream: one vector per position
     std::size_t hidden_dim;  // width of the feed-forward layer
     std::size_t n_layers;    // number of transformer blocks
@@ -17,6 +22,10 @@ struct Config {
     std::size_t n_kv_heads;  // number of key and value heads; several query heads may share one (GQA)
     std::size_t vocab_size;  // number of tokens
     std::size_t seq_len;     // longest context, in tokens
+
+    // The constants.
+    float rms_epsilon = kRmsNormEpsilon;  // added to the mean square in rmsnorm
+    float rope_theta = kRopeTheta;        // the base of rope's frequencies
 
     /// Length of one head's query, key or value.
     std::size_t head_size() const { return dim / n_heads; }
@@ -28,7 +37,7 @@ struct Config {
     bool operator==(const Config&) const = default;
 };
 
-/// A field of Config, its name in messages, and its range.
+/// A field of the shape, its name in messages, and its range.
 struct ConfigField {
     const char* name;
     std::size_t Config::*member;
@@ -49,11 +58,21 @@ constexpr std::array<ConfigField, 7> kConfigFields = {{
     {"seq_len", &Config::seq_len, 1, 1 << 20},
 }};
 
-/// Makes a Config from header values, in the order of the fields above.
+/// What a file calls the fields above, in their order.
+using ConfigNames = std::array<const char*, kConfigFields.size()>;
+constexpr ConfigNames kConfigNames = [] {
+    ConfigNames names{};
+    for (std::size_t i = 0; i < names.size(); i++) names[i] = kConfigFields[i].name;
+    return names;
+}();
+
+/// Makes a Config, with Llama 2's constants, from header values in the order of the fields above.
 ///
-/// `file` is the name for messages. `hint` ends the message when a value is out of its range.
+/// `file` is the name for messages, `names` are those of its fields. `hint` ends the message when a value is out of its
+/// range.
 /// Throws Error, naming the field and the value, unless every value lies in its range, n_heads divides dim,
 /// n_kv_heads divides n_heads, and head_size is even (RoPE rotates pairs).
-Config parse_config(const std::array<std::int64_t, 7>& values, const std::string& file, const std::string& hint = "");
+Config parse_config(const std::array<std::int64_t, 7>& values, const std::string& file, const std::string& hint = "",
+                    const ConfigNames& names = kConfigNames);
 
 }  // namespace llama512

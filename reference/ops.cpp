@@ -26,8 +26,8 @@ void matmul(std::span<float> out, std::span<const float> x, std::span<const floa
 
 float mean_square(std::span<const float> x) { return dot(x, x) / static_cast<float>(x.size()); }
 
-void rmsnorm(std::span<float> out, std::span<const float> x, std::span<const float> weight) {
-    const float scale = 1.0f / std::sqrt(mean_square(x) + kRmsNormEpsilon);
+void rmsnorm(std::span<float> out, std::span<const float> x, std::span<const float> weight, float epsilon) {
+    const float scale = 1.0f / std::sqrt(mean_square(x) + epsilon);
     for (size_t i = 0; i < x.size(); i++) out[i] = weight[i] * (scale * x[i]);
 }
 
@@ -44,10 +44,10 @@ void softmax(std::span<float> x) {
     for (float& value : x) value /= sum;
 }
 
-void rope(std::span<float> x, size_t head_size, size_t pos) {
+void rope(std::span<float> x, size_t head_size, size_t pos, float theta) {
     for (size_t i = 0; i < x.size(); i += 2) {
         const float exponent = static_cast<float>(i % head_size) / static_cast<float>(head_size);
-        const float frequency = 1.0f / std::pow(kRopeTheta, exponent);  // radians per position
+        const float frequency = 1.0f / std::pow(theta, exponent);  // radians per position
         const float angle = static_cast<float>(pos) * frequency;
         const float cos = std::cos(angle);
         const float sin = std::sin(angle);

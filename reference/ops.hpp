@@ -33,9 +33,6 @@ void matmul(std::span<float> out,       // (d)
             std::span<const float> x,   // (n)
             std::span<const float> w);  // (d, n)
 
-/// Added to the mean square in rmsnorm. It is part of the model.
-constexpr float kRmsNormEpsilon = 1e-5f;
-
 /// mean(x^2).
 float mean_square(std::span<const float> x);  // (n)
 
@@ -43,19 +40,17 @@ float mean_square(std::span<const float> x);  // (n)
 /// RMSNorm: arXiv:1910.07467, section 3.
 void rmsnorm(std::span<float> out,            // (n)
              std::span<const float> x,        // (n)
-             std::span<const float> weight);  // (n)
+             std::span<const float> weight,   // (n)
+             float epsilon);
 
 /// x[i] = exp(x[i]) / sum over j of exp(x[j]). The maximum is subtracted first, so that exp does not overflow.
 void softmax(std::span<float> x);  // (n), n >= 1
-
-/// The base of rope's frequencies. It is part of the model.
-constexpr float kRopeTheta = 10000.0f;
 
 /// Rotary position embedding: turns each pair (x[2i], x[2i+1]) of each head by the angle pos * theta^(-2i/head_size).
 /// The dot product of a query and a key then depends on how far apart they are, not on where they are.
 /// RoPE: arXiv:2104.09864, section 3.4.
 void rope(std::span<float> x,  // (heads, head_size), head_size even
-          std::size_t head_size, std::size_t pos);
+          std::size_t head_size, std::size_t pos, float theta);
 
 /// gate[i] = silu(gate[i]) * up[i], where silu(z) = z / (1 + exp(-z)).
 /// SwiGLU: arXiv:2002.05202, section 2.

@@ -73,8 +73,8 @@ std::span<const float> Transformer::forward(int token, size_t pos) {
         matmul(q_, normed_, slice(w.wq, layer, dim * dim));
         matmul(k, normed_, slice(w.wk, layer, kv_dim * dim));
         matmul(v, normed_, slice(w.wv, layer, kv_dim * dim));
-        rope(q_, head_size, pos);
-        rope(k, head_size, pos);
+        rope(q_, head_size, pos, config_.rope_theta);
+        rope(k, head_size, pos, config_.rope_theta);
         attention(layer, pos);
         matmul(update_, heads_, slice(w.wo, layer, dim * dim));
         add(x_, update_);
@@ -106,7 +106,7 @@ void Transformer::norm(std::span<const float> gains, const char* field, size_t l
                         ", a finite one is needed (weights too large for float32?)");
     }
     note(extremes_.rms, std::array{std::sqrt(square)}, layer, pos);
-    rmsnorm(normed_, x_, gains);
+    rmsnorm(normed_, x_, gains, config_.rms_epsilon);
 }
 
 /// heads = for each query head: softmax(q . k / sqrt(head_size)) v, over all positions so far.

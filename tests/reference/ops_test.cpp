@@ -43,7 +43,7 @@ TEST(Ops, MatmulIsRowsTimesColumn) {
 
 TEST(Ops, RmsnormDividesByTheRootOfTheMeanSquare) {
     Vector out(2);
-    rmsnorm(out, Vector{3, 4}, Vector{1, 2});
+    rmsnorm(out, Vector{3, 4}, Vector{1, 2}, 1e-5f);
     const float rms = std::sqrt(12.5f + 1e-5f);
     EXPECT_NEAR(out[0], 3 / rms, 1e-6);
     EXPECT_NEAR(out[1], 2 * 4 / rms, 1e-6);
@@ -51,17 +51,19 @@ TEST(Ops, RmsnormDividesByTheRootOfTheMeanSquare) {
 
 TEST(Ops, RmsnormEpsilonDecidesForSmallValues) {
     Vector out(2);
-    rmsnorm(out, Vector{1e-4f, 1e-4f}, Vector{1, 1});
+    rmsnorm(out, Vector{1e-4f, 1e-4f}, Vector{1, 1}, 1e-5f);
     EXPECT_NEAR(out[0], 1e-4 / std::sqrt(1e-8 + 1e-5), 1e-6);  // 0.0316; it would be 1 without epsilon
-    rmsnorm(out, Vector{0, 0}, Vector{1, 1});
+    rmsnorm(out, Vector{0, 0}, Vector{1, 1}, 1e-5f);
     EXPECT_EQ(out, (Vector{0, 0}));
+    rmsnorm(out, Vector{1e-4f, 1e-4f}, Vector{1, 1}, 3e-8f);
+    EXPECT_NEAR(out[0], 0.5, 1e-6);  // 1e-4 / sqrt(1e-8 + 3e-8)
 }
 
 TEST(Ops, RmsnormMayWorkInPlace) {
     Vector x = {3, 4};
     Vector out(2);
-    rmsnorm(out, x, Vector{1, 2});
-    rmsnorm(x, x, Vector{1, 2});
+    rmsnorm(out, x, Vector{1, 2}, 1e-5f);
+    rmsnorm(x, x, Vector{1, 2}, 1e-5f);
     EXPECT_EQ(x, out);
 }
 
@@ -81,18 +83,25 @@ TEST(Ops, SoftmaxOfLargeValuesDoesNotOverflow) {
 
 TEST(Ops, RopeLeavesPositionZeroAlone) {
     Vector x = {1, 2, 3, 4};
-    rope(x, 4, 0);
+    rope(x, 4, 0, 10000.0f);
     EXPECT_EQ(x, (Vector{1, 2, 3, 4}));
 }
 
 TEST(Ops, RopeTurnsAdjacentPairsOfEachHead) {
     // Two heads of size 4. In each, pair 0 turns by pos, pair 1 by pos * 10000^(-2/4) = pos / 100.
     Vector x = {1, 0, 1, 0, 0, 1, 0, 1};
-    rope(x, 4, 3);
+    rope(x, 4, 3, 10000.0f);
     const double a = 3.0;
     const double b = 0.03;
     const double expected[] = {std::cos(a), std::sin(a), std::cos(b), std::sin(b),
                                -std::sin(a), std::cos(a), -std::sin(b), std::cos(b)};
+    for (std::size_t i = 0; i < x.size(); i++) EXPECT_NEAR(x[i], expected[i], 1e-6) << i;
+}
+
+TEST(Ops, RopeThetaIsTheBaseOfTheFrequencies) {
+    Vector x = {1, 0, 1, 0};
+    rope(x, 4, 3, 100.0f);  // pair 0 turns by pos whatever theta is, pair 1 by pos * 100^(-2/4) = pos / 10
+    const double expected[] = {std::cos(3.0), std::sin(3.0), std::cos(0.3), std::sin(0.3)};
     for (std::size_t i = 0; i < x.size(); i++) EXPECT_NEAR(x[i], expected[i], 1e-6) << i;
 }
 
@@ -102,8 +111,8 @@ TEST(Ops, RopeMakesScoresDependOnDistanceOnly) {
     const auto score = [&](std::size_t q_pos, std::size_t k_pos) {
         Vector turned_q = q;
         Vector turned_k = k;
-        rope(turned_q, 4, q_pos);
-        rope(turned_k, 4, k_pos);
+        rope(turned_q, 4, q_pos, 10000.0f);
+        rope(turned_k, 4, k_pos, 10000.0f);
         return dot(turned_q, turned_k);
     };
     EXPECT_NEAR(score(5, 2), score(105, 102), 1e-5);

@@ -40,20 +40,20 @@ Doubles times(std::span<const float> w, std::size_t first_row, std::size_t n_row
     return out;
 }
 
-Doubles norm(const Doubles& x, std::span<const float> gains, std::size_t layer) {
+Doubles norm(const Config& c, const Doubles& x, std::span<const float> gains, std::size_t layer) {
     double sum = 0;
     for (const double value : x) sum += value * value;
     Doubles out;
     for (std::size_t i = 0; i < x.size(); i++) {
-        out.push_back(x[i] * double(gains[layer * x.size() + i]) / std::sqrt(sum / double(x.size()) + 1e-5));
+        out.push_back(x[i] * double(gains[layer * x.size() + i]) / std::sqrt(sum / double(x.size()) + double(c.rms_epsilon)));
     }
     return out;
 }
 
 /// Value i of a vector of heads after RoPE.
-double turned(const Doubles& x, std::size_t i, std::size_t head_size, std::size_t pos) {
-    const std::size_t pair = i % head_size / 2;
-    const double angle = double(pos) * std::pow(10000.0, -2.0 * double(pair) / double(head_size));
+double turned(const Config& c, const Doubles& x, std::size_t i, std::size_t pos) {
+    const std::size_t pair = i % c.head_size() / 2;
+    const double angle = double(pos) * std::pow(double(c.rope_theta), -2.0 * double(pair) / double(c.head_size()));
     return i % 2 == 0 ? x[i] * std::cos(angle) - x[i + 1] * std::sin(angle)
                       : x[i - 1] * std::sin(angle) + x[i] * std::cos(angle);
 }
@@ -68,7 +68,7 @@ Doubles slow_logits(const Config& c, const Weights& w, const std::vector<int>& t
     for (std::size_t layer = 0; layer < c.n_layers; layer++) {
         std::vector<Doubles> q, k, v;
         for (const Doubles& row : x) {
-            const Doubles normed = norm(row, w.rms_att, layer);
+            const Doubles normed = norm(c, row, w.rms_att, layer);
             q.push_back(times(w.wq, layer * c.dim, c.dim, normed));
             k.push_back(times(w.wk, layer * c.kv_dim(), c.kv_dim(), normed));
             v.push_back(times(w.wv, layer * c.kv_dim(), c.kv_dim(), normed));
@@ -83,8 +83,7 @@ Doubles slow_logits(const Config& c, const Weights& w, const std::vector<int>& t
                 for (std::size_t t = 0; t <= pos; t++) {
                     double score = 0;
                     for (std::size_t i = 0; i < c.head_size(); i++) {
-                        score += turned(q[pos], q_start + i, c.head_size(), pos) *
-                                 turned(k[t], kv_start + i, c.head_size(), t);
+                        score += turned(c, q[pos], q_start + i, pos) * turned(c, k[t], kv_start + i, t);
                     }
                     weight[t] = std::exp(score / std::sqrt(double(c.head_size())));
                     sum += weight[t];
@@ -99,7 +98,7 @@ Doubles slow_logits(const Config& c, const Weights& w, const std::vector<int>& t
             for (std::size_t i = 0; i < c.dim; i++) x[pos][i] += update[i];
         }
         for (Doubles& row : x) {
-            const Doubles normed = norm(row, w.rms_ffn, layer);
+            const Doubles normed = norm(c, row, w.rms_ffn, layer);
             Doubles hidden = times(w.w1, layer * c.hidden_dim, c.hidden_dim, normed);
             const Doubles up = times(w.w3, layer * c.hidden_dim, c.hidden_dim, normed);
             for (std::size_t i = 0; i < c.hidden_dim; i++) hidden[i] *= up[i] / (1 + std::exp(-hidden[i]));
@@ -107,7 +106,7 @@ Doubles slow_logits(const Config& c, const Weights& w, const std::vector<int>& t
             for (std::size_t i = 0; i < c.dim; i++) row[i] += update[i];
         }
     }
-    return times(w.wcls, 0, c.vocab_size, norm(x.back(), w.rms_final, 0));
+    return times(w.wcls, 0, c.vocab_size, norm(c, x.back(), w.rms_final, 0));
 }
 
 TEST(Transformer, AgreesWithASlowComputation) {
@@ -119,6 +118,19 @@ TEST(Transformer, AgreesWithASlowComputation) {
             const Doubles expected = slow_logits(kConfig, model.weights(), tokens);
             for (std::size_t i = 0; i < logits.size(); i++) EXPECT_NEAR(logits[i], expected[i], 1e-4) << n << ' ' << i;
         }
+    }
+}
+
+TEST(Transformer, UsesTheConfigsConstants) {
+    const TinyModel model(kConfig, false);
+    const Vector logits = run(kConfig, model.weights(), kTokens);
+    Config config = kConfig;
+    for (const auto& [constant, value] : {std::pair{&Config::rms_epsilon, 0.1f}, {&Config::rope_theta, 100.0f}}) {
+        config.*constant = value;
+        const Vector others = run(config, model.weights(), kTokens);
+        const Doubles expected = slow_logits(config, model.weights(), kTokens);
+        EXPECT_NE(others, logits);
+        for (std::size_t i = 0; i < others.size(); i++) EXPECT_NEAR(others[i], expected[i], 1e-4) << value << ' ' << i;
     }
 }
 

@@ -11,7 +11,6 @@
 
 #include "layout.hpp"
 #include "matmul.hpp"
-#include "ops.hpp"
 #include "simd.hpp"
 
 namespace llama512::train {

@@ -11,6 +11,7 @@
 #include <new>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "error.hpp"
@@ -94,9 +95,10 @@ void write_extremes(OutputFile& file, const Extremes& extremes) {
 void run(const Options& options) {
     const Checkpoint checkpoint(options.model);
     const Config& config = checkpoint.config();
-    const std::string tokenizer_file =
-        options.tokenizer.empty() ? find_tokenizer(options.model, config.vocab_size) : options.tokenizer;
-    const Tokenizer tokenizer(read_vocabulary(tokenizer_file, config.vocab_size));
+    Vocabulary vocabulary = options.tokenizer.empty() ? checkpoint.vocabulary()
+                                                      : read_vocabulary(options.tokenizer, config.vocab_size);
+    const std::string tokenizer_file = vocabulary.name;
+    const Tokenizer tokenizer(std::move(vocabulary));
     for (const std::string& input : {options.model, tokenizer_file, options.prompt_file}) {
         std::error_code ignored;
         if (std::filesystem::equivalent(options.logits_file, input, ignored)) {

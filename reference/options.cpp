@@ -13,8 +13,10 @@ const char* const kHelp =
 Usage: reference -m FILE [options]
 
 Model:
-  -m, --model FILE      checkpoint in llama2.c's format: v0, v1 or v2
-      --tokenizer FILE  default, beside the model, the first that exists of:
+  -m, --model FILE      checkpoint in llama2.c's format: v0, v1 or v2;
+                        or GGUF v1 to v3 of architecture llama: F32, F16, BF16, Q8_0, Q4_0
+      --tokenizer FILE  llama2.c's tokenizer.bin; default: a GGUF file's own, or else,
+                        beside the model, the first that exists of:
                         STEM.tokenizer.bin, tokenizer.bin, tok<vocab_size>.bin
 
 Prompt (default: none, the story starts from BOS):
@@ -50,6 +52,7 @@ Examples:
   reference -m stories260K.bin -p "The dragon was sad" -n 80
   reference -m stories260K.bin --temp 0.8 --top-p 0.9 --seed 1 --steps 96
   reference -m stories260K.bin --tokens --quiet --logits logits.f32
+  reference -m stories260K.gguf
 )";
 
 namespace {

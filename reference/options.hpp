@@ -11,7 +11,7 @@ namespace llama512 {
 
 struct Options {
     std::string model;                     // -m, --model
-    std::string tokenizer;                 // --tokenizer; empty: beside the model
+    std::string tokenizer;                 // --tokenizer; empty: the model's own, or beside it
     std::string prompt;                    // -p, --prompt
     std::string prompt_file;               // -f, --file; empty: use prompt
     std::optional<std::size_t> predict;    // -n, --predict

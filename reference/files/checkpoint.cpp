@@ -3,33 +3,40 @@
 #include <cmath>
 
 #include "error.hpp"
+#include "files/gguf_model.hpp"
+#include "files/gguf_vocabulary.hpp"
 #include "files/llama2c.hpp"
+#include "files/vocabulary.hpp"
 
 namespace llama512 {
 
 namespace {
 
 /// Each format is told by its magic. llama2.c's v0 has none: what no other format claims is read as llama2.c's.
-Contents read_contents(const MappedFile& file) { return read_llama2c(file); }
+std::optional<Gguf> open_gguf(const MappedFile& file) {
+    if (!is_gguf(file)) return std::nullopt;
+    return Gguf(file);
+}
 
-void check_finite(const MappedFile& file, const char* name, std::span<const float> values) {
+}  // namespace
+
+void check_finite(const std::string& file, const std::string& tensor, std::span<const float> values) {
     for (std::size_t i = 0; i < values.size(); i++) {
         if (!std::isfinite(values[i])) {
-            throw Error(file.path(), name,
+            throw Error(file, tensor,
                         "element " + std::to_string(i) + " is " + std::to_string(values[i]) +
                             ", finite weights are needed");
         }
     }
 }
 
-}  // namespace
+Checkpoint::Checkpoint(const std::string& path)
+    : file_(path), gguf_(open_gguf(file_)), contents_(gguf_ ? read_gguf_model(*gguf_) : read_llama2c(file_)) {}
 
-Checkpoint::Checkpoint(const std::string& path) : file_(path), contents_(read_contents(file_)) {
-    const Weights& weights = contents_.weights;
-    for (const NamedTensor& tensor : kTensors) {
-        if (tensor.values == &Weights::wcls && weights.tied()) continue;  // checked as the token embedding
-        check_finite(file_, tensor.name, weights.*tensor.values);
-    }
+Vocabulary Checkpoint::vocabulary() const {
+    if (gguf_) return read_gguf_vocabulary(*gguf_);
+    const std::size_t vocab_size = config().vocab_size;
+    return read_vocabulary(find_tokenizer(file_.path(), vocab_size), vocab_size);
 }
 
 }  // namespace llama512

@@ -195,6 +195,7 @@ Contents read_llama2c(const MappedFile& file) {
         if (tensor.view != nullptr) weights.*tensor.view = values;
         offset += tensor.n_matrices * matrix_bytes(tensor, header.group_size);
     }
+    for (const NamedTensor& tensor : kTensors) check_finite(file.path(), tensor.name, weights.*tensor.values);
     if (header.tied) weights.wcls = weights.token_embedding;
     return contents;
 }

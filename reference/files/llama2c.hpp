@@ -14,7 +14,8 @@
 namespace llama512 {
 
 /// v0 and v1 tensors are views into the file; v2 matrices are dequantized at once.
-/// Throws Error when the header is implausible, or the file's size is not exactly what the header needs.
+/// Throws Error when the header is implausible, the file's size is not exactly what the header needs, or a weight is
+/// not finite.
 Contents read_llama2c(const MappedFile& file);
 
 }  // namespace llama512

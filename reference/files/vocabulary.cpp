@@ -12,12 +12,6 @@ namespace llama512 {
 using std::size_t;
 using std::to_string;
 
-namespace {
-
-constexpr std::int32_t kMaxTokenLength = 1 << 16;  // far above any vocabulary's
-
-}  // namespace
-
 Vocabulary read_vocabulary(const std::string& path, size_t vocab_size) {
     const MappedFile file(path);
     size_t offset = 0;
@@ -32,9 +26,9 @@ Vocabulary read_vocabulary(const std::string& path, size_t vocab_size) {
     require(sizeof(std::int32_t), "max_token_length");
     const auto max_token_length = file.read<std::int32_t>(offset);
     offset += sizeof(std::int32_t);
-    if (max_token_length < 1 || max_token_length > kMaxTokenLength) {
+    if (max_token_length < 1 || max_token_length > static_cast<std::int32_t>(kMaxPieceSize)) {
         throw Error(path, "max_token_length", to_string(max_token_length) + ", a value from 1 to " +
-                                                  to_string(kMaxTokenLength) + " is needed");
+                                                  to_string(kMaxPieceSize) + " is needed");
     }
 
     Vocabulary vocabulary{.name = path, .pieces = {}, .scores = {}};

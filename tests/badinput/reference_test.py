@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Bad files and bad flags, given to the program `reference`.
 
-    reference_test.py build/default/reference/reference [Model|Tokenizer|Prompt|Flags|Output|Damage]
+    reference_test.py build/default/reference/reference [Model|Gguf|Tokenizer|Prompt|Flags|Output|Damage]
 
 Whatever is wrong, the program must exit with status 1 (2 when the command line is wrong), print nothing on stdout,
 and print one line on stderr that names the file or flag, the field and the value. It must never crash.
@@ -28,6 +28,7 @@ INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 
 GOOD_V0 = tiny_model.v0(tiny_model.random_weights())
 GOOD_V1 = tiny_model.v1(tiny_model.random_weights())
+GOOD_GGUF = tiny_model.gguf(tiny_model.random_weights())
 GOOD_TOKENIZER = tiny_model.tokenizer()
 
 
@@ -183,6 +184,60 @@ class Model(Case):
         n_values = sum(sizes.values()) - sizes["freq_cis"]
         self.refuse_model(tiny_model.v1_header(header=header, tied=1) + bytes(4 * n_values),
                           "seq_len: 1048576", "17179869184")
+
+
+class Gguf(Case):
+    """What one line says of a GGUF file. Each of its fields is in tests/reference/gguf_*_test.cpp."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.tokenizer.unlink()
+
+    def refuse_gguf(self, data: bytes, *fragments: str) -> None:
+        self.model.write_bytes(data)
+        with self.subTest(fragments):
+            self.refused(str(self.model), *fragments)
+
+    def test_the_good_file_works(self) -> None:
+        self.model.write_bytes(GOOD_GGUF)
+        self.works("-p", "ab")
+
+    def test_headers_keys_and_tensors(self) -> None:
+        self.refuse_gguf(b"GGUF", "version: the file ends at byte 4", "truncated")
+        self.refuse_gguf(with_value(GOOD_GGUF, 4, "I", 4), "version: 4, 1, 2 or 3 is needed")
+        self.refuse_gguf(with_value(GOOD_GGUF, 4, "I", 0x03000000), "version: 50331648", "big-endian", "convert")
+        self.refuse_gguf(with_value(GOOD_GGUF, 8, "Q", 2**62), f"tensor_count: {2**62}")
+        self.refuse_gguf(GOOD_GGUF.replace(b"\5\0\0\0\0\0\0\0llama", b"\5\0\0\0\0\0\0\0gpt2\n", 1),
+                         "general.architecture: 'gpt2?', 'llama' is needed")
+        self.refuse_gguf(GOOD_GGUF.replace(b"bos_token_id\4\0\0\0\1", b"bos_token_id\4\0\0\0\2"),
+                         "tokenizer.ggml.bos_token_id: 2, 1 is needed")
+        self.refuse_gguf(GOOD_GGUF.replace(b"blk.1.attn_q", b"blk.1.attn_x"), "blk.1.attn_x.weight: unknown")
+        self.refuse_gguf(GOOD_GGUF[:-1], "(truncated?)")
+        self.refuse_gguf(GOOD_GGUF + bytes(40), f"file size: {len(GOOD_GGUF) + 40} bytes")
+        self.refuse_gguf(GOOD_GGUF.replace(b"tokenizer.ggml.model", b"tokenizer.ggml.modes"),
+                         "tokenizer.ggml.model: none", "--tokenizer")
+
+    def test_logits_over_the_model(self) -> None:
+        self.model.write_bytes(GOOD_GGUF)
+        self.refused(f"{self.model}: --logits: this would overwrite {self.model}", arguments=("--logits", str(self.model)))
+        self.assertEqual(self.model.read_bytes(), GOOD_GGUF)
+
+    def test_random_bytes(self) -> None:
+        """Other bytes before the weights: a story or a refusal, but no crash."""
+        rng = random.Random(5)
+        head = GOOD_GGUF.index(b"token_embd.weight") + 2000
+        for _ in range(30):
+            data = bytearray(GOOD_GGUF)
+            for _ in range(rng.choice((1, 2, 10))):
+                data[rng.randrange(4, head)] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)))
+            self.model.write_bytes(data)
+            # A few tokens: the context may have become long.
+            result = self.run_program("-m", str(self.model), "--quiet", "-p", "ab c de", "-n", "5")
+            with self.subTest(result.stderr):
+                if result.returncode == 0:
+                    self.assertEqual(result.stderr, b"")
+                else:
+                    self.check_refusal(result, 1)
 
 
 class Tokenizer(Case):

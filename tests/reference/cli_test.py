@@ -159,6 +159,28 @@ class CommandLine(FolderTest):
         self.model.write_bytes(tiny_model.v1(tiny_model.random_weights()))
         self.assertEqual(self.story(), expected)
 
+    def test_gguf_prints_the_same_and_needs_no_tokenizer(self) -> None:
+        prompts = ((), ("-p", "ab de"), ("-p", "abc  d\u20ac\n"), ("--tokens", "-p", "ab"), ("--temp", "1", "-s", "7"))
+        expected = [self.story(*prompt) for prompt in prompts]
+        self.model = self.folder / "tiny.gguf"
+        self.model.write_bytes(tiny_model.gguf(tiny_model.random_weights()))
+        tokenizer = self.tokenizer.read_bytes()
+        for beside in (tokenizer, b"not a tokenizer", None):
+            self.tokenizer.unlink()
+            if beside is not None:
+                self.tokenizer.write_bytes(beside)
+            self.assertEqual([self.story(*prompt) for prompt in prompts], expected)
+            self.tokenizer.touch()
+
+    def test_a_tokenizer_is_preferred_to_that_of_a_gguf(self) -> None:
+        self.model = self.folder / "tiny.gguf"
+        self.model.write_bytes(tiny_model.gguf(tiny_model.random_weights()))
+        expected = self.story()
+        pieces = [piece.replace(b"a", b"A") for piece in tiny_model.pieces()]
+        self.tokenizer.write_bytes(tiny_model.tokenizer(pieces))
+        self.assertEqual(self.story(), expected)
+        self.assertEqual(self.story("--tokenizer", str(self.tokenizer), "-p", "A"), self.story("-p", "a").replace(b"a", b"A"))
+
 
 if __name__ == "__main__":
     PROGRAM = sys.argv.pop(1)

@@ -82,4 +82,44 @@ def tokenizer(records: list[bytes] | None = None, max_token_length: int = 6) -> 
     return data
 
 
+def gguf(weights: dict[str, list[float]]) -> bytes:
+    """The same model and tokenizer as v0 and tokenizer, in one GGUF file of version 3."""
+    def text(value: bytes) -> bytes:
+        return struct.pack("<Q", len(value)) + value
+
+    def array(element_type: int, elements: list[bytes]) -> bytes:
+        return struct.pack("<IIQ", 9, element_type, len(elements)) + b"".join(elements)
+
+    number = "<II"  # a uint32
+    values = {"general.architecture": struct.pack("<I", 8) + text(b"llama")}
+    for name, value in (("embedding_length", DIM), ("feed_forward_length", HIDDEN_DIM), ("block_count", N_LAYERS),
+                        ("attention.head_count", N_HEADS), ("attention.head_count_kv", N_KV_HEADS),
+                        ("context_length", SEQ_LEN), ("rope.dimension_count", DIM // N_HEADS)):
+        values[f"llama.{name}"] = struct.pack(number, 4, value)
+    values["llama.attention.layer_norm_rms_epsilon"] = struct.pack("<If", 6, 1e-5)
+    texts = [piece.strip() if piece.startswith(b"\n") else piece.replace(b" ", "\u2581".encode()) for piece in pieces()]
+    values["tokenizer.ggml.model"] = struct.pack("<I", 8) + text(b"llama")
+    values["tokenizer.ggml.tokens"] = array(8, [text(piece) for piece in texts])
+    values["tokenizer.ggml.scores"] = array(6, [struct.pack("<f", index - 1000.0) for index in range(VOCAB_SIZE)])
+    values["tokenizer.ggml.bos_token_id"] = struct.pack(number, 4, BOS)
+
+    kv_dim = N_KV_HEADS * DIM // N_HEADS
+    blocks = {"attn_norm": ("rms_att", 1, DIM), "attn_q": ("wq", DIM, DIM), "attn_k": ("wk", kv_dim, DIM),
+              "attn_v": ("wv", kv_dim, DIM), "attn_output": ("wo", DIM, DIM), "ffn_norm": ("rms_ffn", 1, DIM),
+              "ffn_gate": ("w1", HIDDEN_DIM, DIM), "ffn_down": ("w2", DIM, HIDDEN_DIM), "ffn_up": ("w3", HIDDEN_DIM, DIM)}
+    parts = {"token_embd": ("token_embedding", VOCAB_SIZE, DIM, 0), "output_norm": ("rms_final", 1, DIM, 0),
+             "output": ("wcls", VOCAB_SIZE, DIM, 0)}
+    for layer in range(N_LAYERS):
+        parts |= {f"blk.{layer}.{name}": (*part, layer) for name, part in blocks.items()}
+
+    table, data = b"", b""
+    for name, (tensor, rows, columns, layer) in parts.items():
+        data += bytes(-len(data) % 32)
+        table += text(f"{name}.weight".encode()) + struct.pack("<IQQIQ", 2, columns, rows, 0, len(data))
+        data += floats(weights[tensor][layer * rows * columns:(layer + 1) * rows * columns])
+    head = struct.pack("<4sIQQ", b"GGUF", 3, len(parts), len(values))
+    head += b"".join(text(key.encode()) + value for key, value in values.items()) + table
+    return head + bytes(-len(head) % 32) + data
+
+
 assert len(pieces()) == VOCAB_SIZE

@@ -15,7 +15,7 @@ Usage: reference -m FILE [options]
 Model:
   -m, --model FILE      checkpoint in llama2.c's format: v0, v1 or v2;
                         or GGUF v1 to v3 of architecture llama: F32, F16, BF16, Q8_0, Q4_0
-      --tokenizer FILE  llama2.c's tokenizer.bin; default: a GGUF file's own, or else,
+      --tokenizer FILE  llama2.c's tokenizer.bin, or a GGUF file; default: a GGUF file's own, or else,
                         beside the model, the first that exists of:
                         STEM.tokenizer.bin, tokenizer.bin, tok<vocab_size>.bin
 

@@ -61,7 +61,7 @@ def main() -> None:
                 os.replace(aside / path.name, path)
     config = model.config
     count = sum(math.prod(shape) for shape in config.shapes().values())
-    constants = "" if config.is_standard else f", norm_epsilon {config.norm_epsilon:g}, rope_theta {config.rope_theta:g}"
+    constants = "" if config.is_standard else f", rms_epsilon {config.rms_epsilon:g}, rope_theta {config.rope_theta:g}"
     print(f"{outputs[0]}: {count:,} parameters (dim {config.dim}, hidden_dim {config.hidden_dim}, n_layers {config.n_layers}, n_heads "
           f"{config.n_heads}, n_kv_heads {config.n_kv_heads}, vocab_size {config.vocab_size}, seq_len {config.seq_len}{constants})")
     print(f"{outputs[1]}: {len(vocabulary.pieces):,} tokens")

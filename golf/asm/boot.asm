@@ -255,7 +255,7 @@ token:
 %if !ROPE_RATIO_WHOLE
                 RATIO_DATA
 %endif
-eps:            dd      EPSILON_BITS            ; dim * norm_epsilon; its last two bytes are the GDT's limit (saves 2) @rmsnorm
+eps:            dd      EPSILON_BITS            ; dim * rms_epsilon; its last two bytes are the GDT's limit (saves 2) @rmsnorm
                 GDT_DATA
 %ifdef PROMPT
 ; @argmax

@@ -65,7 +65,7 @@ start:
                 fld1                            ; the 1.0 for ever @swiglu
                 jmp     short set_walk          ; @loop
                 dw      2, 3                    ; e_type = executable, e_machine = 386
-eps:            dd      EPSILON_BITS            ; e_version is free: dim * norm_epsilon             (saves 1) @rmsnorm
+eps:            dd      EPSILON_BITS            ; e_version is free: dim * rms_epsilon             (saves 1) @rmsnorm
                 dd      start                   ; e_entry
                 dd      0x20                    ; e_phoff: the program header begins in the middle of this one
                 dd      1                       ; e_shoff                    p_type = load

@@ -117,7 +117,7 @@ template <int d, int n> static void matmul(real* out, const real* x, const float
 }
 
 // normed = weight * x / sqrt(mean(x^2) + epsilon) @rmsnorm
-constexpr float epsilon = norm_epsilon;  // a variable of its own: 8 bytes less on AArch64 than a conversion
+constexpr float epsilon = rms_epsilon;  // a variable of its own: 8 bytes less on AArch64 than a conversion
 static const real* rmsnorm(const real* x, const float* weight) {
   const real rms = __builtin_sqrt(dot(x, x, dim) / dim + epsilon);
   for (int i = 0; i < dim; i++) normed[i] = weight[i] * x[i] / rms;

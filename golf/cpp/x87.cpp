@@ -61,7 +61,7 @@ static_assert(workspace_bytes == 4LL * (seq_len + 2) * stride);  // the packer c
 // A number in memory; RoPE needs another one (isa/x86.hpp). They sit in the file's header, in bytes that nobody reads
 // (-6). Not const, or gcc would make its own copies.
 extern "C" [[gnu::section(".header.epsilon")]] f32 dim_epsilon;
-f32 dim_epsilon = dim * float(norm_epsilon);  // @rmsnorm
+f32 dim_epsilon = dim * float(rms_epsilon);  // @rmsnorm
 
 // Places in the model. Of an address more than 16 MiB behind a symbol gcc makes no constant on x86-64; of a number it
 // does.

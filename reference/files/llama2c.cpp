@@ -1,6 +1,7 @@
 #include "files/llama2c.hpp"
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -18,6 +19,7 @@ constexpr size_t kHeaderSizeV0 = 7 * sizeof(std::int32_t);
 constexpr size_t kHeaderSize = 256;  // v1 and v2
 constexpr size_t kTiedOffset = 36;   // after the magic, the version and 7 int32
 constexpr size_t kGroupSizeOffset = kTiedOffset + 1;
+constexpr size_t kConstantsOffset = 64;  // rms_epsilon, rope_theta
 
 struct Header {
     int version;
@@ -61,6 +63,16 @@ Header read_header_v0(const MappedFile& file) {
     return header;
 }
 
+/// A constant that a header may state; 0 says that it is Llama 2's.
+void read_constant(const MappedFile& file, size_t offset, const char* name, float& constant) {
+    const auto value = file.read<float>(offset);
+    if (value == 0) return;
+    if (!(value > 0) || !std::isfinite(value)) {
+        throw Error(file.path(), name, to_string(value) + ", a finite number above 0 is needed (0: Llama 2's)");
+    }
+    constant = value;
+}
+
 Header read_header(const MappedFile& file) {
     require_header(file, kHeaderSizeV0);
     if (file.read<std::uint32_t>(0) != kMagic) return read_header_v0(file);
@@ -73,6 +85,8 @@ Header read_header(const MappedFile& file) {
         throw Error(file.path(), "version", to_string(header.version) + ", version 1 or 2 is needed");
     }
     header.config = parse_config(read_config_values(file, 8), file.path());
+    read_constant(file, kConstantsOffset, "rms_epsilon", header.config.rms_epsilon);
+    read_constant(file, kConstantsOffset + sizeof(float), "rope_theta", header.config.rope_theta);
 
     const int tied = file.read<std::uint8_t>(kTiedOffset);
     if (tied > 1) throw Error(file.path(), "shared_classifier", to_string(tied) + ", 0 or 1 is needed");

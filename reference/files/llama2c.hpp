@@ -6,6 +6,8 @@
 //       Then float32 tensors, in another order.
 //   v2  the same header with version 2, and int32 group_size right after the uint8.
 //       Then norms as float32, and matrices as int8 values with one float32 scale per group of values.
+// Of the rest of a header of 256 bytes, which is zero in llama2.c's files, ours use two float32 at byte 64: rms_epsilon and
+// rope_theta, where they are not Llama 2's.
 #pragma once
 
 #include "files/checkpoint.hpp"

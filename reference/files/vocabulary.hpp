@@ -14,6 +14,7 @@ namespace llama512 {
 /// The most bytes that a piece may have: far above any vocabulary's.
 constexpr std::size_t kMaxPieceSize = 1 << 16;
 
+/// From a tokenizer.bin, or from the tokenizer that a GGUF file has.
 /// Throws Error, naming the record and the value, unless the file holds exactly `vocab_size` sound records.
 Vocabulary read_vocabulary(const std::string& path, std::size_t vocab_size);
 

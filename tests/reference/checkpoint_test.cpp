@@ -89,6 +89,21 @@ TEST_F(CheckpointTest, RefusesEveryOtherSize) {
     EXPECT_EQ(error(""), "file size: 0 bytes, the file is empty");
 }
 
+TEST_F(CheckpointTest, AHeaderMayStateTheConstants) {
+    const TinyModel model(kTinyConfig, true);
+    for (const std::string& bytes : {model.v1(), model.v2()}) {
+        EXPECT_EQ(load(bytes).config().rms_epsilon, kRmsNormEpsilon);
+        EXPECT_EQ(load(bytes).config().rope_theta, kRopeTheta);
+        const Checkpoint checkpoint = load(with(with(bytes, 64, 0.25f), 68, 500000.0f));
+        EXPECT_EQ(checkpoint.config().rms_epsilon, 0.25f);
+        EXPECT_EQ(checkpoint.config().rope_theta, 500000.0f);
+        EXPECT_EQ(error(with(bytes, 64, -1.0f)),
+                  "rms_epsilon: -1.000000, a finite number above 0 is needed (0: Llama 2's)");
+        EXPECT_EQ(error(with(bytes, 68, std::nanf(""))),
+                  "rope_theta: nan, a finite number above 0 is needed (0: Llama 2's)");
+    }
+}
+
 TEST_F(CheckpointTest, RefusesAnUnknownVersion) {
     const std::string bytes = TinyModel(kTinyConfig, true).v1();
     EXPECT_EQ(error(with(bytes, 4, std::int32_t{3})), "version: 3, version 1 or 2 is needed");

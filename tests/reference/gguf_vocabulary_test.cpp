@@ -41,7 +41,7 @@ std::string tokenizer_bin() {
     append(std::int32_t{8});
     for (std::size_t token = 0; token < kConfig.vocab_size; token++) {
         std::string piece = tiny_tokens(kConfig.vocab_size)[token];
-        for (std::size_t at; (at = piece.find("\u2581")) != std::string::npos;) piece.replace(at, 3, " ");
+        for (std::size_t at; (at = piece.find("\u2581")) != std::string::npos;) piece = piece.substr(0, at) + " " + piece.substr(at + 3);
         if (token == 1) piece = "\n<s>\n";
         if (token == 2) piece = "\n</s>\n";
         append(static_cast<float>(token));

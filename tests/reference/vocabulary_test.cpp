@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <gtest/gtest.h>
 
+#include "gguf_writer.hpp"
 #include "tiny_model.hpp"
 
 namespace llama512::test {
@@ -55,6 +56,16 @@ TEST_F(VocabularyTest, HoldsThePiecesAndTheirScores) {
         EXPECT_EQ(vocabulary.pieces[token], kRecords[token].piece);
         EXPECT_EQ(vocabulary.scores[token], kRecords[token].score);
     }
+}
+
+TEST_F(VocabularyTest, MayBeThatOfAGgufFile) {
+    write_file(path_, gguf_of(TinyModel(kTinyConfig, true)).bytes());
+    const Vocabulary vocabulary = read_vocabulary(path_, kTinyConfig.vocab_size);
+    EXPECT_EQ(vocabulary.name, path_);
+    ASSERT_EQ(vocabulary.pieces.size(), kTinyConfig.vocab_size);
+    EXPECT_EQ(vocabulary.pieces[1], "\n<s>\n");
+    EXPECT_EQ(error(read_file(path_), 31),
+              "tokenizer.ggml.tokens: 32 tokens, the checkpoint's vocab_size of 31 is needed (another model's tokenizer?)");
 }
 
 TEST_F(VocabularyTest, RefusesAFileThatEndsEarly) {

@@ -30,7 +30,7 @@ from common.libraries import numpy as np
 from common.machine import here, run
 from common.match import matching
 from common.match.matching import Expected
-from common.model import checkpoint, random_model, tokenizer
+from common.model import llama2c, random_model, tokenizer
 from common.model.checkpoint import Checkpoint, Config
 from common.model.models import Model
 from common.model.tokenizer import BOS
@@ -249,8 +249,10 @@ CASES = [
     Case("head-size-64", Config(128, 96, 1, 2, 1, 128, 64, True), 1),
     Case("hidden-dim-700", Config(32, 700, 1, 4, 4, 300, 64, False), 1),
     Case("6-layers", Config(32, 48, 6, 4, 2, 96, 128, True), 2),
-    Case("kv-ratio-3", Config(48, 80, 3, 6, 2, 257, 64, False), 1, piece_length=10),  # a vocabulary of an odd number of bytes
-    Case("one-kv-head", Config(30, 23, 4, 5, 1, 33, 17, True), 1),
+    # A vocabulary of an odd number of bytes; RoPE's ratio is a whole number, and not Llama 2's. Then a ratio that is none, and much
+    # epsilon.
+    Case("kv-ratio-3", Config(48, 80, 3, 6, 2, 257, 64, False, rope_theta=625.0), 1, piece_length=10),
+    Case("one-kv-head", Config(30, 23, 4, 5, 1, 33, 17, True, rms_epsilon=0.5, rope_theta=300.0), 1),
     Case("seq-len-256", Config(32, 64, 2, 2, 1, 200, 256, True), 1),
     Case("vocab-1024", Config(32, 64, 1, 4, 2, 1024, 40, False), 1, piece_length=12),
     Case("pieces-of-255", Config(16, 300, 2, 2, 2, 40, 24, False), 2, piece_length=255),
@@ -298,7 +300,7 @@ def sparse_model(config: Config, folder: Path, piece_length: int = 7) -> Model:
     folder.mkdir(parents=True, exist_ok=True)
     model = Model("sparse", folder / "sparse.bin", folder / "sparse.tokenizer.bin")
     with open(model.checkpoint, "wb") as file:
-        file.write(struct.pack("<Ii7iB", checkpoint.MAGIC, 1, *astuple(config)[:7], config.tied).ljust(256, b"\0"))
+        file.write(struct.pack("<Ii7iB", llama2c.MAGIC, 1, *astuple(config)[:7], config.tied).ljust(256, b"\0"))
         file.truncate(256 + 4 * sum(map(math.prod, config.shapes().values())))
     tokenizer.write(model.tokenizer, random_model.pieces(config.vocab_size, piece_length), [0.0] * config.vocab_size)
     return model

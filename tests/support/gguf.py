@@ -75,7 +75,7 @@ def metadata(config: Config, pieces: Sequence[bytes], scores: Sequence[float] | 
         ("llama.rope.dimension_count", UINT32, config.head_size),
         ("llama.attention.head_count", UINT32, config.n_heads),
         ("llama.attention.head_count_kv", UINT32, config.n_kv_heads),
-        ("llama.attention.layer_norm_rms_epsilon", FLOAT32, config.norm_epsilon),
+        ("llama.attention.layer_norm_rms_epsilon", FLOAT32, config.rms_epsilon),
         ("llama.rope.freq_base", FLOAT32, config.rope_theta),
         ("tokenizer.ggml.model", STRING, "llama"),
         ("tokenizer.ggml.tokens", (ARRAY, STRING), pieces),

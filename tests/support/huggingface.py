@@ -52,7 +52,7 @@ def configuration(config: Config) -> dict[str, Any]:
     return {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": config.dim,
             "intermediate_size": config.hidden_dim, "num_hidden_layers": config.n_layers, "num_attention_heads": config.n_heads,
             "num_key_value_heads": config.n_kv_heads, "vocab_size": config.vocab_size, "max_position_embeddings": config.seq_len,
-            "rms_norm_eps": config.norm_epsilon, "rope_theta": config.rope_theta, "rope_scaling": None, "bos_token_id": 1,
+            "rms_norm_eps": config.rms_epsilon, "rope_theta": config.rope_theta, "rope_scaling": None, "bos_token_id": 1,
             "tie_word_embeddings": config.tied, "torch_dtype": "float32"}
 
 

@@ -124,12 +124,12 @@ class HuggingFace(ConvertTest):
             self.assertEqual(spelled, [b" ab|cde", b" a| |bc", b" ab| |fgh", " ab|é|<0x0A>".encode()], name)
 
     def test_constants(self) -> None:
-        config = replace(CONFIG, norm_epsilon=1e-6, rope_theta=500000.0)
+        config = replace(CONFIG, rms_epsilon=1e-6, rope_theta=500000.0)
         self.write(Checkpoint(config, MODEL.tensors))
         self.assertEqual(self.converted().config, config)
         self.write(config={"rms_norm_eps": None, "rope_theta": None, "rope_parameters": {"rope_theta": 1e6, "rope_type": "default"},
                            "num_key_value_heads": 2, "head_dim": 8})
-        self.assertEqual(self.converted().config, replace(CONFIG, norm_epsilon=1e-6, rope_theta=1e6))
+        self.assertEqual(self.converted().config, replace(CONFIG, rms_epsilon=1e-6, rope_theta=1e6))
 
     def test_another_tokenizer(self) -> None:
         self.write()
@@ -150,7 +150,7 @@ class HuggingFace(ConvertTest):
                 ({"hidden_size": None}, "hidden_size: it is missing"),
                 ({"hidden_size": "64"}, 'hidden_size: "64", a number is needed'),
                 ({"num_attention_heads": 5}, "n_heads: 5, a divisor of dim 32"),
-                ({"rms_norm_eps": 2.0}, "norm_epsilon: 2, a value from"),
+                ({"rms_norm_eps": 2.0}, "rms_epsilon: 2, a value from"),
                 ({"vocab_size": 25}, r"shape \(34, 32\), \(25, 32\) is needed")):
             with self.subTest(config):
                 self.write(config=config)

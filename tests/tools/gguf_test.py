@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Callable
 
 from support import gguf as writer
@@ -66,7 +69,7 @@ class Reads(GgufTest):
 
     def test_constants(self) -> None:
         """Epsilon and RoPE's base are the file's; and they outlive llama2.c's format, for which only we have a place."""
-        config = replace(CONFIG, norm_epsilon=1e-6, rope_theta=500000.0)
+        config = replace(CONFIG, rms_epsilon=1e-6, rope_theta=500000.0)
         self.write(model=Checkpoint(config, MODEL.tensors))
         model = checkpoint.load(self.path)
         self.assertEqual(model.config, config)
@@ -111,6 +114,55 @@ class Reads(GgufTest):
         self.assertEqual(checkpoint.load(self.path), MODEL)
 
 
+class Reference(GgufTest):
+    """The reference reads the same files, and refuses the same."""
+
+    def reference(self, path: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+        if "LLAMA512_REFERENCE" not in os.environ:
+            self.skipTest("LLAMA512_REFERENCE is not set, ctest does")
+        return subprocess.run([os.environ["LLAMA512_REFERENCE"], "-m", path, "--quiet", *map(str, arguments)], capture_output=True,
+                              encoding="utf-8", check=False)
+
+    def test_the_same_story(self) -> None:
+        """As a GGUF file, and as the checkpoint that it is converted into, with the constants."""
+        stories = set()
+        untied = replace(CONFIG, tied=False)
+        tensors = random_model.weights(untied, 4).tensors
+        for kind in ("F32", "BF16", "Q8_0", "Q4_0"):
+            for options in ({"rms_epsilon": 0.5, "rope_theta": 300.0}, {}):
+                self.write(model=Checkpoint(replace(untied, **options), tensors), kind=kind)
+                checkpoint.write(self.folder / "copy.bin", checkpoint.load(self.path))
+                found = [self.reference(path, "--tokens", "--tokenizer", self.path).stdout for path in (self.path, self.folder / "copy.bin")]
+                self.assertEqual(found[0], found[1])
+                stories.add(found[0])
+        self.assertGreater(len(stories), 2)  # the constants matter
+
+    def test_the_same_refusals(self) -> None:
+        for entry in NOT_LLAMA_2:
+            self.write(extra=[entry])
+            result = self.reference(self.path)
+            self.assertEqual(result.returncode, 1, entry)
+            self.assertIn(entry[0], result.stderr)
+        for changes in ({"architecture": "gpt2"}, {"embedding_length": None}, {"head_count": 3}, {"dimension_count": 4}, {"model": "gpt2"},
+                        {"tokens": None}, {"scores": [0.0]}, {"bos_token_id": 2}, {"layer_norm_rms_epsilon": 0.0}):
+            self.write(changes=changes)
+            self.assertEqual(self.reference(self.path).returncode, 1, changes)
+        self.write(more_tensors=[writer.tensor("blk.0.attn_q.bias", np.zeros(32), "F32")])
+        self.assertIn("blk.0.attn_q.bias", self.reference(self.path).stderr)
+
+
+NOT_LLAMA_2 = {
+    ("llama.rope.scaling.type", writer.STRING, "linear"): "llama.rope.scaling.type: 'linear', 'none' is needed",
+    ("llama.rope.scaling.factor", writer.FLOAT32, 4.0): "llama.rope.scaling.factor: 4.0, 1.0 or 0.0 is needed",
+    ("llama.attention.sliding_window", writer.UINT32, 4096): "llama.attention.sliding_window: 4096, 0 is",
+    ("llama.expert_count", writer.UINT32, 8): "llama.expert_count: 8, 0 is needed",
+    ("llama.logit_scale", writer.FLOAT32, 2.0): "llama.logit_scale: 2.0, an unknown key",
+    ("llama.attention.key_length", writer.UINT32, 16): "llama.attention.key_length: 16, 8 is needed",
+    ("llama.vocab_size", writer.UINT32, 32000): "llama.vocab_size: 32000, 40 is needed",
+    ("tokenizer.ggml.add_space_prefix", writer.BOOL, False): "tokenizer.ggml.add_space_prefix: False, True is needed",
+}
+
+
 class Refuses(GgufTest):
     def assertRefused(self, pattern: str, function: Callable[..., object] = checkpoint.load) -> None:
         message = self.assertUserError(pattern, function, self.path)
@@ -149,7 +201,7 @@ class Refuses(GgufTest):
                 ({"block_count": 2**31}, "n_layers: 2147483648, a value from 1 to 1024"),
                 ({"context_length": 0}, "seq_len: 0"),
                 ({"dimension_count": 4}, "llama.rope.dimension_count: 4, 8 is needed"),
-                ({"layer_norm_rms_epsilon": 0.0}, "norm_epsilon: 0, a value from"),
+                ({"layer_norm_rms_epsilon": 0.0}, "rms_epsilon: 0, a value from"),
                 ({"layer_norm_rms_epsilon": float("nan")}, "layer_norm_rms_epsilon: nan, a number is needed"),
                 ({"freq_base": 0.5}, "rope_theta: 0.5, a value from 1"),
                 ({"model": "gpt2"}, "tokenizer.ggml.model: 'gpt2', 'llama' is needed"),
@@ -162,14 +214,7 @@ class Refuses(GgufTest):
                 self.assertRefused(pattern)
 
     def test_models_that_are_not_llama_2(self) -> None:
-        for entry, pattern in (
-                (("llama.rope.scaling.type", writer.STRING, "linear"), "llama.rope.scaling.type: 'linear', which Llama 2 has not"),
-                (("llama.rope.scaling.factor", writer.FLOAT32, 4.0), "llama.rope.scaling.factor: 4.0, which"),
-                (("llama.attention.sliding_window", writer.UINT32, 4096), "llama.attention.sliding_window: 4096, which"),
-                (("llama.expert_count", writer.UINT32, 8), "llama.expert_count: 8, which"),
-                (("llama.attention.key_length", writer.UINT32, 16), "llama.attention.key_length: 16, 8 is needed"),
-                (("llama.vocab_size", writer.UINT32, 32000), "llama.vocab_size: 32000, 40 is needed"),
-                (("tokenizer.ggml.add_space_prefix", writer.BOOL, False), "tokenizer.ggml.add_space_prefix: False, which")):
+        for entry, pattern in NOT_LLAMA_2.items():
             with self.subTest(entry[0]):
                 self.write(extra=[entry])
                 self.assertRefused(pattern)
@@ -192,7 +237,7 @@ class Refuses(GgufTest):
             ([("token_embd.weight", (2**40, 2**40), 0, b""), *good[1:]], "token_embd.weight: its .* end behind the file's"),
             ([("token_embd.weight", (1,) * 5, 0, b""), *good[1:]], "token_embd.weight: n_dimensions: 5"),
             ([("token_embd.weight", (), 0, b""), *good[1:]], "token_embd.weight: n_dimensions: 0"),
-            ([("token_embd.weight", (40, 32), 0, b""), *good[1:]], "offset 0: it overlaps token_embd.weight|it overlaps"),
+            ([("token_embd.weight", (40, 32), 0, b""), *good[1:]], "blk.0.attn_norm.weight: .*it overlaps token_embd.weight|: it overlaps"),
             ([(*tensor[:3], tensor[3] if tensor[0] != "blk.0.attn_q.weight" else bad.tobytes()) for tensor in good],
              "wq: element 101 is nan"),
         ]
@@ -205,6 +250,7 @@ class Refuses(GgufTest):
         entry = ("general.architecture", writer.STRING, "llama")
         for data, pattern in (
                 (writer.contents([], [], 4), "version: 4, 1, 2 or 3 is needed"),
+                (writer.contents([entry], []) + bytes(64), "file size: .* bytes, the tensors end at"),
                 (b"GGUF" + struct.pack(">I", 3) + bytes(40), r"version: 50331648 \(it is big-endian\)"),
                 (b"GGUF" + struct.pack("<IQQ", 3, 2**60, 0), "tensor_count: 1152921504606846976, more than the"),
                 (b"GGUF" + struct.pack("<IQQ", 3, 0, 2**60), "metadata_kv_count: 1152921504606846976, more than the"),

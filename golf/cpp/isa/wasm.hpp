@@ -197,7 +197,7 @@ struct Machine {
   // A row against x. The cell is read for every element: it has no local to be set (-4).
   INLINE void take_cells(real&, Sums& sums) { sums.dot = zero(); }
   INLINE void begin_squares(Sums& sums) {
-    f32 epsilon = dim * norm_epsilon;  // 6 bytes (a double: 9)
+    f32 epsilon = dim * rms_epsilon;  // 6 bytes (a double: 9)
     fresh(epsilon);
     sums.squares = epsilon;
   }

@@ -31,7 +31,7 @@ constexpr unsigned long ram = 0x60000000, ram_bytes = 0x1000000;
 extern "C" [[gnu::section(".constants.bos")]] const char* const bos;  // @embedding
 const char* const bos = model + records + record_bytes + text_bytes;  // @embedding
 extern "C" [[gnu::section(".constants.epsilon")]] const unsigned epsilon_above;  // @rmsnorm
-const unsigned epsilon_above = __builtin_bit_cast(unsigned long long, dim * norm_epsilon) >> 32;  // @rmsnorm
+const unsigned epsilon_above = __builtin_bit_cast(unsigned long long, dim * rms_epsilon) >> 32;  // @rmsnorm
 INLINE real epsilon() {
   real v;
   asm volatile(".globl epsilon_load\nepsilon_load: .reloc .+2, R_ARM_ABS8, epsilon_words\n\tvldr %P0, [pc, #0]" : "=w"(v));

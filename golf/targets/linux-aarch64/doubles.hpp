@@ -7,7 +7,7 @@
 
 // dim * epsilon. Its lower half is e_type and e_machine: they change its eighth digit.
 extern "C" [[gnu::section(".header.epsilon")]] const unsigned header_epsilon;
-const unsigned header_epsilon = __builtin_bit_cast(unsigned long, dim * norm_epsilon) >> 32;  // @rmsnorm
+const unsigned header_epsilon = __builtin_bit_cast(unsigned long, dim * rms_epsilon) >> 32;  // @rmsnorm
 
 // In the header's free bytes stands what has the same length for every shape (-16). All of it is done once.
 #define JUMP(target) { asm volatile("b " #target ::: "memory"); __builtin_unreachable(); }

@@ -37,7 +37,7 @@ CODE(".header.start") start() {
 
 // dim * epsilon. Its lower half is e_type and e_machine: they change its eighth digit.
 extern "C" [[gnu::section(".header.epsilon")]] const unsigned header_epsilon;
-const unsigned header_epsilon = __builtin_bit_cast(unsigned long long, dim * norm_epsilon) >> 32;  // @rmsnorm
+const unsigned header_epsilon = __builtin_bit_cast(unsigned long long, dim * rms_epsilon) >> 32;  // @rmsnorm
 INLINE real epsilon() {
   real v;
   asm volatile(".globl epsilon_load\nepsilon_load: .reloc .+2, R_ARM_ABS8, epsilon_words\n\tvldr %P0, [pc, #-0]" : "=w"(v));

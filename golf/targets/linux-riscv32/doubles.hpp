@@ -33,7 +33,7 @@ constexpr bool in_memsz = rope_ratio_whole == 10 && ten;
 [[gnu::section(".data.ratio")]] static real exact_ratio = rope_ratio;  // @rope
 
 extern "C" [[gnu::section(".header.epsilon")]] const unsigned header_epsilon;
-const unsigned header_epsilon = __builtin_bit_cast(unsigned long long, dim * norm_epsilon) >> 32;  // @rmsnorm
+const unsigned header_epsilon = __builtin_bit_cast(unsigned long long, dim * rms_epsilon) >> 32;  // @rmsnorm
 INLINE real epsilon() { return constant(16); }
 INLINE real zero() { return constant(24); }  // e_entry and e_phoff: below 1e-311
 INLINE real one() { return constant(48); }

@@ -25,7 +25,7 @@ extern "C" [[gnu::section(".header.epsilon")]] const unsigned header_epsilon;
 extern "C" [[gnu::section(".header.one")]] const real header_one;
 constexpr unsigned upper_half(real number) { return __builtin_bit_cast(unsigned long, number) >> 32; }
 const unsigned header_ratio = whole_ratio ? upper_half(rope_ratio) : 0;  // @rope
-const unsigned header_epsilon = (upper_half(dim * norm_epsilon) - 3 & -8u) + 7;  // @rmsnorm
+const unsigned header_epsilon = (upper_half(dim * rms_epsilon) - 3 & -8u) + 7;  // @rmsnorm
 const real header_one = 1;  // @softmax
 [[gnu::section(".data.ratio")]] static real exact_ratio = rope_ratio;  // @rope
 

@@ -60,7 +60,7 @@ def whole_ratio(config: Config) -> int:
 
 def assembler_constants(config: Config) -> dict[str, int]:
     """Floats that a NASM engine needs, as their bits."""
-    return {"epsilon_bits": float_bits(config.dim * config.norm_epsilon), "rope_ratio_bits": float_bits(1 / rope_ratio(config))}
+    return {"epsilon_bits": float_bits(config.dim * config.rms_epsilon), "rope_ratio_bits": float_bits(1 / rope_ratio(config))}
 
 
 def write(engine: Engine, config: Config, encoding: str, spans: Sequence[Span], folder: Path) -> None:
@@ -72,7 +72,7 @@ def write(engine: Engine, config: Config, encoding: str, spans: Sequence[Span], 
         file.write(f"// {note}\n#pragma once\n\n")
         file.writelines(f"constexpr long long {name} = {value};\n" if value > 2**31 - 1 else
                         f"constexpr int {name} = {value};\n" for name, value in known.items())
-        file.writelines(f"constexpr double {name} = {getattr(config, name)!r};\n" for name in ("norm_epsilon", "rope_theta"))
+        file.writelines(f"constexpr double {name} = {getattr(config, name)!r};\n" for name in ("rms_epsilon", "rope_theta"))
         file.writelines([f'\n#define WEIGHTS "weights/{encoding}.hpp"\n\n', *limits.cpp_assertions(engine)])
     with atomic_write(folder / "model.inc", "w") as file:
         file.write(f"; {note}\n\n")

@@ -196,7 +196,7 @@ def read(path: str | os.PathLike[str]) -> File:
         raise reader.refuse(f"general.alignment: {alignment}, a multiple of 8 is needed; the file is damaged, get it again")
     start = reader.offset + -reader.offset % alignment
     tensors: dict[str, Tensor] = {}
-    end, before = start, ""
+    end, before = start, "the metadata"
     for tensor in sorted(found, key=lambda tensor: tensor.offset):
         name, offset = tensor.name, tensor.offset
         if name in tensors:
@@ -208,10 +208,13 @@ def read(path: str | os.PathLike[str]) -> File:
         if offset + tensor.bytes > len(reader.data):
             raise reader.refuse(f"{name}: its {tensor.bytes} bytes at {offset} end behind the file's {len(reader.data)}; it is "
                                 "truncated, get it again")
-        if offset < end:
-            raise reader.refuse(f"{name}: offset {tensor.offset}: it overlaps {before}; the file is damaged, get it again")
+        if offset != end + -end % alignment:
+            raise reader.refuse(f"{name}: offset {tensor.offset}: it {'overlaps' if offset < end else 'does not follow'} {before}; the file "
+                                "is damaged, get it again")
         end, before = offset + tensor.bytes, name
         tensors[name] = Tensor(name, tensor.shape, tensor.type, offset, tensor.bytes)
+    if len(reader.data) > end + -end % alignment:
+        raise reader.refuse(f"file size: {len(reader.data)} bytes, the tensors end at {end}; the file is damaged, get it again")
     return File(reader.path, metadata, tensors, reader.data)
 
 

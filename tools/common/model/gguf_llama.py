@@ -41,24 +41,29 @@ NAMES = {
 }
 ROPE_FACTORS = "rope_freqs.weight"  # what RoPE's angles are divided by
 
-# Metadata that says how a model differs from Llama 2, and what it says of one that does not.
-NEUTRAL: dict[str, Any] = {
-    "llama.expert_count": 0,
-    "llama.expert_used_count": 0,
-    "llama.attention.sliding_window": 0,
-    "llama.attention.causal": True,
-    "llama.attention.scale": None,
-    "llama.attention.clamp_kqv": 0.0,
-    "llama.attention.max_alibi_bias": 0.0,
-    "llama.rope.scaling.type": b"none",
-    "llama.rope.scaling.factor": 1.0,
-    "llama.rope.scale_linear": 1.0,
-    "llama.logit_scale": 1.0,
-    "llama.embedding_scale": 1.0,
-    "llama.residual_scale": 1.0,
-    "llama.use_parallel_residual": False,
-    "tokenizer.ggml.add_space_prefix": True,
+# What the reference takes as well (reference/files/gguf_model.hpp): of these keys each of these values, for they change nothing;
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "general.type": (b"model",),
+    "general.quantization_version": (2,),
+    "split.count": (1, 0),
+    "llama.expert_count": (0,),
+    "llama.expert_used_count": (0,),
+    "llama.attention.causal": (True,),
+    "llama.attention.sliding_window": (0,),
+    "llama.use_parallel_residual": (False,),
+    "llama.rope.scaling.type": (b"none",),
+    "llama.rope.scaling.factor": (1.0, 0.0),
+    "llama.rope.scale_linear": (1.0,),
+    "llama.tensor_data_layout": (b"Meta AI original pth", b"reference"),
+    "tokenizer.ggml.add_bos_token": (True,),
+    "tokenizer.ggml.add_eos_token": (False,),
+    "tokenizer.ggml.add_space_prefix": (True,),
 }
+# and of the others that are the architecture's only those that are read, for we do not know what they change.
+READ = {"llama." + name for name in (
+    "embedding_length", "feed_forward_length", "block_count", "attention.head_count", "attention.head_count_kv", "context_length",
+    "attention.layer_norm_rms_epsilon", "rope.freq_base", "rope.dimension_count", "attention.key_length", "attention.value_length",
+    "vocab_size")}
 
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:
@@ -88,10 +93,11 @@ def _config(file: gguf.File) -> Config:
     architecture = _get(file, "general.architecture", "text")
     if architecture != ARCHITECTURE:
         raise _refuse(file, "general.architecture", architecture, "'llama' is needed; this engine runs no other")
-    for key, neutral in NEUTRAL.items():
-        if key in file.metadata and file.metadata[key] != neutral:
-            raise _refuse(file, key, file.metadata[key], "which Llama 2 has not" + (
-                "" if neutral is None else f" ({_shown(neutral)} says so)") + "; use another model")
+    for key, value in file.metadata.items():
+        if key in NEUTRAL and value not in NEUTRAL[key]:
+            raise _refuse(file, key, value, f"{' or '.join(map(_shown, NEUTRAL[key]))} is needed, as of Llama 2; use another model")
+        if key.startswith("llama.") and key not in NEUTRAL and key not in READ:
+            raise _refuse(file, key, value, "an unknown key: what it changes is not supported; use another model")
     n_heads = _get(file, "llama.attention.head_count", "whole number")
     vocabulary = _vocabulary(file)
     config = Config(
@@ -103,7 +109,7 @@ def _config(file: gguf.File) -> Config:
         vocab_size=len(vocabulary.pieces),
         seq_len=_get(file, "llama.context_length", "whole number"),
         tied="output.weight" not in file.tensors,
-        norm_epsilon=shortest(_get(file, "llama.attention.layer_norm_rms_epsilon", "number")),
+        rms_epsilon=shortest(_get(file, "llama.attention.layer_norm_rms_epsilon", "number")),
         rope_theta=shortest(_get(file, "llama.rope.freq_base", "number", Config.rope_theta)))
     problem = problem_of(config)
     if problem:
@@ -148,7 +154,8 @@ def _vocabulary(file: gguf.File) -> Vocabulary:
     kind = _get(file, "tokenizer.ggml.model", "text")
     if kind != ARCHITECTURE:
         raise _refuse(file, "tokenizer.ggml.model", kind, "'llama' is needed, the tokenizer of SentencePiece; use another model")
-    tokens, scores = _get(file, "tokenizer.ggml.tokens", "list"), _get(file, "tokenizer.ggml.scores", "list")
+    tokens = _get(file, "tokenizer.ggml.tokens", "list")
+    scores = _get(file, "tokenizer.ggml.scores", "list", [0.0] * len(tokens))
     if len(scores) != len(tokens):
         raise _refuse(file, "tokenizer.ggml.scores", f"{len(scores)} numbers", f"as many as the {len(tokens)} tokens are needed; get "
                       "the file again")

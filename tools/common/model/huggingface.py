@@ -118,7 +118,7 @@ def read_config(folder: str | os.PathLike[str]) -> Config:
         dim=number("hidden_size"), hidden_dim=number("intermediate_size"), n_layers=number("num_hidden_layers"), n_heads=n_heads,
         n_kv_heads=number("num_key_value_heads", default=n_heads), vocab_size=number("vocab_size"),
         seq_len=number("max_position_embeddings"), tied=data.get("tie_word_embeddings", False) is True,
-        norm_epsilon=shortest(number("rms_norm_eps", (int, float), DEFAULT_EPSILON)),
+        rms_epsilon=shortest(number("rms_norm_eps", (int, float), DEFAULT_EPSILON)),
         rope_theta=shortest(number("rope_theta", (int, float), Config.rope_theta)))
     problem = problem_of(config)
     if problem:

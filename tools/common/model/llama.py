@@ -28,7 +28,7 @@ GAINS = ("rms_att", "rms_ffn", "rms_final")
 
 @dataclass(frozen=True)
 class Config:
-    """A model's dimensions and constants. `tied`: the classifier is the token embedding. `norm_epsilon`: what RMSNorm adds to the
+    """A model's dimensions and constants. `tied`: the classifier is the token embedding. `rms_epsilon`: what RMSNorm adds to the
     mean square; `rope_theta`: RoPE's base. Llama 2's are those given here."""
 
     dim: int
@@ -39,13 +39,13 @@ class Config:
     vocab_size: int
     seq_len: int
     tied: bool = True
-    norm_epsilon: float = 1e-5
+    rms_epsilon: float = 1e-5
     rope_theta: float = 10000.0
 
     @property
     def is_standard(self) -> bool:
         """Whether a file need not say its constants."""
-        return (self.norm_epsilon, self.rope_theta) == (Config.norm_epsilon, Config.rope_theta)
+        return (self.rms_epsilon, self.rope_theta) == (Config.rms_epsilon, Config.rope_theta)
 
     @property
     def head_size(self) -> int:
@@ -125,8 +125,8 @@ def problem_of(config: Config) -> str:
     if config.head_size % 2:
         return (f"head_size: {config.head_size} (dim {config.dim} / n_heads {config.n_heads}), "
                 "an even number is needed")
-    if not SMALLEST_EPSILON <= config.norm_epsilon <= LARGEST_EPSILON:
-        return f"norm_epsilon: {config.norm_epsilon:g}, a value from {SMALLEST_EPSILON:g} to {LARGEST_EPSILON:g} is needed"
+    if not SMALLEST_EPSILON <= config.rms_epsilon <= LARGEST_EPSILON:
+        return f"rms_epsilon: {config.rms_epsilon:g}, a value from {SMALLEST_EPSILON:g} to {LARGEST_EPSILON:g} is needed"
     if not 1 <= config.rope_theta <= LARGEST_THETA:
         return f"rope_theta: {config.rope_theta:g}, a value from 1 to {LARGEST_THETA:g} is needed"
     return ""

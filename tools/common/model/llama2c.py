@@ -11,7 +11,7 @@ Formats (little-endian; https://github.com/karpathy/llama2.c, export.py and run.
     v2  the same header with version 2 and int32 group_size after shared_classifier;
         the norms' gains in f32, and every matrix as int8 values, then one f32 scale for each group of values
 
-Of the rest of a header of 256 bytes, which is zero, we use two f32 at byte 64: norm_epsilon and rope_theta, where they are not
+Of the rest of a header of 256 bytes, which is zero, we use two f32 at byte 64: rms_epsilon and rope_theta, where they are not
 Llama 2's (0: they are). A model with others is written as version 1.
 
 Whatever the file says, what comes out is f32. A file must have exactly the size that its header asks for; anything else is a
@@ -34,7 +34,7 @@ from common.model.llama import GAINS, Checkpoint, Config, problem_of, shortest
 MAGIC = 0x616B3432  # "ak42": opens versions 1 and 2
 HEADER_V0 = 28
 HEADER_V1 = 256  # of version 2, too
-CONSTANTS = 64  # where norm_epsilon and rope_theta stand in it
+CONSTANTS = 64  # where rms_epsilon and rope_theta stand in it
 
 # The order of the tensors in the files. "freq_cis" (cos, then sin, of every RoPE angle) is skipped when read.
 ORDER_V0 = ("token_embedding", "rms_att", "wq", "wk", "wv", "wo", "rms_ffn", "w1", "w2", "w3", "rms_final",
@@ -101,7 +101,7 @@ def _header(config: Config) -> bytes:
         fields[5] *= 1 if config.tied else -1
         return struct.pack("<7i", *fields)
     head = struct.pack("<Ii7iB", MAGIC, 1, *fields, config.tied).ljust(CONSTANTS, b"\0")
-    return (head + struct.pack("<2f", config.norm_epsilon, config.rope_theta)).ljust(HEADER_V1, b"\0")
+    return (head + struct.pack("<2f", config.rms_epsilon, config.rope_theta)).ljust(HEADER_V1, b"\0")
 
 
 def freq_cis(config: Config) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +150,7 @@ def _parse_header(path: str | os.PathLike[str], head: memoryview, file_size: int
         tied = fields[5] >= 0
         fields[5] = abs(fields[5])
         constants = [0.0, 0.0]
-    config = Config(*fields, tied, constants[0] or Config.norm_epsilon, constants[1] or Config.rope_theta)
+    config = Config(*fields, tied, constants[0] or Config.rms_epsilon, constants[1] or Config.rope_theta)
     problem = problem_of(config)
     if problem:
         hint = "" if magic else " (no 'ak42' magic, so read as a llama2.c v0 checkpoint)"

@@ -21,6 +21,8 @@ examples:
   tools/llama512 verify
   tools/llama512 verify --stream                    the texts as well, as they are generated
   tools/llama512 verify --model my.bin --engine cpp-linux-i386 --encoding bf16 --emulate
+  tools/llama512 verify --model stories260K --encoding all
+  tools/llama512 verify --readme                    all engines in all encodings, and the table of README.md
 """
 
 from __future__ import annotations
@@ -34,18 +36,26 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from common import blocks
 from common.engine import builds, engines
 from common.engine.builds import Built
-from common.errors import run_tool
+from common.engine.engines import Engine
+from common.errors import atomic_write, run_tool
 from common.machine import here, program, run
 from common.match import domain, lookalikes, matching, originals
 from common.match.matching import Difference, Expected
-from common.model.models import find_model
+from common.model.models import FALLBACK_MODEL, Model, find_model
 from common.pack.encodings import ENCODINGS
 from common.picture import groups
+from common.project import ROOT
 from common.side_by_side import SideBySide
 from common.size import measure
-from common.terminal import add_engines_option, add_model_options, argument_parser, paint, size_text, table
+from common.terminal import add_engines_option, add_model_options, argument_parser, markdown_table, paint, size_text, table
+
+
+ALL = "all"  # encodings
+README_MODEL = FALLBACK_MODEL  # rounding changes what it says
+BLOCK = "encodings"  # of README.md
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,8 @@ def main() -> int:
     parser = argument_parser(__doc__)
     add_engines_option(parser)
     add_model_options(parser)
-    parser.add_argument("--encoding", choices=ENCODINGS, help="of the weights, where an engine has it (default: each engine's first)")
+    parser.add_argument("--encoding", choices=[*ENCODINGS, ALL], help="of the weights, where an engine has it (default: each engine's "
+                        f"first); {ALL}: each that it has")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where engines are built (default: build/…)")
     parser.add_argument("--emulate", action="store_true", help="run programs under their emulators")
     parser.add_argument("--tokens", action="store_true", help="tell tokens with the same text apart, by a second run")
@@ -78,7 +89,12 @@ def main() -> int:
     parser.add_argument("--jobs", type=_number, default=os.cpu_count() or 1, metavar="N",
                         help="how many run side by side (default: one for each processor); 1 for tokens/s that can be compared")
     parser.add_argument("--json", action="store_true", help="a list of objects instead of the table")
+    parser.add_argument("--readme", action="store_true", help=f"write the table of README.md, of {README_MODEL} in all encodings")
     options = parser.parse_args()
+    if options.readme:
+        if options.model or options.engine or options.encoding:
+            parser.error("--readme is for all engines and encodings, and a certain model")
+        options.model, options.encoding = README_MODEL, ALL
 
     model = find_model(options.model, options.tokenizer)
     original = matching.expect(model)
@@ -89,8 +105,7 @@ def main() -> int:
     else:
         original_seconds = original.seconds
 
-    every = [builds.build(engine, model, options.output, options.encoding if options.encoding in engine.encodings else None)
-             for engine in here.choose(options.engine)]
+    every = [built for engine in here.choose(options.engine) for built in _builds(engine, model, options)]
     results = []
     with SideBySide([partial(_result, built, original, options) for built in every], options.jobs) as jobs:
         for number, built in enumerate(every):
@@ -106,6 +121,11 @@ def main() -> int:
         print(json.dumps([_json(result) for result in results], indent=1))
     else:
         _print_table(original, original_seconds, results, must_match)
+    if options.readme:
+        path = ROOT / blocks.README
+        text = blocks.replaced(path.read_text("utf-8"), BLOCK, for_readme(results))
+        with atomic_write(path, "w") as file:
+            file.write(text)
     failed = [result for result in results if result.difference or (must_match[result.built.encoding] and result.original)]
     for result in results:
         for warning in domain.warnings(result.expected.extremes, result.built.engine.arithmetic):
@@ -115,6 +135,29 @@ def main() -> int:
         how = "with other texts (--tokens): " if result.copy_differs else ""
         print(f"{result.built.engine.name}: {how}{difference}; {_gap(difference, told)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _builds(engine: Engine, model: Model, options: Namespace) -> list[Built]:
+    """The engine in the encodings that are asked for; in all of them each has a folder of its own."""
+    if options.encoding != ALL:
+        return [builds.build(engine, model, options.output, options.encoding if options.encoding in engine.encodings else None)]
+    folder = options.output or builds.default_folder(model)
+    return [builds.build(engine, model, folder / encoding, encoding) for encoding in engine.encodings]
+
+
+def for_readme(results: list[Result]) -> str:
+    """The block of README.md: engines by encodings."""
+    found = {(result.built.engine.name, result.built.encoding): result for result in results}
+    encodings = [name for name in ENCODINGS if any(encoding == name for _, encoding in found)]
+
+    def cell(engine: str, encoding: str) -> str:
+        result = found.get((engine, encoding))
+        if result is None:
+            return ""
+        said = "equal" if result.original is None else f"from {result.original.index}"
+        return f"**{result.built.counted}** · {result.built.packed:,} · {'WRONG' if result.difference else said}"
+    rows = [[f"`{engine}`", *(cell(engine, encoding) for encoding in encodings)] for engine in dict.fromkeys(name for name, _ in found)]
+    return f"{markdown_table(rows, ['engine', *encodings], 'l' + 'r' * len(encodings))}\n"
 
 
 def _number(text: str) -> int:
@@ -145,22 +188,24 @@ def _title(text: str) -> None:
 
 def _print_table(original: Expected, seconds: float, results: list[Result], must_match: dict[str, bool]) -> None:
     """The reference's row, then a row per engine."""
-    headers = ["engine", "counted bytes", "budget", "packed", "RAM", "tokens", "effective weights", "original weights",
+    headers = ["engine", "encoding", "counted bytes", "budget", "packed", "RAM", "tokens", "effective weights", "original weights",
                "smallest gap", "tokens/s"]
-    rows: list[list[object]] = [["reference", None, None, None, None, len(original.tokens), "", "", f"{original.gap:.4f}",
+    rows: list[list[object]] = [["reference", "f32", None, None, None, None, len(original.tokens), "", "", f"{original.gap:.4f}",
                                  round(len(original.tokens) / seconds)]]
-    by_name = {result.built.engine.name: result for result in results}
+    by_name: dict[str, list[Result]] = {}
+    for result in results:
+        by_name.setdefault(result.built.engine.name, []).append(result)
     families = groups.by_target(by_name, groups.families())
     for family, members in families.items():
         if len(families) > 1:
             rows.append([paint(family, "bold"), *[None] * (len(headers) - 1)])
-        for result in map(by_name.__getitem__, members):
+        for result in (result for name in members for result in by_name[name]):
             built = result.built
-            rows.append([built.engine.name, built.counted, _budget(built), built.packed, size_text(run.memory(built)),
+            rows.append([built.engine.name, built.encoding, built.counted, _budget(built), built.packed, size_text(run.memory(built)),
                          len(result.expected.tokens), _verdict(result.difference, result.expected, True),
                          _verdict(result.original, original, must_match[built.encoding]),
                          f"{result.expected.gap:.4f}", round(len(result.expected.tokens) / result.seconds)])
-    print(table(rows, headers, "lrrrrrllrr"))
+    print(table(rows, headers, "llrrrrrllrr"))
     same_text = max((result.same_text for result in results), key=len, default=[])
     if same_text:
         piece = results[0].expected.pieces[same_text[0][0]].decode("utf-8", "backslashreplace")

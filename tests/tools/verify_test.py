@@ -21,6 +21,7 @@ from support.tools import run_tool
 from common.engine import builds, engines
 from common.engine.builds import Built
 from common.errors import UserError
+from common.match.matching import Difference, Expected
 from common.model import models, random_model, tokenizer
 from common.pack.layouts import LAYOUTS
 
@@ -85,7 +86,7 @@ class Verdict(VerifyTest):
         status, out, error = self.verify()
         self.assertEqual((status, error), (0, ""))
         row = next(line.split() for line in out.splitlines() if line.startswith(ENGINE.name))
-        self.assertEqual([*row[:3], *row[6:10]], [ENGINE.name, "600", str(ENGINE.budget), "2", "equal", "equal", "0.2500"])
+        self.assertEqual([*row[:4], *row[7:11]], [ENGINE.name, "f32", "600", str(ENGINE.budget), "2", "equal", "equal", "0.2500"])
 
     def test_outside_the_domain(self) -> None:
         """A warning, whatever the verdict is."""
@@ -236,6 +237,30 @@ class Tool(FolderTest):
                     self.assertIn(said, result.stdout)
                     self.assertEqual("with other texts (--tokens): token" in result.stderr, said == place)
                     self.assertEqual("--tokens tells" in result.stdout, len(lie) == 1 and not arguments)
+
+    def test_all_encodings(self) -> None:
+        """Side by side: each is built in a folder of its own."""
+        result = self.verify("--encoding", "all", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        rows = json.loads(result.stdout)
+        self.assertEqual([(row["engine"], row["encoding"]) for row in rows], [(ENGINE.name, name) for name in ENGINE.encodings])
+        self.assertEqual(len({row["packed_bytes"] for row in rows}), len(rows))
+
+    def test_table_of_the_readme(self) -> None:
+        built = builds.build(ENGINE, self.model, self.folder / "e")
+        expected = Expected([5, 3], PIECES, [1.0, 1.0], 1.0)
+        other = Difference(7, b"a", b"b", b"")
+        results = [verify.Result(replace(built, encoding=encoding, counted=100 + i, packed=2000 + i), expected, wrong, original, 1.0, [],
+                                 False) for i, (encoding, wrong, original) in enumerate((("f32", None, None), ("int8", None, other),
+                                                                                        ("bf16", other, other)))]
+        lines = verify.for_readme(results).splitlines()
+        self.assertEqual([cell.strip() for cell in lines[0].split("|")[1:-1]], ["engine", "f32", "bf16", "int8"])
+        self.assertEqual([cell.strip() for cell in lines[2].split("|")[1:-1]],
+                         [f"`{ENGINE.name}`", "**100** · 2,000 · equal", "**102** · 2,002 · WRONG", "**101** · 2,001 · from 7"])
+        for arguments in (["--model", "m"], ["--encoding", "all"]):
+            result = run_tool("verify", "--readme", *arguments)
+            self.assertEqual(result.returncode, 2)
+            self.assertIn("--readme is for all engines and encodings", result.stderr)
 
     def test_another_program_in_its_place(self) -> None:
         """It is noticed, and the engine built again."""

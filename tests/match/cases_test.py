@@ -98,7 +98,7 @@ class Refused(CaseTest):
                     try:
                         packing.check_shape(engine, model, encoding)
                     except UserError as error:
-                        if encodings.ENCODINGS[encoding].most and "use bf16" in str(error):
+                        if encodings.ENCODINGS[encoding].most and "more than in bf16" in str(error):
                             self.assertEqual(case.config.dim, 2)
                             continue
                         spans = packer.plan(engine.layout, encoding, case.config, random_model.pieces(

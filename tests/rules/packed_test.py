@@ -56,7 +56,8 @@ def problems(engine: Engine, model: Model, encoding: str, folder: Path) -> list[
     factors = {name: factor(config) for name, factor in layouts.FACTORS.items()}
     found += rules.factor_problems(factors, config)
     found += rules.folding_problems(manifest, factors)
-    found += rules.decoding_problems(original, checkpoint.load(folder / "effective.bin"), encoding)
+    embedding = next(span["encoding"] for span in manifest["spans"] if span["tensor"] == "token_embedding")
+    found += rules.decoding_problems(original, checkpoint.load(folder / "effective.bin"), encoding, embedding)
     found += rules.vocabulary_problems(manifest, packed, pieces)
     found += rules.size_problems(len(packed), config, pieces)
     # The effective checkpoint comes from the packed file itself.
@@ -324,7 +325,7 @@ class PlantedWeights(unittest.TestCase):
             original.tensors[name][:] = 1.0
         original = Checkpoint(replace(original.config, tied=False), {**original.tensors, "wcls": original.classifier})
         self.assertEqual(rules.decoding_problems(original, original, "int8"), [])
-        for name in ("wcls", *rules.MATRICES):
+        for name in (*rules.SINGLE, *rules.MATRICES):
             values = original.tensors[name]
             allowed = rules.deviations("int8", name, values, original.config)
             self.assertGreater(len(set(allowed.flat)), 1, name)

@@ -119,8 +119,10 @@ class Counting(FolderTest):
                                                                + 3 * config.hidden_dim)
                     keeps_gains = any(span["tensor"].startswith("rms_") for span in manifest["spans"])  # else they are folded
                     gains = (2 * config.n_layers + 1) * config.dim if keeps_gains else 0
-                    embedding_bytes = rules.WEIGHT_BYTES[rules.EMBEDDING.get(encoding, encoding)]
+                    embedding = next(span["encoding"] for span in manifest["spans"] if span["tensor"] == "token_embedding")
+                    embedding_bytes = rules.WEIGHT_BYTES[embedding]
                     rows = config.n_layers * (2 * config.dim + 2 * config.kv_dim + 3 * config.hidden_dim) + config.vocab_size
+                    rows += config.vocab_size * (embedding in rules.SCALE_BYTES)
                     weights = (weight_bytes * (matrices + gains) + (weight_bytes + embedding_bytes) * config.vocab_size * config.dim
                                + rules.SCALE_BYTES.get(encoding, 0) * rows)
                     record = (model_bytes - weights) / config.vocab_size  # a length, the text, alignment

@@ -28,7 +28,7 @@ from common.model.tokenizer import BOS, printed
 
 WEIGHT_BYTES = {"f32": 4, "bf16": 2, "int8": 1}
 SCALE_BYTES = {"int8": 4}  # one for each row
-EMBEDDING = {"int8": "bf16"}  # where the embedding has another encoding
+EMBEDDING = {"int8": "bf16"}  # which the embedding may have instead
 CLEAR = {"int8": 4}  # bytes of zeros that may stand before an embedding, for the engine to work in a copy of them
 MATRICES = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")  # one per layer
 SINGLE = ("token_embedding", "wcls")
@@ -86,7 +86,8 @@ def count_problems(manifest: dict, config: Config) -> list[str]:
             records += span["rows"]
             longest = manifest["longest_piece"]
             clear = CLEAR.get(encoding, 0)
-            most = max(MOST_TEXT_OFFSET + -(-(longest + clear) // 4) * 4, -(-(longest + clear + 1) // 8) * 8)
+            beside = span["row_stride"] - span["row_bytes"]  # a record may be so long that all of it is a multiple of 8
+            most = max(MOST_TEXT_OFFSET + -(-(longest + clear) // 4) * 4, -(-(beside + longest + clear + 1) // 8) * 8 - beside)
             places = [(offset, 0) for offset in range(1, MOST_TEXT_OFFSET + 1)] + [(0, span["row_bytes"] - 1)]
             if wide(span):  # no length; a line feed takes two characters, and one of zero is the end
                 if span["text_offset"] or "length_offset" in span or span["row_bytes"] > 2 * (2 * longest + 1) + 2:
@@ -98,8 +99,8 @@ def count_problems(manifest: dict, config: Config) -> list[str]:
                                 "and the length at 0, or last, are needed")
         else:
             needed = "f32" if tensor in GAINS else encoding
-            if tensor == "token_embedding":
-                needed = EMBEDDING.get(encoding, encoding)
+            if tensor == "token_embedding" and span["encoding"] == EMBEDDING.get(encoding):
+                needed = EMBEDDING[encoding]
             rows, columns = span["shape"]
             if span["encoding"] != needed or bytes_ != rows * (columns * WEIGHT_BYTES[needed] + SCALE_BYTES.get(needed, 0)):
                 problems.append(f"{tensor}: {bytes_} bytes are not {span['shape']} weights in {needed}")
@@ -131,9 +132,10 @@ STEPS = {"int8": 127}  # from nothing to the largest weight of a row
 TINY = 1e-30  # absolute: the smallest bf16 weights
 
 
-def decoding_problems(original: Checkpoint, effective: Checkpoint, encoding: str) -> list[str]:
+def decoding_problems(original: Checkpoint, effective: Checkpoint, encoding: str, embedding: str = "") -> list[str]:
     """Every weight of the effective checkpoint is the original one times its norm's gain, but for the rounding; or, where
-    the gains are there, every weight is the original one, and every gain exactly."""
+    the gains are there, every weight is the original one, and every gain exactly. `embedding`: its encoding, where that is
+    another one."""
     problems = []
     config = original.config
     if effective.config != Config(**{**config.__dict__, "tied": False}):
@@ -148,7 +150,7 @@ def decoding_problems(original: Checkpoint, effective: Checkpoint, encoding: str
         gain = GAIN_OF.get(name) if folded else None
         if gain:
             wanted *= original.tensors[gain][..., None, :]  # (…, rows, columns)
-        allowed = deviations(EMBEDDING.get(encoding, encoding) if name == "token_embedding" else encoding, name, wanted, config)
+        allowed = deviations(embedding or encoding if name == "token_embedding" else encoding, name, wanted, config)
         bad = ~(np.abs(values - wanted) <= allowed)  # NaN, a hole, is caught as well
         if bad.any():
             i = bad.argmax()

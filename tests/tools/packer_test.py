@@ -316,10 +316,41 @@ class Int8(unittest.TestCase):
         largest = np.abs(model.tensors["wo"][0][:, [head * 4 + 3 for head in (3, 4, 5)]]).max()
         self.assertAlmostEqual(scales["wo", 0][1 * 4 + 3], largest / 127 / layouts.LAYOUTS["stream"].step_value)
 
+    def test_doubles(self) -> None:
+        """Every row has its scale in front of it, which is that row's alone: also one that is added."""
+        model = random_model.weights(Config(24, 40, 1, 6, 2, 40, 12, False), 1)
+        for layout in ("doubles", "doubles-pairs"):
+            spans = packer.plan(layout, "int8", model.config, TEXTS)
+            packed = packer.encode(spans, model, TEXTS)
+            for span in spans:
+                if not isinstance(span, packer.Weights):
+                    continue
+                gains = span.gains(model)
+                wanted = span.of(model)[span.order_of_rows] * (1.0 if gains is None else gains) * span.scale
+                for row, values in enumerate(wanted):
+                    scale, *steps = struct.unpack_from("<f24b", packed, span.offset + row * span.row_stride)
+                    self.assertAlmostEqual(scale * 127 / np.abs(values).max(), 1, 6)
+                    self.assertTrue((np.abs(values - np.array(steps) * scale) <= 0.50001 * scale).all(), span.tensor)
+
+    def test_embedding_of_doubles(self) -> None:
+        """In steps. Whole records are a multiple of 8, whatever dim is."""
+        for dim in (8, 10, 12, 14):
+            model = random_model.weights(Config(dim, 40, 1, 1, 1, 10, 12, False), 1)
+            for layout, halves in (("doubles", 1), ("doubles-pairs", 2)):
+                spans = packer.plan(layout, "int8", model.config, TEXTS[:10])
+                packed = packer.encode(spans, model, TEXTS[:10])
+                span = next(span for span in spans if span.tensor == "token_embedding")
+                self.assertEqual((span.encoding.name, span.row_bytes, span.factors), ("int8", dim + 4, ("1/2",) * (halves - 1)))
+                self.assertEqual((span.row_stride % 8, packer.texts_of(spans).row_stride), (0, span.row_stride))
+                self.assertLess(span.row_stride - dim - 4 - max(map(len, TEXTS[:10])) - 1, 8)
+                scale, *steps = struct.unpack_from(f"<f{dim}b", packed, span.offset + 3 * span.row_stride)
+                off = np.abs(model.tensors["token_embedding"][3] - halves * scale * np.array(steps))
+                self.assertTrue((off <= 0.50001 * halves * scale).all())
+
     def test_refused(self) -> None:
         config = Config(2, 40, 1, 1, 1, 10, 12, False)
         with self.assertRaisesRegex(UserError, "^encoding int8: wv: with its scale a row of 2 weights has 6 bytes, more than in bf16; "
-                                    "use bf16$"):
+                                    "use another encoding$"):
             packer.check_rows(packer.plan("stream", "int8", config, PIECES))
         packer.check_rows(packer.plan("stream", "int8", replace(config, dim=4), PIECES))
         with self.assertRaisesRegex(UserError, "^encoding int8: big-endian machines cannot read it"):
@@ -328,6 +359,10 @@ class Int8(unittest.TestCase):
         model.tensors["w2"][:] = model.tensors["w3"][:] = 1e37
         with self.assertRaisesRegex(UserError, "^w3: layer 0, row 0: its scale of .* does not fit into float32"):
             packer.encode(packer.plan("stream", "int8", model.config, PIECES), model, PIECES)
+        model = random_model.weights(Config(4, 40, 1, 1, 1, 10, 12, False), 1)
+        model.tensors["rms_att"][:], model.tensors["wk"][:] = 1, 3e38  # which fits, but not times sqrt(dim)
+        with self.assertRaisesRegex(UserError, "^wk: layer 0, row 0: its scale of .* times 127 does not fit into float32$"):
+            packer.encode(packer.plan("doubles", "int8", model.config, TEXTS[:10]), model, TEXTS[:10])
 
 
 class Refused(unittest.TestCase):

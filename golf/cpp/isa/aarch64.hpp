@@ -14,7 +14,7 @@ typedef double pair __attribute__((vector_size(16)));
 #define CODE(section_) extern "C" [[gnu::used, gnu::section(section_)]] void
 
 register long n asm("x0");        // a system call's file, or the exit status
-register const f32* w asm("x1");  // a system call's text
+register const weight* w asm("x1");  // a system call's text
 register long j asm("x2");        // a system call's length
 register cell* a asm("x3");
 register cell* b asm("x4");
@@ -25,6 +25,7 @@ register long number asm("x8");  // a system call's number
 register long l asm("x10");
 register long t asm("x11");
 register real slowdown asm("d9");
+register pair raised asm("v10");  // in int8, a weight is byte 7; the others are 0, as the kernel leaves them
 
 constexpr bool text_first = false;
 
@@ -252,6 +253,8 @@ INLINE bool again_gate() { return n != -hidden_dim; }
 
 // A row against x. Both sums, and both that they are of, are halves of a register: (x . x, w . x) += (x, w) * x is one
 // instruction (-4), and the load of epsilon makes the other half 0. The next cell is not needed for that.
+//
+// In int8 a byte is loaded to the top of half a register that is 0 elsewhere, as a number with 24 bits behind the point.
 typedef pair Sums;
 typedef pair Element;
 INLINE void take_cells(real& p, Sums&) { p = get(); }
@@ -260,9 +263,17 @@ INLINE void begin_x() {
   a = x - dim;
   fresh(a);
 }
-INLINE Element take_element() {
+INLINE f32 take_scale() {
+  f32 scale = 1;
+  if constexpr (in_steps) asm volatile("ldr %s0, [%1], 4" : "=w"(scale), "+r"(w));
+  return scale;
+}
+INLINE Element take_element(f32 scale) {
   Element e;
-  asm volatile("ld1 {%0.s}[1], [%1], 4\n\tfcvtl %0.2d, %0.2s" : "=w"(e), "+r"(w));
+  if constexpr (in_steps) asm volatile("ld1 {%2.b}[7], [%1], 1\n\tscvtf %0.2s, %2.2s, 24\n\t"
+                                       "fmul %0.2s, %0.2s, %3.s[0]\n\tfcvtl %0.2d, %0.2s"
+                                       : "=&w"(e), "+r"(w), "+w"(raised) : "w"(scale));
+  else asm volatile("ld1 {%0.s}[1], [%1], 4\n\tfcvtl %0.2d, %0.2s" : "=w"(e), "+r"(w));
   asm volatile("ld1 {%0.d}[0], [%1]" : "+w"(e) : "r"(a));
   return e;
 }
@@ -301,11 +312,11 @@ INLINE void to_record() {
   fresh(token);
   constexpr long factor = record_bytes / 8;
   if constexpr (power(factor - 1)) {
-    w = (const f32*)((const char*)w + token);
+    w = (const weight*)((const char*)w + token);
     fresh(w);
-    w = (const f32*)((const char*)w + token * (factor - 1));
+    w = (const weight*)((const char*)w + token * (factor - 1));
   } else {
-    w = (const f32*)((const char*)w + token * factor);
+    w = (const weight*)((const char*)w + token * factor);
   }
   fresh(w);
   j = ((const unsigned char*)w)[record_bytes - 1];

@@ -2,7 +2,7 @@
 //
 // An instruction for doubles has 4 bytes, whatever it does: so pairs are loaded and stored by one, which steps as well. One
 // for r0 … r7 mostly has 2, and its constants are below 256. These are all taken; what gcc needs for itself is r8 and up.
-// Doubles lie at multiples of 8 bytes, floats of 4: vldm wants multiples of 4.
+// Doubles lie at multiples of 8 bytes, floats of 4, which vldm wants them to; so do scales of int8 where dim is a multiple of 4.
 //
 // "(-4)": the bytes of code that a trick saves for stories260K's shape; the whole is filled up to a multiple of 4.
 #pragma once
@@ -15,7 +15,7 @@ typedef double cell;
 #define CODE(section_) extern "C" [[gnu::naked, gnu::used, gnu::section(section_)]] void
 
 register long l asm("r0");        // a system call's file
-register const f32* w asm("r1");  // its text
+register const weight* w asm("r1");  // its text
 register long j asm("r2");        // its length
 register cell* a asm("r3");
 register cell* r asm("r4");
@@ -206,10 +206,21 @@ INLINE void begin_x() {
   else a = x - dim;
   fresh(a);
 }
-INLINE real take_weight() {
-  f32 weight;
-  asm volatile("vldmia %1!, {%0}" : "=t"(weight), "+l"(w));
-  return weight;
+INLINE f32 take_scale() {  // where it may be at no multiple of 4, by a load of the core, which takes any address (+4)
+  f32 scale = 1;
+  if constexpr (in_steps && dim % 4 == 0) asm volatile("vldmia %1!, {%0}" : "=t"(scale), "+l"(w));
+  else if constexpr (in_steps) asm volatile("ldr %2, [%1], #4\n\tvmov %0, %2" : "=t"(scale), "+l"(w), "=l"(j));
+  return scale;
+}
+INLINE real take_weight(f32 scale) {
+  if constexpr (in_steps) {  // the FPU has no load of a byte: a vmov more (+4)
+    asm volatile("ldrsb %0, [%1], #1" : "=l"(j), "+l"(w));
+    return j * scale;
+  } else {
+    f32 taken;
+    asm volatile("vldmia %1!, {%0}" : "=t"(taken), "+l"(w));
+    return taken;
+  }
 }
 INLINE real take_x() {
   if constexpr (power(dim) && !x_from_start) {
@@ -220,8 +231,8 @@ INLINE real take_x() {
     return *a;
   }
 }
-INLINE Element take_element() {
-  const real weight = take_weight(), value = take_x();
+INLINE Element take_element(f32 scale) {
+  const real weight = take_weight(scale), value = take_x();
   return {weight, value};
 }
 INLINE void put_x(const Element& e, real p) {

@@ -13,7 +13,7 @@ typedef double cell;
 #define CODE(section_) extern "C" [[gnu::naked, gnu::used, gnu::section(section_)]] void
 
 register cell* r asm("sp");
-register const f32* w asm("a1");  // a system call's text
+register const weight* w asm("a1");  // a system call's text
 register long l asm("a0");        // a system call's file
 register long j asm("a2");        // a system call's length
 register cell* b asm("a3");
@@ -222,8 +222,17 @@ INLINE void begin_x() {
   a = x - dim;
   fresh(a);
 }
-INLINE Element take_element() {
-  const real weight = *w, value = *a;
+// It may be at any address, as may a model of float32, which begins at an even one: Linux runs such loads.
+INLINE f32 take_scale() {
+  if constexpr (!in_steps) return 1;
+  f32 scale = *(const f32*)w;
+  asm volatile("" : "+f"(scale));  // loaded before w goes on: by c.flw (riscv32: -2)
+  w += scale_bytes;
+  fresh(w);
+  return scale;
+}
+INLINE Element take_element(f32 scale) {  // in int8 by lb (riscv32: there is no c.lb, +2)
+  const real weight = in_steps ? *w * scale : *w, value = *a;
   w++;
   fresh(w);
   return {weight, value};
@@ -250,14 +259,14 @@ INLINE void to_record() {
   fresh(n);
   constexpr long factor = record_bytes / 8;
   if constexpr (((factor - 1) & (factor - 2)) == 0) {
-    w = (const f32*)((const char*)w + n);
+    w = (const weight*)((const char*)w + n);
     fresh(w);
     n *= factor - 1;
   } else {
     n *= factor;
   }
   fresh(n);
-  w = (const f32*)((const char*)w + n);
+  w = (const weight*)((const char*)w + n);
   fresh(w);
   j = ((const unsigned char*)w)[record_bytes - 1];
 }

@@ -25,7 +25,7 @@ constexpr bool text_first = false, called_share = true;
 // it alone can begin with another number than 0.
 #define GLOBAL __attribute__((address_space(1)))
 extern cell* volatile GLOBAL r __asm__("__stack_pointer");
-static const f32* volatile GLOBAL w;
+static const weight* volatile GLOBAL w;
 
 // settle(v): v is computed here. clang would rather keep what it is made of, in two more locals, and compute it after the loop (-14).
 #define settle(v) asm volatile("" : "+r"(v))
@@ -202,8 +202,15 @@ struct Machine {
     sums.squares = epsilon;
   }
   INLINE void begin_x() { p = (cell*)(((word)r & -row_bytes) + (x_unit - 8 * dim)); }
-  INLINE Element take_element() {
-    const real weight = *w, value = *p;
+  INLINE real take_scale() {  // as double: another type of locals has 2 bytes to be declared (-2)
+    if constexpr (!in_steps) return 1;
+    real scale = *(const f32*)w;
+    settle(scale);
+    w = w + scale_bytes;
+    return scale;
+  }
+  INLINE Element take_element(real scale) {
+    const real weight = in_steps ? *w * scale : *w, value = *p;
     return {weight, value};
   }
   INLINE void put_x(const Element& e, real) {
@@ -227,7 +234,7 @@ struct Machine {
     long n = (char*)b - (char*)r, go = more();
     fresh(n);
     fresh(go);
-    w = (const f32*)(model + records - record_bytes + n * -(record_bytes / 8));
+    w = (const weight*)(model + records - record_bytes + n * -(record_bytes / 8));
     fence();
     j = ((const unsigned char*)w)[record_bytes - 1] * go;
   }

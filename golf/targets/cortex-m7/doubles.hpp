@@ -105,7 +105,7 @@ INLINE void write_piece() {
                "cmp %[n], %[j]\n\t"
                "bne.n 0b"
                : [a] "=l"(a), [m] "=l"(m), [n] "+l"(n) : [w] "l"(w), [j] "l"(j), [l] "l"(l), [uart] "i"(uart) : "memory", "cc");
-  w += text_bytes / 4;
+  w += text_bytes / weight_bytes;
   fresh(w);
 }
 

@@ -1,6 +1,7 @@
 // Linux on AArch64.
 //
-// The kernel clears all registers before a program begins: n and j are 0, so the first token, BOS, writes nothing.
+// The kernel clears all registers before a program begins: n and j are 0, so the first token, BOS, writes nothing. What int8's
+// weights are loaded into is 0, too.
 #pragma once
 
 #include "isa/aarch64.hpp"

@@ -90,7 +90,7 @@ INLINE void write_piece() {
   n = 4;
   fresh(n);
   asm volatile("svc 0" : "+r"(l) : "r"(w), "r"(j), "r"(n) : "memory");
-  w += text_bytes / 4;
+  w += text_bytes / weight_bytes;
   fresh(w);
   n = 1;
   fresh(n);

@@ -75,7 +75,7 @@ INLINE void set_up() {
                "\t.set arena_end, %0\n\t.set record_one, %1" : : "i"(arena_end), "i"(records + record_bytes));
   if constexpr (!is_short(-8 * stride)) set_minus_stride();  // @loop
   if constexpr (!is_short(all_positions)) set_t();  // @loop
-  w = *(const f32* const volatile*)(g + 56);  // p_paddr (-4) @embedding
+  w = *(const weight* const volatile*)(g + 56);  // p_paddr (-4) @embedding
   if constexpr (in_memsz) {
     asm volatile("fcvt.d.w %0, x%c1" : "=f"(slowdown) : "i"(ten));  // @rope
   } else {

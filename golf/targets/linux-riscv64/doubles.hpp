@@ -62,7 +62,7 @@ INLINE void set_up() {
   if constexpr (!is_short(-8 * stride)) set_minus_stride();  // @loop
   if constexpr (!is_short(all_positions)) set_t();  // @loop
   if constexpr (in_memsz) {
-    w = (const f32*)(word)*(const volatile int*)(g + 96 - here);  // @embedding
+    w = (const weight*)(word)*(const volatile int*)(g + 96 - here);  // @embedding
   } else {
     asm volatile("lui %0, %%hi(model + %1)\n\taddi %0, %0, %%lo(model + %1)" : "=r"(w) : "i"(records + record_bytes));  // @embedding
   }
@@ -73,7 +73,7 @@ INLINE void set_up() {
 
 // p_vaddr is where the model begins (-2).
 INLINE void w_to_model() {
-  w = *(const f32* const volatile*)(g + 72 - here);
+  w = *(const weight* const volatile*)(g + 72 - here);
   fresh(w);
 }
 

@@ -35,8 +35,8 @@ struct Engine : Machine {
   void story();
   void rows();
 
-  INLINE void set_up() { w = (const f32*)(model + records + record_bytes); }
-  INLINE void w_to_model() { w = (const f32*)model; }
+  INLINE void set_up() { w = (const weight*)(model + records + record_bytes); }
+  INLINE void w_to_model() { w = (const weight*)model; }
   INLINE bool again_key() {
     if constexpr (first_by_bit) return shifted((word)a, first_bit);
     else return (word)a >= (word)first_row;

@@ -16,7 +16,6 @@ from common.engine.engines import Engine
 from common.errors import atomic_write
 from common.model.checkpoint import Config
 from common.pack import layouts
-from common.pack.encodings import ENCODINGS
 from common.pack.layouts import LAYOUTS
 from common.pack.packer import Span, packed_bytes, texts_of
 
@@ -25,11 +24,11 @@ CONSTANTS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_si
 
 def constants(engine: Engine, config: Config, encoding: str, spans: Sequence[Span]) -> dict[str, int]:
     """What an engine knows when it is compiled."""
-    text = texts_of(spans)
+    text, encoded = texts_of(spans), LAYOUTS[engine.layout].encodings[encoding]
     return {name: getattr(config, name) for name in CONSTANTS} | {
         "longest_piece": text.longest_piece,
-        "weight_bytes": ENCODINGS[encoding].weight_bytes,
-        "scale_bytes": ENCODINGS[encoding].row_bytes(0),
+        "weight_bytes": encoded.weight_bytes,
+        "scale_bytes": encoded.row_bytes(0),
         "exp_squarings": layouts.EXP_SQUARINGS,
         "workspace_bytes": LAYOUTS[engine.layout].workspace(config),
         "text_bytes": text.row_bytes,

@@ -6,8 +6,8 @@
     ENCODINGS["f32"].encode(values, before, "big")        # for a machine whose first byte is the highest one
     ENCODINGS["int8"].encode_steps(values, steps, scales) # whole steps, and a scale for each row
 
-An encoding is one class here, and one include for each language of the engines: golf/cpp/weights/NAME.hpp,
-golf/asm/weights/NAME.inc.
+An encoding is one class here, and one include for each language of the engines with an x87: golf/cpp/weights/NAME.hpp,
+golf/asm/weights/NAME.inc. It may have another form for engines that compute in doubles: FOR_DOUBLES.
 
 Values are float32 (rows, columns); data is bytes, uint8 (rows, row_bytes).
 """
@@ -28,6 +28,7 @@ class Encoding:
     embedding: str = ""  # the encoding of the embedding, where that is another one
     zeros: int = 0  # so many zeros stand before a row of the embedding, where text does
     most: int = 0  # with a scale for each row: the largest number of steps
+    scales_weights: bool = False  # an engine multiplies each weight with its row's scale, not a row's product with it
     byte_orders: tuple[str, ...] = ("little",)  # those of the machines that can read it
 
     def row_bytes(self, columns: int) -> int:
@@ -142,12 +143,29 @@ class Int8(Encoding):
         return _numbers(data[:, -SCALE_BYTES:], "<f4")[:, 0].astype(np.float64)
 
 
+class Int8Doubles(Int8):
+    """The same for engines that compute in doubles. There each weight is multiplied with its row's scale, which is in front of
+    the row: so rows that are added have scales of their own, and so has the embedding, which goes through the same routine."""
+
+    embedding, zeros, scales_weights = "", 0, True
+
+    def encode_steps(self, values: np.ndarray, steps: np.ndarray, scales: np.ndarray) -> np.ndarray:
+        return np.roll(super().encode_steps(values, steps, scales), SCALE_BYTES, 1)
+
+    def steps(self, data: np.ndarray) -> np.ndarray:
+        return super().steps(np.roll(data, -SCALE_BYTES, 1))
+
+    def scales(self, data: np.ndarray) -> np.ndarray:
+        return super().scales(np.roll(data, -SCALE_BYTES, 1))
+
+
 LARGEST_HALF = 0x7F7F  # of a finite float
 FLOAT32 = {"little": "<f4", "big": ">f4"}
 SCALE_BYTES = 4
 SMALLEST_STEP = 2.0**-100  # a float32, and not next to nothing
 
 ENCODINGS = {encoding.name: encoding() for encoding in Encoding.__subclasses__()}
+FOR_DOUBLES = ENCODINGS | {"int8": Int8Doubles()}  # of layouts whose engines compute in doubles
 
 
 def _bytes(numbers: np.ndarray, kind: str) -> np.ndarray:

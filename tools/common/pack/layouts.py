@@ -12,10 +12,11 @@ and by the FACTORS.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Callable, Iterator, Mapping, Sequence
 
 from common.model.checkpoint import Config
+from common.pack.encodings import ENCODINGS, FOR_DOUBLES, Encoding
 
 # exp(x) = (1 + x / 2^n)^(2^n): the engines square n times. The division is folded into the matrix that makes x.
 EXP_SQUARINGS = 24
@@ -58,7 +59,7 @@ class Text:
     text_offset: int = 1  # where the text starts in the record
     length_last: bool = False
     wide: bool = False
-    multiple: int = 1  # of which the record's size is one
+    multiple: int = 1  # of which the whole record's size is one
     length_bias: int = 0  # what is added to the length in its byte, when that fits for every piece
     before_embedding: bool = False  # an encoding may want zeros behind the text then
 
@@ -80,6 +81,7 @@ class Layout:
     blocks: Callable[[Config], Iterator[Block]]
     workspace: Callable[[Config], int]  # bytes of memory that an engine needs besides the model
     before: bytes = b""  # what always stands before the packed model; bf16 then needs no padding for its first weight
+    encodings: Mapping[str, Encoding] = field(default_factory=lambda: ENCODINGS)
     step_value: int = 1  # what engines take a step of int8 for
     empty_pieces: bool = True  # False: engines know BOS by its length of 0, so no other piece may be empty
 
@@ -347,11 +349,11 @@ LAYOUTS = {
     "stream": Layout(stream, stream_workspace, step_value=X87_STEP),
     "stream-wide": Layout(stream_wide, stream_workspace, step_value=X87_STEP),
     "plain": Layout(plain, plain_workspace),
-    "doubles": Layout(doubles, doubles_workspace, empty_pieces=False),
-    "doubles-pairs": Layout(doubles_pairs, doubles_pairs_workspace, empty_pieces=False),
-    "doubles-rows": Layout(doubles_pairs, doubles_rows_workspace, empty_pieces=False),
-    "doubles-by-bits": Layout(doubles, doubles_by_bits_workspace, empty_pieces=False),
-    "doubles-by-rows": Layout(doubles, doubles_by_rows_workspace, empty_pieces=False),
+    "doubles": Layout(doubles, doubles_workspace, encodings=FOR_DOUBLES, empty_pieces=False),
+    "doubles-pairs": Layout(doubles_pairs, doubles_pairs_workspace, encodings=FOR_DOUBLES, empty_pieces=False),
+    "doubles-rows": Layout(doubles_pairs, doubles_rows_workspace, encodings=FOR_DOUBLES, empty_pieces=False),
+    "doubles-by-bits": Layout(doubles, doubles_by_bits_workspace, encodings=FOR_DOUBLES, empty_pieces=False),
+    "doubles-by-rows": Layout(doubles, doubles_by_rows_workspace, encodings=FOR_DOUBLES, empty_pieces=False),
     "asm-linux": Layout(asm_linux, asm_linux_workspace, step_value=X87_STEP, empty_pieces=False),
     "boot": Layout(boot, boot_workspace, before=b"\x55\xaa", step_value=X87_STEP, empty_pieces=False),  # the boot sector's signature
 }

@@ -112,6 +112,11 @@ class Weights(Span):
     order: str  # of a number's bytes: little or big
     before: bytes = b""  # what stands before the packed file, for a weight that begins it
 
+    @property
+    def shares_steps(self) -> bool:
+        """Whether the rows are columns that an engine adds in whole steps, as often as another matrix says: see MEETS."""
+        return bool(self.encoding.most) and self.transposed and not self.encoding.scales_weights
+
     def of(self, model: Checkpoint) -> np.ndarray:
         """The matrix in a model, (its rows or columns, columns): a view, in which `order_of_rows` finds the packed rows."""
         tensor = model.classifier if self.tensor == "wcls" else model.tensors[self.tensor]
@@ -143,7 +148,7 @@ def plan(layout: str, encoding: str, config: Config, pieces: Sequence[bytes], or
         if empty is not None:
             raise UserError(f"token {empty}: an empty piece, which engines with layout {layout} would take for the end; "
                             "use another engine, or give it a text")
-    groups = [[_span(part, declared, ENCODINGS[encoding], config, pieces, longest, order) for part in
+    groups = [[_span(part, declared, declared.encodings[encoding], config, pieces, longest, order) for part in
                ((block,) if isinstance(block, Matrix) else block.fields)] for block in declared.blocks(config)]
     spans: list[Span] = []
     offset = 0
@@ -153,6 +158,10 @@ def plan(layout: str, encoding: str, config: Config, pieces: Sequence[bytes], or
         offset = early
     for group in groups:
         stride = sum(span.row_bytes for span in group)
+        for span in group:
+            if isinstance(span, Texts):
+                padding = -stride % span.text.multiple
+                span.row_bytes, stride = span.row_bytes + padding, stride + padding
         for span in group:
             span.offset, span.row_stride = offset, stride
             offset += span.row_bytes
@@ -168,7 +177,7 @@ def check_rows(spans: Sequence[Span]) -> None:
     for span in spans:
         if isinstance(span, Weights) and span.encoding.most and span.row_bytes > ENCODINGS["bf16"].row_bytes(span.columns):
             raise UserError(f"encoding {span.encoding.name}: {span.tensor}: with its scale a row of {span.columns} weights has "
-                            f"{span.row_bytes} bytes, more than in bf16; use bf16")
+                            f"{span.row_bytes} bytes, more than in bf16; use another encoding")
 
 
 def packed_bytes(spans: Sequence[Span]) -> int:
@@ -196,12 +205,11 @@ def _span(part: Matrix | Text, layout: Layout, encoding: Encoding, config: Confi
     """A span whose place in the file is not known yet."""
     if isinstance(part, Text) and part.wide:
         record_bytes = max(len(utf16.encode(printed(piece))) for piece in pieces) + utf16.CHARACTER
-        return Texts("vocabulary", config.vocab_size, record_bytes + -record_bytes % part.multiple, text=part, longest_piece=longest)
+        return Texts("vocabulary", config.vocab_size, record_bytes, text=part, longest_piece=longest)
     if isinstance(part, Text):
         if longest + part.length_bias > LONGEST_PIECE:
             part = replace(part, length_bias=0)
         record_bytes = part.text_offset + longest + part.length_last + encoding.zeros * part.before_embedding
-        record_bytes += -record_bytes % part.multiple
         return Texts("vocabulary", config.vocab_size, record_bytes, text=part, longest_piece=longest)
     if part.tensor == "token_embedding" and encoding.embedding:
         encoding = ENCODINGS[encoding.embedding]
@@ -255,7 +263,7 @@ def decode(spans: Sequence[Span], config: Config, packed: bytes) -> tuple[Checkp
                 data, order = file.rows(span)[rows], span.order_of_rows[rows]
                 if span.encoding.most:
                     scales = span.encoding.scales(data)
-                    if not span.transposed:
+                    if not span.shares_steps:
                         scales /= span.scale * _of_columns(columns, span, order)
                     values = span.encoding.steps(data) * (span.step_value * scales)[:, None]
                 else:
@@ -338,14 +346,14 @@ def _column_scales(spans: Sequence[Span], model: Checkpoint) -> Scales:
     """Those of columns that are added, which have no step to themselves."""
     return {(span.tensor, span.layer):
             span.encoding.step(span.of(model)[span.order_of_rows], _meets(span, model.config)) / span.step_value
-            for span in spans if isinstance(span, Weights) and span.encoding.most and span.transposed}
+            for span in spans if isinstance(span, Weights) and span.shares_steps}
 
 
 def _packed_column_scales(spans: Sequence[Span], config: Config, packed: _File) -> Scales:
     """The same, as the packed file has them."""
     scales: Scales = {}
     for span in spans:
-        if isinstance(span, Weights) and span.encoding.most and span.transposed:
+        if isinstance(span, Weights) and span.shares_steps:
             meets = _meets(span, config)
             scales[span.tensor, span.layer] = np.zeros(meets.max() + 1)
             scales[span.tensor, span.layer][meets] = span.encoding.scales(packed.rows(span))
@@ -362,16 +370,17 @@ def _scaled_rows(span: Weights, rows: slice, model: Checkpoint, columns: Scales)
     """Packed rows in steps, with their scales: the step times the factors; and, where columns are added as often as a row says,
     times theirs."""
     values = _folded_rows(span, rows, model, 1)
-    if span.transposed:
+    if span.shares_steps:
         scales = columns[span.tensor, span.layer][_meets(span, model.config)[rows]]
         step = scales * span.step_value
     else:
         step = span.encoding.step(values)
         scales = step / span.step_value * span.scale * _of_columns(columns, span, span.order_of_rows[rows])
-    bad = np.flatnonzero(np.abs(scales) > np.finfo(np.float32).max)
+    weights, times = (span.encoding.most, f" times {span.encoding.most}") if span.encoding.scales_weights else (1, "")
+    bad = np.flatnonzero(np.abs(scales) * weights > np.finfo(np.float32).max)
     if len(bad):
-        raise UserError(f"{span.tensor}: layer {span.layer}, row {rows.start + bad[0]}: its scale of {scales[bad[0]]:g} does not fit "
-                        "into float32")
+        raise UserError(f"{span.tensor}: layer {span.layer}, row {rows.start + bad[0]}: its scale of {scales[bad[0]]:g}{times} does "
+                        "not fit into float32")
     return span.encoding.encode_steps(values, step, scales)
 
 

@@ -1,6 +1,8 @@
 """Boots a PC from an engine's disk image, in QEMU, and streams the story that it shows.
 
-The image is built for the model first, unless one is given; it is never written to. The story comes from what is
+The image is built for the model first, unless one is given; it is never written to. A model of any size is taken, as long
+as it fits below 3 GB with the memory that the engine works in. If the engine's sector has no room with the model's shape,
+the next engine is taken, unless --engine names one (`llama512 build --without` leaves a feature out). The story comes from what is
 written to the screen's memory, which takes 16,384 characters (from COM1 for an engine that sends it there as well), so
 no window is needed. The tool ends when the machine does: the engine halts it after the story. With --window it stays
 on until the window is closed.
@@ -9,6 +11,7 @@ examples:
   tools/llama512 boot
   tools/llama512 boot --engine asm-boot --model stories260K --cpu 486 --memory 8
   tools/llama512 boot --model stories260K --encoding int8
+  tools/llama512 boot --model stories15M.bin --tokenizer tokenizer.bin
   tools/llama512 boot --window
   tools/llama512 boot --image story.img --disk usb --screenshot story.png
 """
@@ -22,13 +25,15 @@ import sys
 from pathlib import Path
 
 from common.engine import builds, engines, prompt
+from common.engine.builds import Built
 from common.engine.engines import Engine
+from common.engine.nasm import SectorFull
 from common.errors import UserError, run_tool
 from common.files import protect
 from common.machine import console, qemu
 from common.machine.pc import CPU, DISK, MEMORY, memory_for
 from common.machine.qemu import DISKS, Machine
-from common.model.models import find_model
+from common.model.models import Model, find_model
 from common.pack.encodings import ENCODINGS
 from common.terminal import add_model_options, argument_parser
 
@@ -65,11 +70,16 @@ def main() -> None:
     else:
         model = find_model(options.model, options.tokenizer)
         protect([options.screenshot], [model.checkpoint, model.tokenizer])
-        if options.prompt is None:
-            built = builds.build(engine, model, options.output, options.encoding)
-        else:
-            folder = options.output or builds.default_folder(model) / "prompt"
-            built = prompt.build(engine, model, folder, options.prompt, options.encoding)
+        others = iter([] if options.engine else [other for other in bootable() if other != engine])
+        while True:
+            try:
+                built = build(engine, model, options)
+                break
+            except SectorFull as error:
+                engine = next((other for other in others if options.prompt is None or other.takes_prompt), None)
+                if engine is None:
+                    raise
+                print(f"{error}; {engine.name} is taken instead", file=sys.stderr)
         image, memory = built.program, memory_for(built, options.memory)
     protect([options.screenshot], [image])
     with Machine(image, options.cpu, memory, options.disk, window=options.window) as pc:
@@ -83,6 +93,14 @@ def main() -> None:
             pc.process.wait()
 
 
+def build(engine: Engine, model: Model, options: argparse.Namespace) -> Built:
+    """Builds the image."""
+    if options.prompt is None:
+        return builds.build(engine, model, options.output, options.encoding)
+    folder = options.output or builds.default_folder(model) / "prompt"
+    return prompt.build(engine, model, folder, options.prompt, options.encoding)
+
+
 def _megabytes(text: str) -> int:
     size = int(text) if text.isascii() and text.isdigit() else -1
     if not qemu.LEAST_MEMORY <= size <= qemu.MOST_MEMORY:
@@ -91,15 +109,19 @@ def _megabytes(text: str) -> int:
     return size
 
 
+def bootable() -> list[Engine]:
+    """The boot engines."""
+    return [engine for engine in engines.table() if engine.target.machine == MACHINE]
+
+
 def find_engine(name: str | None) -> Engine:
     """The boot engine of that name, or the default one."""
-    bootable = [engine for engine in engines.table() if engine.target.machine == MACHINE]
     if name is None:
-        return next((engine for engine in bootable if engine.features), bootable[0])
+        return next((engine for engine in bootable() if engine.features), bootable()[0])
     engine = engines.find(name)
-    if engine not in bootable:
+    if engine not in bootable():
         raise UserError(f"engine {name!r}: no boot engine (`llama512 run {name}` runs it); boot engines are "
-                        f"{', '.join(engine.name for engine in bootable)}")
+                        f"{', '.join(engine.name for engine in bootable())}")
     return engine
 
 

@@ -28,6 +28,8 @@ def main() -> None:
     add_model_options(parser)
     parser.add_argument("--encoding", choices=ENCODINGS, help="of the weights (default: each engine's first)")
     parser.add_argument("--prompt", metavar="TEXT", help="what the story begins with; without --engine, build those that take one")
+    parser.add_argument("--without", action="append", metavar="FEATURE", default=[],
+                        help="leave this feature of the --engine out; may be repeated")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("-o", "--output", type=Path, metavar="DIR", help="the folder to write to")
     where.add_argument("--list", action="store_true", help="write nothing; name the engines that this machine has the tools for")
@@ -36,11 +38,13 @@ def main() -> None:
     if options.list:
         print("\n".join(engine.name for engine in here.choose(options.engine, to_run=False)))
         return
+    if options.without and not options.engine:
+        parser.error("--without: say which --engine it is for")
     model = find_model(options.model, options.tokenizer)
     chosen = here.choose(options.engine, to_run=False)
     if options.prompt is not None and not options.engine:
         chosen = [engine for engine in chosen if engine.takes_prompt]
-    for engine in chosen:
+    for engine in (engine.without(options.without) for engine in chosen):
         if options.prompt is None:
             built = builds.build(engine, model, options.output, options.encoding)
         else:

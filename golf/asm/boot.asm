@@ -9,6 +9,8 @@
 ;     B8000h           screen: a byte of text goes to each cell as it is (a line feed is shown as the glyph 0Ah)
 ;     DS_BASE          1 MB and a little: the walk (see transformer.inc), WALK_BYTES and two slots more, the last not zero
 ;
+; With BIG, for models that this map does not hold, see boot-big.inc: the model is above 1 MB, and the walk above the model.
+;
 ; SEGMENTS (see boot.inc). CS and SS have base 0 (SS is what real mode left: 64 KB). DS and ES have base DS_BASE, so that
 ; the walk begins at address 0; the model, the screen and this sector are at addresses below 4 GB, which wrap around.
 ;
@@ -23,6 +25,10 @@
 ;     CLEAR         the screen is cleared before the story
 ;     PROMPT        the story begins with the tokens of `prompt`: PROMPT is the list of their numbers, 1 or 2 bytes each
 ;     READ_ERROR    a message when a sector cannot be read
+;
+; and what a build adds where the model needs it:
+;
+;     BIG           the model is read in chunks, and moved above 1 MB
 ;
 ; Needs a 486 with FPU, and a BIOS with INT 13h extensions. `llama512 build` assembles it.
 
@@ -79,20 +85,35 @@
 %endif
 
 ; The start @header
+%ifdef BIG
+                BIG_FLAT_MODE_CODE              ; see boot-big.inc
+%else
                 FLAT_MODE_CODE                  ; see boot.inc
+%endif
                 fld1                            ; the 1.0 for ever @swiglu
 %ifdef READ_ERROR
                 sbb     eax, eax                ; 0, or -1 when a sector could not be read @loading
-                push    byte 0                  ; @loop
-                pop     edi                     ; @loop
 %else
                 xor     eax, eax
-                xor     edi, edi                ; @loop
+%endif
+%ifdef BIG                                      ; edi is 0 already; or below, after an error @loop
+  %ifdef READ_ERROR
+    %define START_ON_STACK
+                push    edi                     ; @loading
+  %endif
+%elifdef READ_ERROR
+                push    byte 0
+                pop     edi
+%else
+                xor     edi, edi
 %endif
 ; the walk @loop
                 mov     ecx, WALK_BYTES / 4 + 1
                 rep stosd                       ; the walk must be zero; what comes behind it must not:
-%ifdef LINE_BREAKS
+%ifdef START_ON_STACK
+                mov     [edi], edi
+                pop     SLOT                    ; 0; after an error a place in a walk of -1 @loading
+%elifdef LINE_BREAKS
                 mov     [edi], edi
                 xchg    eax, edi                ; SLOT = 0
 %else
@@ -110,7 +131,7 @@
 %ifdef READ_ERROR
 ; After an error the walk is -1 everywhere, so the story ends with its first record: the message. @loading
   %ifndef LINE_BREAKS
-                mov     edi, ebx                ; the slot -1 in a walk of -1
+                mov     edi, ebx                ; the slot -1 (for BIG another one) in a walk of -1
   %endif
                 mov     esi, message - DS_BASE - EARLY - MESSAGE_BIAS
                 jc      token.message
@@ -290,6 +311,6 @@ code_end:
 model:
                 incbin  "model.packed"
 image_end:
-                align   512, db 0
+                times   IMAGE_BYTES - ($ - $$) db 0
 padding         equ     (510 - (code_end - $$)) + ($ - image_end) ; free: never read, never executed
 bos             equ     loaded + RECORDS_OFFSET + RECORD_BYTES + TEXT_BYTES - 4

@@ -94,6 +94,8 @@ class Anatomy(unittest.TestCase):
                 self.check(builds.build(replace(engine, features=()), self.model, self.folder / "bare"))
                 self.check(builds.build(replace(engine, features=("LINE_BREAKS", "SERIAL", "PROMPT=2,3")), self.model,
                                         self.folder / "prompt"))
+            if engine.large:
+                self.check(builds.build(engine.large, self.model, self.folder / "large"))
 
     def test_other_shapes(self) -> None:
         """Other instructions: heads without groups, counts above 255, slack, odd sizes."""

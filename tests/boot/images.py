@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from support import rules
 from support.folders import FolderTest
 
 from common.engine import builds, engines
@@ -34,7 +35,6 @@ from common.model.models import Model
 ENGINES = [engine for engine in engines.table() if engine.target.machine == "pc"]
 SHORT = 32  # tokens
 TIMEOUT = 120.0  # seconds for a story
-MODEL = 0x9200  # where the engines load the packed model
 SMALL = Config(24, 40, 2, 6, 2, 40, 12, False)
 
 
@@ -121,7 +121,7 @@ def boot(sample: Sample, cpu: str = "qemu32", memory: int | None = None, disk: s
         shown = pc.cells() if screen.style(sample.engine) == screen.CELLS else b""
         serial = pc.serial()
         page = pc.memory(0x7000, 0x1000)
-        model = pc.memory(MODEL, sample.image.stat().st_size - SECTOR)
+        model = pc.memory(rules.image_of(sample.built).address(SECTOR), sample.image.stat().st_size - SECTOR)
         icount = pc.call("query-replay")["icount"] - pc.icount
     return Run(cells, shown, serial, pc.before, page, model, seconds,
                problem(sample, cells, shown, serial, pc.before), icount)

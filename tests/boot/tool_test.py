@@ -16,11 +16,14 @@ from pathlib import Path
 
 import images
 from images import BootTest
+from support import cases
 
 from common.engine import engines
 from common.machine import screen
 from common.machine.qemu import HALT, QEMU
+from common.match import matching
 from common.model.models import Model
+from common.model.tokenizer import BOS
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "boot.py"
 
@@ -166,10 +169,32 @@ class Tool(BootTest):
         image.write_bytes(b"\xB8\x00\xB8\x8E\xC0\x26\xC6\x06\x0A\x00A\xFA\xF4".ljust(510, b"\0") + b"\x55\xAA")
         self.assertIn("cell 5 of text memory was written when 0 was next", self.fails("--engine", "asm-boot", "--image", image))
 
-    def test_too_large(self) -> None:
-        weights = images.random_model.weights(images.Config(128, 512, 4, 4, 4, 64, 8, True), seed=1)
-        model = images.random_model.write(self.folder, "large", weights)
-        self.assertRegex(self.fails("--model", model.checkpoint), r"large.bin: .*[0-9,]{7}")
+    def test_large_models(self) -> None:
+        """One that does not fit below 640 KB boots like any other; one for which the sector has no room, by another engine; and
+        one that is too large for a PC is refused."""
+        def write(name: str, config: images.Config) -> Model:
+            weights = images.random_model.weights(config, seed=1)
+            cases.scale_row(weights, "token_embedding", BOS, 0.25)  # it would end the story at once
+            return images.random_model.write(self.folder, name, weights)
+
+        model = write("large", images.Config(64, 172, 2, 8, 4, 4096, 8, True))
+        result = self.run_tool("--model", model.checkpoint, "-o", self.folder / "out")
+        self.assertEqual((result.returncode, result.stderr), (0, b""))
+        self.assertGreater((self.folder / "out" / "asm-boot-full").stat().st_size, 640 << 10)
+        expected = matching.expect(Model("large", *(self.folder / "out" / "asm-boot-full.build" / name
+                                                    for name in ("effective.bin", "tokenizer.bin"))))
+        self.assertEqual(result.stdout, expected.text + b"\n")
+
+        model = write("wide", images.Config(288, 260, 1, 6, 6, 1000, 3, True))
+        result = self.run_tool("--model", model.checkpoint, "-o", self.folder / "out")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertRegex(result.stderr, rb"\Aasm-boot-full: the sector is \d+ bytes too full .*; asm-boot is taken instead\n\Z")
+        expected = matching.expect(Model("wide", *(self.folder / "out" / "asm-boot.build" / name
+                                                   for name in ("effective.bin", "tokenizer.bin"))))
+        self.assertEqual(result.stdout, expected.text + b"\n")
+
+        model = cases.sparse_model(images.Config(2048, 5632, 22, 32, 4, 32000, 2048, False), self.folder)
+        self.assertRegex(self.fails("--model", model.checkpoint), r"sparse.bin: seq_len: 2048: .* takes at most [0-9,]{13} ")
 
     def test_without_qemu(self) -> None:
         empty = self.folder / "bin"

@@ -23,6 +23,7 @@ from support.cases import Case
 from support.folders import FolderTest
 
 from common.engine import configuration, engines, limits, packing, toolchains
+from common.engine.engines import Engine
 from common.engine.limits import Limit
 from common.errors import UserError
 from common.machine import run
@@ -90,13 +91,19 @@ def last_within(limit: Limit) -> tuple[Shape, Shape | None]:
 
 class EveryLimit(FolderTest):
     def test_limits(self) -> None:
-        for limit in limits.of(ENGINE):
-            with self.subTest(limit=limit):
-                at, beyond = last_within(limit)
-                self.assertIsNotNone(beyond, "the formats end before this limit: it is none")
-                self.refused(limit, beyond)
-                self.source_refuses(limit, beyond)
-                self.matches(limit, at)
+        """Of the engine and, where it has one, of its variant for large models."""
+        for variant in filter(None, (ENGINE, ENGINE.large)):
+            for limit in limits.of(variant):
+                with self.subTest(limit=limit):
+                    at, beyond = last_within(limit)
+                    self.assertIsNotNone(beyond, "the formats end before this limit: it is none")
+                    if variant.large is None:
+                        self.refused(limit, beyond)
+                    else:
+                        self.assertEqual(limits.fitting(variant, constants(at)), variant)
+                        self.assertEqual(limits.fitting(variant, constants(beyond)), variant.large)
+                    self.source_refuses(variant, limit, beyond)
+                    self.matches(variant, limit, at)
 
     def refused(self, limit: Limit, shape: Shape) -> None:
         model = cases.sparse_model(shape.config, self.folder, shape.piece_length)
@@ -105,14 +112,14 @@ class EveryLimit(FolderTest):
                 packing.check_shape(ENGINE, model, encoding)
             self.assertIn(limit.why, str(caught.exception))
 
-    def source_refuses(self, limit: Limit, shape: Shape) -> None:
-        configuration.write(ENGINE, shape.config, ENGINE.encodings[0], spans(shape), self.folder)
+    def source_refuses(self, variant: Engine, limit: Limit, shape: Shape) -> None:
+        configuration.write(variant, shape.config, ENGINE.encodings[0], spans(shape), self.folder)
         (self.folder / "model.packed").write_bytes(b"")
-        flags, _ = toolchains.of(ENGINE).small_flags(ENGINE, toolchains.name(ENGINE))
+        flags, _ = toolchains.of(variant).small_flags(variant, toolchains.name(variant))
         with self.assertRaisesRegex(UserError, f"{limit.field}: at most {limit.most} "):
-            toolchains.of(ENGINE).make(ENGINE, self.folder, flags)
+            toolchains.of(variant).make(variant, self.folder, flags)
 
-    def matches(self, limit: Limit, shape: Shape) -> None:
+    def matches(self, variant: Engine, limit: Limit, shape: Shape) -> None:
         known = constants(shape)
         # Only a kernel gives memory that costs nothing until it is used.
         fills = run.emulated(ENGINE) or ENGINE.target.machine != "program"
@@ -124,7 +131,7 @@ class EveryLimit(FolderTest):
         # A long story, or a large model, ends early.
         large = shape.config.seq_len > 100 or known["packed_bytes"] > QUICK
         case = Case(limit.field, shape.config, 1, piece_length=shape.piece_length, passes=16 if large else 0)
-        engine = replace(ENGINE, encodings=ENGINE.encodings[:1])
+        engine = replace(variant, encodings=ENGINE.encodings[:1])
         sample = case.sample(engine, self.folder / limit.field)
         outcome = attempt(engine, engine.encodings[0], sample.model, self.folder / limit.field / "build", 300)
         self.assertEqual((outcome.verdict, outcome.detail), ("equal", ""))
@@ -146,8 +153,8 @@ class KnownShapes(unittest.TestCase):
         "cpp-linux-i386": {"TinyLlama-1.1B": "seq_len"},
         "cpp-linux-x86_64": {"TinyLlama-1.1B": PACKED},
         "asm-linux-i386": {"TinyLlama-1.1B": "seq_len"},
-        "asm-boot": dict.fromkeys(CONFIGS, PACKED),
-        "asm-boot-full": dict.fromkeys(CONFIGS, PACKED),
+        "asm-boot": {"TinyLlama-1.1B": "seq_len"},
+        "asm-boot-full": {"TinyLlama-1.1B": "seq_len"},
     }
 
     def test_shapes(self) -> None:

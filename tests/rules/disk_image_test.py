@@ -38,6 +38,21 @@ class Places(unittest.TestCase):
         self.assertEqual(rules.never_executed(image, [(ENTRY, 2), (ENTRY + 4, 14)]), [(2, 4), (510, 512)])
         self.assertEqual(image.counted_bytes, 20)
 
+    def test_above_1_mb(self) -> None:
+        """A sector whose data segment begins further up has the image in front of that."""
+        segment = b"\xFF\xFF\x0A\x00\x11\x93\xCF\x00"  # base 11000Ah
+        image = disk(segment.ljust(510, b"\0") + b"\x55\xAA", 20)
+        start = 0x11000A - 2 * SECTOR
+        for address, place in {start: "copy", start + 511: "copy", start + 512: "model", 0x110009: "model", 0x11000A: "memory",
+                               start - 1: "memory", 0x9200: "memory", ENTRY + 18: "padding"}.items():
+            with self.subTest(hex(address)):
+                found = rules.execution_problems(image, [(ENTRY, 2), (address, 1)])
+                self.assertEqual(len(found), 1)
+                self.assertIn(place, found[0])
+        self.assertEqual((image.address(SECTOR), image.offset(0x110009)), (start + SECTOR, 2 * SECTOR - 1))
+        low = disk(segment.replace(b"\x11", b"\x10").ljust(510, b"\0") + b"\x55\xAA", 20)
+        self.assertEqual(low.address(SECTOR), 0x9200)
+
     def test_the_firmware_before_the_sector(self) -> None:
         image = disk(bytes(510) + b"\x55\xAA", 20)
         self.assertIn("shows nothing", rules.execution_problems(image, [(0xF0000, 2)])[0])

@@ -414,13 +414,23 @@ class DiskImage(Image):
     idle_share = 1 / 3
     entry = 0x7C00  # where the BIOS loads the sector
     SECTOR = 512
-    MODEL = 0x9200  # where the engines load the model; in front of it a copy of the sector
+    LOW = 0x9200  # where the engines load a model below 640 KB
+    # In the sector: a flat data segment. Its base is where the memory begins that the engine works in.
+    SEGMENT = re.compile(rb"\xFF\xFF(...)\x93\xCF(.)", re.DOTALL)
 
     def __init__(self, program: bytes, packed: bytes, manifest: dict, counted: int) -> None:
         super().__init__(program, packed, manifest)
         if self.model_offset != self.SECTOR:
             raise ValueError(f"the model is at {self.model_offset}, not in sector 1")
         self.code_end = counted - 2  # the signature is counted, too
+        self.model = self.LOW  # where it is loaded; in front of it is a copy of the sector
+        segment = self.SEGMENT.search(program[:self.SECTOR])
+        base = int.from_bytes(segment[1] + segment[2], "little") >> 16 << 16 if segment else 0
+        if base > 0x100000:  # the whole image is between 1 MB and there
+            moved = int.from_bytes(segment[1] + segment[2], "little") - len(program)
+            if moved < 0x100000:
+                raise ValueError(f"the image would begin at {moved:#x}, below 1 MB")
+            self.model = moved + self.SECTOR
         end = self.model_offset + len(packed)
         for free in (range(self.code_end, self.SECTOR - 2), range(end, len(program))):
             if any(program[i] for i in free):
@@ -430,12 +440,12 @@ class DiskImage(Image):
     def offset(self, address: int) -> int | None:
         if self.entry <= address < self.entry + self.SECTOR:
             return address - self.entry
-        if self.MODEL <= address < self.MODEL + len(self.program) - self.SECTOR:
-            return address - self.MODEL + self.SECTOR
+        if self.model <= address < self.model + len(self.program) - self.SECTOR:
+            return address - self.model + self.SECTOR
         return None
 
     def address(self, offset: int) -> int:
-        return offset + self.entry if offset < self.SECTOR else offset - self.SECTOR + self.MODEL
+        return offset + self.entry if offset < self.SECTOR else offset - self.SECTOR + self.model
 
     def outside(self, address: int) -> str:
         """The firmware's own is C0000h to FFFFFh, where its ROMs are, and its handler of system management interrupts
@@ -443,7 +453,7 @@ class DiskImage(Image):
         before it starts the sector, but not after.)"""
         if 0xC0000 <= address < 0x100000 or 0xA8000 <= address < 0xA8010:
             return "firmware"
-        if self.MODEL - self.SECTOR <= address < self.MODEL:
+        if self.model - self.SECTOR <= address < self.model:
             return "the copy of the sector, in front of the model"
         return "memory that is neither the sector nor the firmware"
 

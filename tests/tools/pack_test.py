@@ -162,7 +162,7 @@ class Refuses(PackTest):
             packed = packer.packed_bytes(packer.plan(engine.layout, engine.encodings[0], config,
                                                      random_model.pieces(1200, 3)))
             said = self.pack(status=1, engine=engine.name)
-            limit = next(limit for limit in limits.of(engine) if limit.field in ("seq_len", "workspace_bytes", "memory_bytes"))
+            limit = next(limit for limit in limits.of(engine.large or engine) if limit.field in ("seq_len", "workspace_bytes", "memory_bytes"))
             self.assertRegex(said, rf"m.bin: seq_len: 1048576.*, {engine.name} takes at most {limit.most:,} "
                                    rf"\({re.escape(limit.why)}\); use a model with a smaller seq_len")
             if limit.field == "memory_bytes":

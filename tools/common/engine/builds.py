@@ -76,16 +76,17 @@ def build(engine: Engine, model: Model, folder: Path | None = None, encoding: st
     """Packs the model, compiles and links the engine for it; does nothing when that was done from the same inputs, and
     what it made is still there. Waits while another process builds the engine in the same folder.
 
+    Where the model needs the engine's variant for large models, that is built: `Built.engine` says so.
     `flags` replaces the set that makes the engine small."""
     folder = Path(os.path.realpath(folder or default_folder(model)))
     encoding = encoding or engine.encodings[0]
     files = folder / f"{engine.name}.build"
     protect_what_is_there(folder / engine.name, files, model)
     files.mkdir(parents=True, exist_ok=True)
+    known_engine, engine = engine, packing.fitting(engine, model, encoding)
     toolchain = toolchains.of(engine)
     compiler = toolchain.name(engine)
     chosen, searched = (tuple(flags), False) if flags is not None else toolchain.small_flags(engine, compiler)
-    packing.check_shape(engine, model, encoding)
     with processes.lock(files / "lock"):  # two builds into one folder would mix what they make
         state = input_hash(engine, encoding, compiler, chosen, (model.checkpoint, model.tokenizer),
                            toolchain.programs(engine))
@@ -99,6 +100,9 @@ def build(engine: Engine, model: Model, folder: Path | None = None, encoding: st
 
         # What was there before is no finished build from here on, whatever happens.
         (files / "build.json").unlink(missing_ok=True)
+        if engine != known_engine and hasattr(toolchain, "check_room"):  # packing a large model takes its time
+            packing.configure(engine, model, encoding, files)
+            toolchain.check_room(engine, files, chosen)
         spans = packing.pack(engine, model, encoding, files)
         toolchain.make(engine, files, chosen)
         with atomic_write(built.program) as file:

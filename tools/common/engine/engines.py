@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, dataclass, field, replace
 from pathlib import Path
 from typing import Iterable, Mapping, Sequence
 
@@ -39,6 +39,7 @@ class Engine:
     features: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     flags_alone: tuple[str, ...] = ()
+    beyond: Mapping[str, str] | None = field(default=None, hash=False)  # feature and memory map for what this one does not hold
     arithmetic: str = "x87"  # what it computes in: a key of common.match.domain.LIMITS
     console: str = ""  # of a machine that has several: where its text goes
 
@@ -51,6 +52,20 @@ class Engine:
     def limits(self) -> list[dict]:
         """The most that the engine can take: field, most, why."""
         return inputs.table()["memory_maps"][self.memory_map]
+
+    @property
+    def large(self) -> Engine | None:
+        """The same engine for models that its memory map does not hold, or None: there is no such thing."""
+        if self.beyond is None:
+            return None
+        return replace(self, features=(*self.features, self.beyond["feature"]), memory_map=self.beyond["memory_map"], beyond=None)
+
+    def without(self, features: Iterable[str]) -> Engine:
+        """The same engine with some of its features left out."""
+        for feature in features:
+            if feature not in self.features:
+                raise UserError(f"{self.name}: feature {feature!r}: this engine has {', '.join(self.features) or 'none'}")
+        return replace(self, features=tuple(feature for feature in self.features if feature not in features))
 
     @property
     def headline_compiler(self) -> str:
@@ -99,6 +114,9 @@ def _check(row: Mapping) -> None:
         raise UserError(f"{where}: {', '.join(unknown or missing)}: {'unknown' if unknown else 'missing'}; the file's head says "
                         "which fields there are")
     known = {"layout": LAYOUTS, "memory_map": inputs.table()["memory_maps"], "encodings": ENCODINGS}
+    beyond = row.get("beyond")
+    if beyond is not None and (set(beyond) != {"feature", "memory_map"} or beyond["memory_map"] not in known["memory_map"]):
+        raise UserError(f"{where}: beyond: {beyond}, a feature and a memory_map of the table are needed")
     for name, values in known.items():
         for value in row[name] if name == "encodings" else [row[name]]:
             if value not in values:

@@ -3,6 +3,7 @@
     from common.engine import limits
     limits.of(engine)                               # [Limit(field="n_layers", most=127, why="…"), …]
     limits.check(engine, constants, "my.bin")       # UserError: field, value, limit, reason, way out
+    limits.fitting(engine, constants)               # the engine, or its variant for large models where it needs that
     limits.cpp_assertions(engine)                   # the same for model.hpp: the source refuses as well
 
 `constants` are those of the engine's configuration (configuration.constants). A limit's field is one of them, or one of DERIVED.
@@ -68,8 +69,16 @@ def value(field: str, constants: Mapping[str, int]) -> int:
     return DERIVED[field][1](constants) if field in DERIVED else constants[field]
 
 
+def fitting(engine: Engine, constants: Mapping[str, int]) -> Engine:
+    """The engine where it can take the configuration, or else its variant for large models, where there is one."""
+    beyond = any(value(limit.field, constants) > limit.most for limit in of(engine))
+    return engine.large or engine if beyond else engine
+
+
 def check(engine: Engine, constants: Mapping[str, int], source: object) -> None:
-    """Refuses a configuration that is beyond a limit; `source` is the model's name for the message."""
+    """Refuses a configuration that is beyond a limit, of the variant for large models where it is beyond the engine's own;
+    `source` is the model's name for the message."""
+    engine = fitting(engine, constants)
     for limit in of(engine):
         found = value(limit.field, constants)
         if found > limit.most:

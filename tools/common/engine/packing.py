@@ -1,7 +1,9 @@
 """Packs a model for an engine: checks that it fits, and writes all that an engine is made from.
 
     from common.engine import packing
+    packing.fitting(engine, model, "bf16")          # the engine, or its variant for large models
     packing.check_shape(engine, model, "f32")       # UserError when the engine cannot take it
+    packing.configure(engine, model, "f32", folder) # only the configuration, and a hole
     packing.pack(engine, model, "f32", folder)
 """
 
@@ -24,6 +26,12 @@ from common.pack import packer
 from common.pack.packer import Span
 
 
+def fitting(engine: Engine, model: Model, encoding: str) -> Engine:
+    """The engine, or its variant for large models where this one needs it. Refuses a model that neither can take."""
+    config, _, spans = check_shape(engine, model, encoding)
+    return limits.fitting(engine, configuration.constants(engine, config, encoding, spans))
+
+
 def check_shape(engine: Engine, model: Model, encoding: str) -> tuple[Config, Vocabulary, list[Span]]:
     """Refuses a model whose shape the engine cannot take, with the figures. Does not read its weights."""
     if encoding not in engine.encodings:
@@ -40,6 +48,14 @@ def check_shape(engine: Engine, model: Model, encoding: str) -> tuple[Config, Vo
         raise UserError(f"{model.checkpoint}: {error}") from error
     limits.check(engine, configuration.constants(engine, config, encoding, spans), model.checkpoint)
     return config, vocabulary, spans
+
+
+def configure(engine: Engine, model: Model, encoding: str, folder: Path) -> None:
+    """Writes model.hpp and model.inc into the folder, and for model.packed a hole of its size. Does not read the weights."""
+    config, _, spans = check_shape(engine, model, encoding)
+    configuration.write(engine, config, encoding, spans, folder)
+    with atomic_write(folder / "model.packed") as file:
+        file.truncate(packer.packed_bytes(spans))
 
 
 def check(engine: Engine, model: Model, encoding: str) -> tuple[Checkpoint, Vocabulary, list[Span]]:
@@ -60,7 +76,8 @@ def pack(engine: Engine, model: Model, encoding: str, folder: Path) -> list[Span
 
     with atomic_write(folder / "model.packed") as file:
         file.write(packed)
-    configuration.write(engine, weights.config, encoding, spans, folder)
+    known = configuration.constants(engine, weights.config, encoding, spans)
+    configuration.write(limits.fitting(engine, known), weights.config, encoding, spans, folder)
     checkpoint.write(folder / "effective.bin", effective)
     tokenizer.write(folder / "tokenizer.bin", vocabulary.pieces, vocabulary.scores)
     with atomic_write(folder / "manifest.json", "w") as file:

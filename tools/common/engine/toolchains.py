@@ -2,7 +2,9 @@
 
 Each has `name(engine)`, the compiler with its version; `programs(engine)`, the commands that it runs;
 `small_flags(engine, compiler)`, the flags and whether they were searched for this compiler; and
-`make(engine, files, flags)`, which makes engine.bin.
+`make(engine, files, flags)`, which makes engine.bin. One whose programs have an end that is soon reached has
+`check_room(engine, files, flags)` as well: it wants what `packing.configure` makes, so large models
+are not packed in vain.
 """
 
 from __future__ import annotations

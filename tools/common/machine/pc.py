@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common import processes
+from common.engine import limits
 from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.errors import UserError
@@ -22,7 +23,7 @@ from common.machine.run import Story
 
 CPU, MEMORY, DISK = "qemu32", 128, "ide"  # the default machine
 SECTOR = range(qemu.ENTRY, qemu.ENTRY + qemu.SECTOR)  # where the firmware loads the boot sector, which is all of the code
-BELOW_WORKSPACE = 2  # MB: the engines work in the memory above 1 MB and a little
+BELOW_WORKSPACE = 2  # MB: the engines work in the memory above 1 MB and a little; large models lie there as well
 
 
 def run(built: Built, show: bool, emulate: bool, timeout: float) -> Story:
@@ -94,10 +95,16 @@ def machine(built: Built, **options: Any) -> Machine:
 
 def memory_for(built: Built, wanted: int | None = None) -> int:
     """MB of memory for a machine that runs the engine: what is wanted, or else enough."""
-    needed = BELOW_WORKSPACE + -(-built.workspace >> 20)
+    above = built.memory if model_is_above(built.engine) else built.workspace
+    needed = BELOW_WORKSPACE + -(-above >> 20)
     most = wanted or MOST_MEMORY
     if needed > most:
         raise UserError(f"{built.program}: memory: {built.engine.name} needs {needed} MB for this model, and "
                         + (f"--memory gives it {wanted}; leave that out" if wanted else
                            f"QEMU's PC has at most {most}; use a model with a smaller seq_len or dim"))
     return wanted or max(MEMORY, needed)
+
+
+def model_is_above(engine: Engine) -> bool:
+    """Whether the engine has its model above 1 MB, and one limit for it and for what it works in."""
+    return any(limit.field == "memory_bytes" for limit in limits.of(engine))

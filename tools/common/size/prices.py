@@ -31,7 +31,7 @@ class Price:
 
 
 def price_list(names: Sequence[str] | None = None, model: Model | None = None) -> list[Price]:
-    """Every feature and choice, a prompt, every encoding of the weights besides the default one, and flags that nobody searched."""
+    """Every feature and choice, what large models need, a prompt, every encoding of the weights besides the default one, and flags that nobody searched."""
     prices = []
     with workshop(model) as build:
         for engine in here.choose(names, to_run=False):
@@ -42,6 +42,8 @@ def price_list(names: Sequence[str] | None = None, model: Model | None = None) -
             for choice in engine.choices:
                 rest = (*engine.features, f"NO_{choice}")
                 prices.append(Price(engine.name, choice, full, build(replace(engine, features=rest)).counted))
+            if engine.large:
+                prices.append(Price(engine.name, engine.beyond["feature"], build(engine.large).counted, full))
             if engine.takes_prompt:  # for which the message of READ_ERROR may have to make room
                 rest = tuple(feature for feature in engine.features if feature != "READ_ERROR")
                 prices.append(Price(engine.name, "PROMPT of one token", *(

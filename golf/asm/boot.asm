@@ -29,6 +29,7 @@
 ; and what a build adds where the model needs it:
 ;
 ;     BIG           the model is read in chunks, and moved above 1 MB
+;     MEMORY_ERROR  the message of READ_ERROR says so, too, when there is no memory where the walk is to end
 ;
 ; Needs a 486 with FPU, and a BIOS with INT 13h extensions. `llama512 build` assembles it.
 
@@ -93,13 +94,19 @@
                 fld1                            ; the 1.0 for ever @swiglu
 %ifdef READ_ERROR
                 sbb     eax, eax                ; 0, or -1 when a sector could not be read @loading
+%elifdef BIG
+                xchg    eax, ecx                ; 0, which ecx is
 %else
                 xor     eax, eax
 %endif
 %ifdef BIG                                      ; edi is 0 already; or below, after an error @loop
   %ifdef READ_ERROR
-    %define START_ON_STACK
+    %ifndef MEMORY_ERROR
+      %define START_ON_STACK
                 push    edi                     ; @loading
+    %endif
+  %elifdef MEMORY_ERROR
+    %error "MEMORY_ERROR is a message of READ_ERROR"
   %endif
 %elifdef READ_ERROR
                 push    byte 0
@@ -110,7 +117,11 @@
 ; the walk @loop
                 mov     ecx, WALK_BYTES / 4 + 1
                 rep stosd                       ; the walk must be zero; what comes behind it must not:
-%ifdef START_ON_STACK
+%ifdef MEMORY_ERROR
+                mov     [edi], edi
+                add     eax, edi                ; edi, or 1 less @loading
+                cmp     [edi], eax              ; no longer equal: no disk, or no memory; the flag stays until jne @loading
+%elifdef START_ON_STACK
                 mov     [edi], edi
                 pop     SLOT                    ; 0; after an error a place in a walk of -1 @loading
 %elifdef LINE_BREAKS
@@ -118,7 +129,7 @@
                 xchg    eax, edi                ; SLOT = 0
 %else
                 xchg    eax, ebx                ; SLOT = 0
-                stosd                           ; eax is ebx, and bx is 1
+                stosd                           ; eax is ebx, and bx is not 0
 %endif
                 mov     ebp, rows               ; @matmul
                 push    dword 0xb8000 - DS_BASE ; where the next character goes: on the stack @output
@@ -130,11 +141,22 @@
 %endif
 %ifdef READ_ERROR
 ; After an error the walk is -1 everywhere, so the story ends with its first record: the message. @loading
-  %ifndef LINE_BREAKS
-                mov     edi, ebx                ; the slot -1 (for BIG another one) in a walk of -1
-  %endif
                 mov     esi, message - DS_BASE - EARLY - MESSAGE_BIAS
-                jc      token.message
+  %ifdef MEMORY_ERROR
+; There, the message itself is the slot behind which all is not zero. @loading
+    %ifdef PROMPT
+                lea     edi, [esi + MESSAGE_BIAS]
+    %else
+                mov     edi, esi
+    %endif
+                jne     token.message
+                mov     SLOT, ecx               ; 0 @loop
+  %else
+    %ifndef LINE_BREAKS
+                mov     edi, ebx                ; the slot -1 (for BIG another one) in a walk of -1 @loading
+    %endif
+                jc      token.message           ; @loading
+  %endif
 %endif
                 mov     esi, bos                ; the story begins with the embedding of BOS @embedding
 
@@ -301,7 +323,11 @@ prompt:
 %ifdef READ_ERROR
 ; @loading
 message:        dd      MESSAGE_BYTES           ; a record without embedding
+%ifdef MEMORY_ERROR
+.text:          db      "Disk/memory error"
+%else
 .text:          db      "Disk error"
+%endif
 MESSAGE_BYTES   equ     $ - .text
 %endif
 ; signature @header

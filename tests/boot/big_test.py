@@ -39,6 +39,7 @@ SHAPES = {
     "110M": Config(768, 2048, 12, 12, 12, 32000, 1024, True),
     "1.1B": Config(2048, 5632, 22, 32, 4, 32000, 2048, False),
 }
+MESSAGE = b"Disk/memory error"
 TWO_MEGABYTES = Config(96, 256, 3, 6, 3, 4000, 3, True)
 
 
@@ -103,8 +104,25 @@ class Small(BigTest):
                 if not LINES:
                     break  # that one cannot tell; disk_test.py looks whether it comes to rest
                 machine.wait_until_stopped(60)
-                self.assertEqual(screen.rows(machine.text_memory()), b"Disk error")
-                self.assertEqual(machine.serial(), b"Disk error")
+                self.assertEqual(screen.rows(machine.text_memory()), MESSAGE)
+                self.assertEqual(machine.serial(), MESSAGE)
+
+    def test_too_little_memory(self) -> None:
+        """It is said, and nothing else. Without the comfort, disks are still spoken of."""
+        if not LINES:
+            return
+        sample = self.sample(replace(images.SMALL, hidden_dim=1200, seq_len=400))
+        needed = pc.BELOW_WORKSPACE + -(-sample.built.memory >> 20)  # MB, at most
+        self.assertGreater(needed, 9)
+        with images.Machine(sample.image, "486", needed - 2) as machine:
+            machine.wait_until_stopped(60)
+            self.assertEqual((screen.rows(machine.text_memory()), machine.serial()), (MESSAGE, MESSAGE))
+        plain = images.sample(ENGINE.without(["MEMORY_ERROR"]).large, images.short_model(self.folder), self.folder / "plain")
+        self.assertNotIn("MEMORY_ERROR", plain.engine.features)
+        self.check(plain, boot(plain))
+        with images.Machine(plain.image, bad_sector=60) as machine:
+            machine.wait_until_stopped(60)
+            self.assertEqual(screen.rows(machine.text_memory()), b"Disk error")
 
     def test_jump_into_the_model(self) -> None:
         """Above 1 MB it is noticed as well."""
@@ -133,12 +151,12 @@ class Choice(BigTest):
     def test_where_it_is_needed(self) -> None:
         limit = next(limit for limit in limits.of(ENGINE) if limit.field == "packed_bytes")
         few, many = replace(images.SMALL, vocab_size=4000), replace(images.SMALL, vocab_size=20_000)
-        for config, expected in ((few, ENGINE), (many, LARGE), (SHAPES["15M"], LARGE), (SHAPES["110M"], LARGE)):
+        for config, expected in ((few, ENGINE), (many, LARGE), (SHAPES["110M"], LARGE)):
             model = cases.sparse_model(config, self.folder)
             _, _, spans = packing.check_shape(ENGINE, model, "bf16")
             self.assertEqual(packing.packer.packed_bytes(spans) > limit.most, expected == LARGE)
             self.assertEqual(packing.fitting(ENGINE, model, "bf16"), expected)
-        self.assertEqual(LARGE.features[:-1], ENGINE.features)
+        self.assertEqual(LARGE.features, (*ENGINE.features, "BIG", *["MEMORY_ERROR"] * LINES))
 
     def test_too_large(self) -> None:
         """For 3 GB, and for the sector: with figures and a way out, before anything is packed."""
@@ -148,13 +166,13 @@ class Choice(BigTest):
                              builds.build, ENGINE, model, self.folder / "build")
         if not ENGINE.features:
             return
-        model = cases.sparse_model(SHAPES["15M"], self.folder)
-        said = self.assertUserError(rf"{ENGINE.name}: the sector is \d+ bytes too full with this model's shape and .*BIG; leave out "
+        model = cases.sparse_model(Config(288, 260, 1, 6, 6, 1000, 3, True), self.folder)
+        said = self.assertUserError(rf"{ENGINE.name}: the sector is \d+ bytes too full with this model's shape and .*BIG, MEMORY_ERROR; leave out "
                                     r".*READ_ERROR.* \(--without\), take an engine with fewer features",
                                     builds.build, ENGINE, model, self.folder / "build")
         print(said)
         packing.configure(LARGE, model, "bf16", self.folder)
-        flags = [f"-D{feature}" for feature in LARGE.without(["READ_ERROR"]).features]
+        flags = [f"-D{feature}" for feature in ENGINE.without(["READ_ERROR", "MEMORY_ERROR"]).large.features]
         builds.toolchains.of(LARGE).check_room(LARGE, self.folder, flags)  # what it says is true
 
     def test_memory(self) -> None:

@@ -66,7 +66,8 @@ class Features(unittest.TestCase):
             print(f"{price.engine}: {price.feature}: {price.with_it} - {price.without_it} = {price.price}")
         expected = []
         for engine in ENGINES:
-            names = [*engine.features, *engine.choices, *([engine.beyond["feature"]] if engine.beyond else []), *["PROMPT of one token"] * engine.takes_prompt,
+            names = [*engine.features, *engine.choices, *(["BIG"] if engine.beyond else []),
+                     *(["MEMORY_ERROR, with BIG"] if engine.beyond and engine.features else []), *["PROMPT of one token"] * engine.takes_prompt,
                      *(f"{other} instead of {engine.encodings[0]}" for other in engine.encodings[1:]),
                      *(f"nothing but {flag}" for flag in engine.flags_alone)]
             expected += [(engine.name, name) for name in names]

@@ -90,6 +90,8 @@ class Table(FolderTest):
         self.assertUserError("target.json: image: it is not there", getattr, target, "image")
         for field, value, said in (("layout", "heap", "'heap', known are "), ("memory_map", "none", "'none', known are "),
                                    ("encodings", ["f16"], "'f16', known are "), ("colour", 1, "unknown"),
+                                   ("beyond", {"features": ["X"], "memory_map": "none"}, "features and a memory_map of the table"),
+                                   ("beyond", {"features": [], "memory_map": "boot"}, "features and a memory_map of the table"),
                                    ("budgets", {}, "a compiler with budgets for"), ("target", None, "missing"),
                                    ("budgets", {"nasm": {"stories260K": 1}}, "a compiler with budgets for")):
             rows = json.loads(engines.TABLE.read_text("utf-8"))
@@ -105,6 +107,20 @@ class Table(FolderTest):
         self.assertUserError("machine: 'run' is no module", run.machine, replace(engine, target=replace(
             target, facts={"machine": "run"})))
         self.assertUserError("gcc: linker: it is not there", replace(target, facts={"gcc": {}}).gcc, "linker")
+
+    def test_large_variant(self) -> None:
+        """What a build adds for large models, and what can be left out of it."""
+        engine = replace(engines.table()[0], name="e", features=("A", "B"),
+                         beyond={"features": ["LARGE", "C"], "memory_map": "plain"})
+        large = replace(engine, features=("A", "B", "LARGE", "C"), memory_map="plain", beyond=None)
+        self.assertEqual((engine.large, large.large), (large, None))
+        self.assertEqual(engine.optional_features, ("A", "B", "C"))
+        self.assertEqual(engine.without(["C", "A"]).large, replace(large, features=("B", "LARGE")))
+        self.assertEqual(engine.without(["C", "A"]).features, ("B",))
+        self.assertEqual(engine.without([]), engine)
+        for feature in ("LARGE", "D"):
+            self.assertUserError(f"e: feature '{feature}': this engine has A, B, C", engine.without, ["A", feature])
+        self.assertUserError("e: feature 'A': this engine has none", replace(engine, features=(), beyond=None).without, ["A"])
 
     def test_unknown_target(self) -> None:
         self.assertUserError("golf/targets/none/target.json: no such file; .* known are", targets.find, "none")

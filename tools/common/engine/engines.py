@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import MISSING, dataclass, field, replace
 from pathlib import Path
-from typing import Iterable, Mapping, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 from common.engine import inputs, targets
 from common.engine.targets import Target
@@ -39,7 +39,7 @@ class Engine:
     features: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     flags_alone: tuple[str, ...] = ()
-    beyond: Mapping[str, str] | None = field(default=None, hash=False)  # feature and memory map for what this one does not hold
+    beyond: Mapping[str, Any] | None = field(default=None, hash=False)  # features and memory map for what this one does not hold
     arithmetic: str = "x87"  # what it computes in: a key of common.match.domain.LIMITS
     console: str = ""  # of a machine that has several: where its text goes
 
@@ -58,14 +58,21 @@ class Engine:
         """The same engine for models that its memory map does not hold, or None: there is no such thing."""
         if self.beyond is None:
             return None
-        return replace(self, features=(*self.features, self.beyond["feature"]), memory_map=self.beyond["memory_map"], beyond=None)
+        return replace(self, features=(*self.features, *self.beyond["features"]), memory_map=self.beyond["memory_map"], beyond=None)
+
+    @property
+    def optional_features(self) -> tuple[str, ...]:
+        """What can be left out: its features, and those of its variant for large models that are comfort."""
+        return (*self.features, *(self.beyond["features"][1:] if self.beyond else ()))
 
     def without(self, features: Iterable[str]) -> Engine:
         """The same engine with some of its features left out."""
-        for feature in features:
-            if feature not in self.features:
-                raise UserError(f"{self.name}: feature {feature!r}: this engine has {', '.join(self.features) or 'none'}")
-        return replace(self, features=tuple(feature for feature in self.features if feature not in features))
+        left_out = set(features)
+        for feature in left_out:
+            if feature not in self.optional_features:
+                raise UserError(f"{self.name}: feature {feature!r}: this engine has {', '.join(self.optional_features) or 'none'}")
+        beyond = self.beyond and {**self.beyond, "features": [each for each in self.beyond["features"] if each not in left_out]}
+        return replace(self, features=tuple(each for each in self.features if each not in left_out), beyond=beyond)
 
     @property
     def headline_compiler(self) -> str:
@@ -115,8 +122,9 @@ def _check(row: Mapping) -> None:
                         "which fields there are")
     known = {"layout": LAYOUTS, "memory_map": inputs.table()["memory_maps"], "encodings": ENCODINGS}
     beyond = row.get("beyond")
-    if beyond is not None and (set(beyond) != {"feature", "memory_map"} or beyond["memory_map"] not in known["memory_map"]):
-        raise UserError(f"{where}: beyond: {beyond}, a feature and a memory_map of the table are needed")
+    if beyond is not None and (set(beyond) != {"features", "memory_map"} or not beyond["features"]
+                               or beyond["memory_map"] not in known["memory_map"]):
+        raise UserError(f"{where}: beyond: {beyond}, features and a memory_map of the table are needed")
     for name, values in known.items():
         for value in row[name] if name == "encodings" else [row[name]]:
             if value not in values:

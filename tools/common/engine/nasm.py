@@ -76,7 +76,7 @@ def assembling(engine: Engine, flags: Sequence[str]) -> list[str]:
 
 def what_makes_room(engine: Engine, files: Path, flags: Sequence[str]) -> list[tuple[str, ...]]:
     """The smallest sets of the table's features for the engine without which its sector has room."""
-    features = [f"-D{feature}" for feature in find(engine.name).features if f"-D{feature}" in flags]
+    features = [f"-D{feature}" for feature in find(engine.name).optional_features if f"-D{feature}" in flags]
     found: list[tuple[str, ...]] = []
     for count in range(1, len(features) + 1):
         for left_out in itertools.combinations(features, count):

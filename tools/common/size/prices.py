@@ -42,8 +42,13 @@ def price_list(names: Sequence[str] | None = None, model: Model | None = None) -
             for choice in engine.choices:
                 rest = (*engine.features, f"NO_{choice}")
                 prices.append(Price(engine.name, choice, full, build(replace(engine, features=rest)).counted))
-            if engine.large:
-                prices.append(Price(engine.name, engine.beyond["feature"], build(engine.large).counted, full))
+            if engine.beyond:
+                first, *comforts = engine.beyond["features"]
+                plain = build(engine.without(comforts).large).counted
+                prices.append(Price(engine.name, first, plain, full))
+                for comfort in comforts:
+                    others = [other for other in comforts if other != comfort]
+                    prices.append(Price(engine.name, f"{comfort}, with {first}", build(engine.without(others).large).counted, plain))
             if engine.takes_prompt:  # for which the message of READ_ERROR may have to make room
                 rest = tuple(feature for feature in engine.features if feature != "READ_ERROR")
                 prices.append(Price(engine.name, "PROMPT of one token", *(

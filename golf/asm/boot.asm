@@ -106,7 +106,7 @@
                 push    edi                     ; @loading
     %endif
   %elifdef MEMORY_ERROR
-    %error "MEMORY_ERROR is a message of READ_ERROR"
+    %error "MEMORY_ERROR has its message from READ_ERROR: leave out both, or neither"
   %endif
 %elifdef READ_ERROR
                 push    byte 0

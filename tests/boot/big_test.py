@@ -161,14 +161,14 @@ class Choice(BigTest):
     def test_too_large(self) -> None:
         """For 3 GB, and for the sector: with figures and a way out, before anything is packed."""
         model = cases.sparse_model(SHAPES["1.1B"], self.folder)
-        self.assertUserError(rf"sparse.bin: seq_len: 2048: {ENGINE.name} would need [\d,]+ bytes of memory \([\d,]+ for the model, "
-                             rf"[\d,]+ to work in\), {ENGINE.name} takes at most 3,220,045,824 .*; use a model with a smaller seq_len",
-                             builds.build, ENGINE, model, self.folder / "build")
+        self.assertUserError(rf"sparse.bin: seq_len: 2048: {ENGINE.name} would need [\d,]+ bytes of memory \([\d,]+ for the "
+                             rf"model, [\d,]+ to work in\), {ENGINE.name} takes at most 3,220,045,824 .*; use a model with a "
+                             "smaller seq_len", builds.build, ENGINE, model, self.folder / "build")
         if not ENGINE.features:
             return
         model = cases.sparse_model(Config(288, 260, 1, 6, 6, 1000, 3, True), self.folder)
-        said = self.assertUserError(rf"{ENGINE.name}: the sector is \d+ bytes too full with this model's shape and .*BIG, MEMORY_ERROR; leave out "
-                                    r".*READ_ERROR.* \(--without\), take an engine with fewer features",
+        said = self.assertUserError(rf"{ENGINE.name}: the sector is \d+ bytes too full with this model's shape and .*BIG, "
+                                    r"MEMORY_ERROR; leave out .*READ_ERROR.* \(--without\), take an engine with fewer features",
                                     builds.build, ENGINE, model, self.folder / "build")
         print(said)
         packing.configure(LARGE, model, "bf16", self.folder)
@@ -198,10 +198,11 @@ class Large(BigTest):
                     self.assertTrue(ENGINE.features, error)
                     print(error)
                     continue
-                run = boot(sample, "486", 512, random.Random(name + encoding).choice(("ide", "ahci", "virtio", "usb")), timeout=600)
+                disk = random.Random(name + encoding).choice(("ide", "ahci", "virtio", "usb"))
+                run = boot(sample, "486", 512, disk, timeout=600)
                 self.check(sample, run)
-                print(f"{ENGINE.name}: {name}, {encoding}: {len(sample.expected.tokens)} tokens equal, {sample.counted} counted bytes, "
-                      f"{run.seconds:.0f} s", flush=True)
+                print(f"{ENGINE.name}: {name}, {encoding}, {disk}: {len(sample.expected.tokens)} tokens equal, "
+                      f"{sample.counted} counted bytes, {run.seconds:.0f} s", flush=True)
 
     def test_more_chunks_than_a_16_bit_address_tells(self) -> None:
         """3.5 MB: .read's end looks at all of edi."""

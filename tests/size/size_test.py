@@ -66,8 +66,9 @@ class Features(unittest.TestCase):
             print(f"{price.engine}: {price.feature}: {price.with_it} - {price.without_it} = {price.price}")
         expected = []
         for engine in ENGINES:
-            names = [*engine.features, *engine.choices, *(["BIG"] if engine.beyond else []),
-                     *(["MEMORY_ERROR, with BIG"] if engine.beyond and engine.features else []), *["PROMPT of one token"] * engine.takes_prompt,
+            beyond = engine.beyond["features"] if engine.beyond else []
+            names = [*engine.features, *engine.choices, *beyond[:1], *(f"{comfort}, with {beyond[0]}" for comfort in beyond[1:]),
+                     *["PROMPT of one token"] * engine.takes_prompt,
                      *(f"{other} instead of {engine.encodings[0]}" for other in engine.encodings[1:]),
                      *(f"nothing but {flag}" for flag in engine.flags_alone)]
             expected += [(engine.name, name) for name in names]

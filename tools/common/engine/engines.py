@@ -39,7 +39,7 @@ class Engine:
     features: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     flags_alone: tuple[str, ...] = ()
-    beyond: Mapping[str, Any] | None = field(default=None, hash=False)  # features and memory map for what this one does not hold
+    beyond: Mapping[str, Any] | None = field(default=None, hash=False)  # features and memory_map for large models
     arithmetic: str = "x87"  # what it computes in: a key of common.match.domain.LIMITS
     console: str = ""  # of a machine that has several: where its text goes
 
@@ -58,7 +58,8 @@ class Engine:
         """The same engine for models that its memory map does not hold, or None: there is no such thing."""
         if self.beyond is None:
             return None
-        return replace(self, features=(*self.features, *self.beyond["features"]), memory_map=self.beyond["memory_map"], beyond=None)
+        features, memory_map = (*self.features, *self.beyond["features"]), self.beyond["memory_map"]
+        return replace(self, features=features, memory_map=memory_map, beyond=None)
 
     @property
     def optional_features(self) -> tuple[str, ...]:
@@ -70,7 +71,8 @@ class Engine:
         left_out = set(features)
         for feature in left_out:
             if feature not in self.optional_features:
-                raise UserError(f"{self.name}: feature {feature!r}: this engine has {', '.join(self.optional_features) or 'none'}")
+                known = ", ".join(self.optional_features) or "none"
+                raise UserError(f"{self.name}: feature {feature!r}: this engine has {known}")
         beyond = self.beyond and {**self.beyond, "features": [each for each in self.beyond["features"] if each not in left_out]}
         return replace(self, features=tuple(each for each in self.features if each not in left_out), beyond=beyond)
 

@@ -15,10 +15,12 @@ from common.model import checkpoint, tokenizer
 from common.model.models import Model
 
 SECTOR = 512  # bytes
+MESSAGES = ((), ("MEMORY_ERROR",), ("MEMORY_ERROR", "READ_ERROR"))  # what makes room, step by step
 
 
 def build(engine: Engine, model: Model, folder: Path | None, prompt: str, encoding: str | None = None) -> Built:
-    """Builds a boot engine that has the prompt's tokens in its sector. The message of READ_ERROR makes room for it.
+    """Builds a boot engine that has the prompt's tokens in its sector. The messages of MEMORY_ERROR, then also of READ_ERROR make
+    room for it.
 
     Only engines with features take a prompt."""
     if not engine.takes_prompt:
@@ -38,9 +40,13 @@ def build(engine: Engine, model: Model, folder: Path | None, prompt: str, encodi
     if len(tokens) >= config.seq_len:  # as the reference does
         raise UserError(f"{engine.name}: prompt: {len(tokens) + 1} tokens (BOS included), at most the model's seq_len of "
                         f"{config.seq_len} are supported; use a shorter prompt")
-    needed = [feature for feature in engine.features if feature != "READ_ERROR"]
-    needed.append(f"PROMPT={','.join(map(str, tokens))}")
-    try:
-        return builds.build(replace(engine, features=(*needed, "READ_ERROR")), model, folder, encoding)
-    except SectorFull:
-        return builds.build(replace(engine, features=tuple(needed)), model, folder, encoding)
+    optional = engine.optional_features
+    for messages in MESSAGES:
+        fewer = engine.without(message for message in messages if message in optional)
+        prompted = replace(fewer, features=(*fewer.features, f"PROMPT={','.join(map(str, tokens))}"))
+        try:
+            return builds.build(prompted, model, folder, encoding)
+        except SectorFull:
+            if messages == MESSAGES[-1]:
+                raise
+    raise AssertionError

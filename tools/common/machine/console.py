@@ -16,7 +16,8 @@ from common.errors import UserError
 from common.machine import screen
 from common.machine.qemu import Machine
 
-PATIENCE = 60.0  # seconds without a new character
+PATIENCE = 60.0  # seconds without a new character, for small models
+PACE = 1e6  # bytes of the model in a second: a token takes all of it
 
 
 def open_stream(engine: Engine, pc: Machine, show: bool = True) -> Stream:
@@ -31,6 +32,7 @@ class Stream:
 
     def __init__(self, pc: Machine, show: bool) -> None:
         self.pc, self.show, self.text, self.moved = pc, show, bytearray(), time.monotonic()
+        self.patience = max(PATIENCE, pc.image_bytes / PACE)
 
     def add(self, data: bytes) -> None:
         self.text += data
@@ -46,8 +48,8 @@ class Stream:
         self.look()
         if len(self.text) > before or len(self.text) == self.most:
             self.moved = time.monotonic()
-        elif time.monotonic() - self.moved > PATIENCE:
-            raise UserError(f"nothing new for {PATIENCE:.0f} s, after {len(self.text)} characters; give the machine more "
+        elif time.monotonic() - self.moved > self.patience:
+            raise UserError(f"nothing new for {self.patience:.0f} s, after {len(self.text)} characters; give the machine more "
                             "--memory, and check that the image is one of this engine")
 
 

@@ -2,6 +2,7 @@
 
     from common.machine.qemu import Machine
     with Machine(image, cpu="486", memory=8, disk="ide") as machine:
+        machine.image_bytes               # the image's size
         machine.before                    # the characters of VGA's text memory, B8000h to BFFFFh, for the boot sector
         machine.wait_until_stopped(timeout=60)
         machine.text_memory()             # the same, now
@@ -70,7 +71,7 @@ class Machine(Emulation):
         `exact`: the disk ends where the file ends, whatever its size. `bad_sector`: a sector that cannot be read.
         `log`: where QEMU's log goes. `begin`: the instruction that the machine has come to when this is done; `icount` is
         then the number of those before it, if QEMU counts them."""
-        qemu = program()
+        qemu, self.image_bytes = program(), image.stat().st_size
         with ExitStack() as stack:
             folder = stack.enter_context(processes.temporary_folder())
             if not exact and image.stat().st_size < CYLINDER:

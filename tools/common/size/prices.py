@@ -47,8 +47,8 @@ def price_list(names: Sequence[str] | None = None, model: Model | None = None) -
                 plain = build(engine.without(comforts).large).counted
                 prices.append(Price(engine.name, first, plain, full))
                 for comfort in comforts:
-                    others = [other for other in comforts if other != comfort]
-                    prices.append(Price(engine.name, f"{comfort}, with {first}", build(engine.without(others).large).counted, plain))
+                    with_it = engine.without(other for other in comforts if other != comfort).large
+                    prices.append(Price(engine.name, f"{comfort}, with {first}", build(with_it).counted, plain))
             if engine.takes_prompt:  # for which the message of READ_ERROR may have to make room
                 rest = tuple(feature for feature in engine.features if feature != "READ_ERROR")
                 prices.append(Price(engine.name, "PROMPT of one token", *(

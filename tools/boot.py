@@ -2,7 +2,7 @@
 
 The image is built for the model first, unless one is given; it is never written to. A model of any size is taken, as long
 as it fits below 3 GB with the memory that the engine works in. If the engine's sector has no room with the model's shape,
-the next engine is taken, unless --engine names one (`llama512 build --without` leaves a feature out). The story comes from what is
+a smaller engine is taken, unless --engine names one (`llama512 build --without` leaves a feature out). The story comes from what is
 written to the screen's memory, which takes 16,384 characters (from COM1 for an engine that sends it there as well), so
 no window is needed. The tool ends when the machine does: the engine halts it after the story. With --window it stays
 on until the window is closed.
@@ -70,16 +70,16 @@ def main() -> None:
     else:
         model = find_model(options.model, options.tokenizer)
         protect([options.screenshot], [model.checkpoint, model.tokenizer])
-        others = iter([] if options.engine else [other for other in bootable() if other != engine])
+        others = [] if options.engine else instead_of(engine, options.prompt is not None)
         while True:
             try:
                 built = build(engine, model, options)
                 break
             except SectorFull as error:
-                engine = next((other for other in others if options.prompt is None or other.takes_prompt), None)
-                if engine is None:
+                if not others:
                     raise
-                print(f"{error}; {engine.name} is taken instead", file=sys.stderr)
+                (said, engine), *others = others
+                print(f"{error}; {said} is taken instead", file=sys.stderr)
         image, memory = built.program, memory_for(built, options.memory)
     protect([options.screenshot], [image])
     with Machine(image, options.cpu, memory, options.disk, window=options.window) as pc:
@@ -91,6 +91,14 @@ def main() -> None:
         if options.window:
             print("(the story is over; close the window)", file=sys.stderr)
             pc.process.wait()
+
+
+def instead_of(engine: Engine, prompted: bool) -> list[tuple[str, Engine]]:
+    """What is tried next where the sector has no room, with its name: the engine without what is comfort for large models, then
+    the others."""
+    comforts = engine.beyond["features"][1:] if engine.beyond else []
+    fewer = [(f"the same without {' and '.join(comforts)}", engine.without(comforts))] if comforts else []
+    return fewer + [(other.name, other) for other in bootable() if other != engine and (other.takes_prompt or not prompted)]
 
 
 def build(engine: Engine, model: Model, options: argparse.Namespace) -> Built:

@@ -324,7 +324,7 @@ prompt:
 ; @loading
 message:        dd      MESSAGE_BYTES           ; a record without embedding
 %ifdef MEMORY_ERROR
-.text:          db      "Disk/memory error"
+.text:          db      "Disk error/low RAM"
 %else
 .text:          db      "Disk error"
 %endif

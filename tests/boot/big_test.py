@@ -41,7 +41,7 @@ SHAPES = {
     "1.1B": Config(2048, 5632, 22, 32, 4, 32000, 2048, False),
 }
 MESSAGE = b"Disk error/low RAM"
-TWO_MEGABYTES = Config(96, 256, 3, 6, 3, 4000, 3, True)
+TWO_MEGABYTES = Config(64, 172, 5, 8, 4, 7680, 3, True)
 
 
 class BigTest(BootTest):

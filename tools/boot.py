@@ -24,7 +24,7 @@ import stat
 import sys
 from pathlib import Path
 
-from common.engine import builds, engines, prompt
+from common.engine import builds, engines, packing, prompt
 from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.engine.nasm import SectorFull
@@ -70,7 +70,7 @@ def main() -> None:
     else:
         model = find_model(options.model, options.tokenizer)
         protect([options.screenshot], [model.checkpoint, model.tokenizer])
-        others = [] if options.engine else instead_of(engine, options.prompt is not None)
+        others = [] if options.engine else instead_of(engine, model, options)
         while True:
             try:
                 built = build(engine, model, options)
@@ -93,12 +93,16 @@ def main() -> None:
             pc.process.wait()
 
 
-def instead_of(engine: Engine, prompted: bool) -> list[tuple[str, Engine]]:
-    """What is tried next where the sector has no room, with its name: the engine without what is comfort for large models, then
-    the others."""
+def instead_of(engine: Engine, model: Model, options: argparse.Namespace) -> list[tuple[str, Engine]]:
+    """What is tried next where the sector has no room, with its name: for a large model the engine without what is comfort there,
+    then the others. A prompt makes room by itself."""
+    if options.prompt is not None:
+        return []
+    others = [(other.name, other) for other in bootable() if other != engine]
     comforts = engine.beyond["features"][1:] if engine.beyond else []
-    fewer = [(f"the same without {' and '.join(comforts)}", engine.without(comforts))] if comforts else []
-    return fewer + [(other.name, other) for other in bootable() if other != engine and (other.takes_prompt or not prompted)]
+    if not comforts or packing.fitting(engine, model, options.encoding or engine.encodings[0]) == engine:
+        return others
+    return [(f"the same without {' and '.join(comforts)}", engine.without(comforts)), *others]
 
 
 def build(engine: Engine, model: Model, options: argparse.Namespace) -> Built:

@@ -124,7 +124,7 @@ class Tools(FolderTest):
         self.refused("a" * 49, "asm-boot-full: prompt: 49 bytes, which 8 tokens of at most 6 bytes cannot hold")
         random_model.write(self.folder, "m", random_model.weights(dataclasses.replace(
             checkpoint.read_config(self.model.checkpoint), seq_len=2048), 1), vocabulary=VOCABULARY)
-        self.refused("a" * 600, "with this model's shape and LINE_BREAKS, SERIAL, CLEAR, PROMPT; leave a feature out, or use")
+        self.refused("a" * 600, "with this model's shape and LINE_BREAKS, SERIAL, CLEAR, PROMPT; take an engine with fewer features, or use")
         self.refused("a" * 100_000, "asm-boot-full: prompt: 100,000 bytes, which 512 tokens of at most 6 bytes cannot hold")
 
     def test_any_text_can_be_built_in(self) -> None:

@@ -2,6 +2,7 @@
 
 #include "files/gguf.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <gtest/gtest.h>

@@ -37,6 +37,7 @@ from common.machine import here, program, run
 from common.match import matching
 from common.match.matching import Expected
 from common.model.models import Model, find_model
+from common.pack.encodings import ENCODINGS
 from common.project import ROOT
 from common.terminal import (Progress, add_engines_option, add_model_options, argument_parser, markdown_table, size_text,
                              table)
@@ -68,6 +69,7 @@ def main() -> None:
     parser = argument_parser(__doc__)
     add_engines_option(parser)
     add_model_options(parser)
+    parser.add_argument("--encoding", choices=ENCODINGS, help="of the weights; engines that have it (default: each engine's first)")
     parser.add_argument("--runs", type=int, default=10, metavar="N", help="of a program (default: 10); a PC boots once")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a list of objects instead of the table")
@@ -75,10 +77,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.runs < 1:
         parser.error(f"--runs {options.runs}: at least one is needed")
-    if options.readme and (options.model or options.engine):
+    if options.readme and (options.model or options.engine or options.encoding):
         parser.error("--readme is for all engines and the project's own model")
 
-    speeds = measure(find_model(options.model, options.tokenizer), options.engine, options.runs)
+    speeds = measure(find_model(options.model, options.tokenizer), options.engine, options.runs, options.encoding)
     if options.json:
         print(json.dumps([asdict(speed) for speed in speeds], indent=1))
         return
@@ -105,16 +107,16 @@ def processor() -> str:
     return f"an {found[1]}" if found and found[1][0] in "AEIOU" else f"a {found[1]}" if found else platform.machine()
 
 
-def measure(model: Model, names: Sequence[str] | None, runs: int) -> list[Speed]:
-    """The reference and the engines of these names (None: all)."""
-    chosen = here.choose(names)
+def measure(model: Model, names: Sequence[str] | None, runs: int, encoding: str | None = None) -> list[Speed]:
+    """The reference and the engines of these names (None: all), in their first encoding or those that have this one."""
+    chosen = [engine for engine in here.choose(names) if encoding is None or encoding in engine.encodings]
     with Progress("speed", total=1 + len(chosen), unit="engines") as progress:
         progress.update(0, "reference")
         speeds = [reference_speed(model, runs)]
         progress.add()
         for engine in chosen:
             progress.update(progress.done, engine.name)
-            speeds.append(engine_speed(builds.build(engine, model), runs))
+            speeds.append(engine_speed(builds.build(engine, model, encoding=encoding), runs))
             progress.add()
     return speeds
 

@@ -20,7 +20,7 @@ from common import blocks
 from common.engine import builds, engines
 from common.errors import MissingTool
 from common.machine import counter, program, run
-from common.model import random_model
+from common.model import models, random_model
 
 PROGRAM = next(engine for engine in engines.table() if engine.target.machine == "program")
 SPEEDS = [speed.Speed("reference", None, 200, 0.02, 4_000_000, None), speed.Speed("a", 350, 200, 0.1, None, 246_913_400)]
@@ -107,8 +107,20 @@ class Tool(FolderTest):
         self.assertRegex(block, r"^Measured on \d{4}-\d\d-\d\d on ")
         self.assertEqual(re.findall(r"^\| `(\S+)` ", block, re.MULTILINE), ["reference", *engines.names()])
 
+    def test_encoding(self) -> None:
+        """Of the engines that have it."""
+        found = []
+        table = [replace(PROGRAM, name=name, encodings=encodings) for name, encodings in (("a", ("f32",)), ("b", ("f32", "int8")))]
+        with mock.patch.object(speed.here, "choose", lambda _: table), \
+                mock.patch.object(speed, "reference_speed", lambda *_: SPEEDS[0]), \
+                mock.patch.object(speed, "engine_speed", lambda built, _: built), \
+                mock.patch.object(speed.builds, "build", lambda engine, _, encoding: found.append((engine.name, encoding))):
+            for encoding in ("int8", None):
+                speed.measure(models.find_model(), None, 1, encoding)
+        self.assertEqual(found, [("b", "int8"), ("a", None), ("b", None)])
+
     def test_usage(self) -> None:
-        for arguments in (["--runs", "0"], ["--readme", "--model", "m"], ["--readme", "--json"]):
+        for arguments in (["--runs", "0"], ["--readme", "--model", "m"], ["--readme", "--json"], ["--readme", "--encoding", "int8"]):
             result = run_tool("speed", *arguments)
             self.assertEqual((result.returncode, result.stdout), (2, ""))
 

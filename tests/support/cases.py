@@ -25,6 +25,7 @@ from typing import Callable
 from common.engine import builds, engines, packing
 from common.engine.builds import Built
 from common.engine.engines import Engine
+from common.engine.nasm import SectorFull
 from common.errors import UserError
 from common.libraries import numpy as np
 from common.machine import here, run
@@ -98,7 +99,7 @@ class Case:
                 continue
             built, expected = {}, {}
             for encoding in engine.encodings:
-                built[encoding] = builds.build(engine, model, folder / encoding, encoding)
+                built[encoding] = build(engine, model, folder / encoding, encoding)
                 logits = folder / "logits"
                 expected[encoding] = matching.expect(built[encoding].effective, logits, steps=self.passes and self.passes + 1)
                 problem = self.problem(expected[encoding], matching.read_logits(logits, self.config.vocab_size))
@@ -143,6 +144,18 @@ class Sample:
 
 class Unsuitable(Exception):
     """A seed whose checkpoint cannot be what it has to be."""
+
+
+def build(engine: Engine, model: Model, folder: Path, encoding: str) -> Built:
+    """Builds the engine; for a large model, where its sector has no room for them, without the comforts that it has for these."""
+    try:
+        return builds.build(engine, model, folder, encoding)
+    except SectorFull as error:
+        comforts = engine.beyond["features"][1:] if engine.beyond else ()
+        if not comforts:
+            raise
+        print(f"{error}: so without {', '.join(comforts)}")
+        return builds.build(engine.without(comforts), model, folder, encoding)
 
 
 # --- Ways to make weights ----------------------------------------------------------------------------------------

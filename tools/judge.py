@@ -7,7 +7,8 @@ non-words. The reference engine tells the stories:
   greedy    the greedy story passes the checker, has 100 to 160 words, and ends by itself within the context
   samples   at least 92 % of 200 samples at temperature 0.8, top-p 0.9 pass; all are distinct, and none stands verbatim
             in the first 100,000 stories of the corpus
-  rounding  the greedy text and 20 samples are the same on the effective checkpoints of all encodings that engines read
+  rounding  the greedy text and 20 samples are the same on the effective checkpoints of all encodings that engines read (of int4,
+            where the weights lie on its grid)
   names     of 16 names that the corpus never contains, at least 12 are carried: the greedy story after "Once upon a
             time, there was a brave girl named NAME." uses the name three times more, and no other hero
 
@@ -47,7 +48,7 @@ from common.model.models import Model, find_model
 from common.terminal import Progress, argument_parser, paint, table
 from common.training.checker import Checker
 from common.training.programs import SOURCES, Programs, build
-from common.training.rounding import effective_checkpoints
+from common.training.rounding import effective_checkpoints, on_a_grid
 
 GRAMMAR = SOURCES / "fables.grammar"
 PROMPT = "Once upon a time, there was a brave {} named {}."
@@ -81,6 +82,7 @@ class Rounding:
     same_samples: int
     samples: int
     divergence: list[float]  # in nats for a position, of each of the two texts
+    must_match: bool  # whether a model of ours has to say the same
 
     @property
     def same(self) -> bool:
@@ -179,7 +181,7 @@ class Verdict:
             Bar("distinct samples", str(self.distinct), str(len(self.samples)), self.distinct == len(self.samples)),
             Bar(f"verbatim in {CORPUS_STORIES:,} stories", str(self.verbatim), "0", self.verbatim == 0),
             *(Bar(f"same text, {row.encoding}", f"greedy {'yes' if row.first_difference is None else 'NO'}, samples "
-                  f"{row.same_samples} of {row.samples}", f"yes, {row.samples}", row.same) for row in self.rounding),
+                  f"{row.same_samples} of {row.samples}", f"yes, {row.samples}", row.same) for row in self.rounding if row.must_match),
             Bar("names carried", f"{len(self.carried)} of {len(self.prompted)}", str(MIN_NAMES),
                 len(self.carried) >= MIN_NAMES),
             Bar("… whose story passes, too", f"{consistent} of {len(self.prompted)}", "more is better", True),
@@ -331,6 +333,7 @@ def compare_rounding(teller: Teller, greedy: Story, samples: list[Story]) -> lis
     wanted = list(map(teller.log_probabilities, texts))
     with processes.temporary_folder() as folder, ThreadPoolExecutor(cpu_count() or 1) as pool:
         path = folder / "effective.bin"
+        on_int4_grid = on_a_grid(weights, "int4")
         for name, effective in effective_checkpoints(weights, pieces):
             checkpoint.write(path, effective)
             told = pool.map(lambda seed: teller.sample(seed, path), range(1, len(samples) + 1))
@@ -338,7 +341,7 @@ def compare_rounding(teller: Teller, greedy: Story, samples: list[Story]) -> lis
             found = [teller.log_probabilities(text, path) for text in texts]
             divergence = [float((np.exp(one) * (one - other)).sum(1).mean()) for one, other in zip(wanted, found)]
             results.append(Rounding(name, first_difference(greedy.tokens, teller.tell(file=path).tokens), same, len(samples),
-                                    divergence))
+                                    divergence, on_int4_grid or not name.endswith("int4")))
     return results
 
 

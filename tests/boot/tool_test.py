@@ -145,7 +145,7 @@ class Tool(BootTest):
         self.assertIn("qemu-system-i386", self.fails("--image", self.folder / "x.img", "--cpu", "z80"))
         for option in (["--model", "y"], ["--encoding", "bf16"]):
             self.assertIn("--image", self.fails("--image", "x", *option, status=2))
-        self.assertIn("encoding 'f32': this engine reads bf16 or int8", self.fails("--encoding", "f32"))
+        self.assertIn("encoding 'f32': this engine reads bf16 or int8 or int4", self.fails("--encoding", "f32"))
         for option in (["--memory", "1"], ["--memory", "x"], ["--disk", "tape"]):
             self.assertRegex(self.fails(*option, status=2), f"argument {option[0]}: (invalid choice: .)?{option[1]}")
 

@@ -90,7 +90,7 @@ class Variety(unittest.TestCase):
 
 class Refused(CaseTest):
     def test_only_what_is_large(self) -> None:
-        """A case that an engine refuses would test nothing: that is for large models alone, and int8 for rows of two weights."""
+        """A case that an engine refuses would test nothing: that is for large models alone, and int8 or int4 for rows of two weights."""
         for engine in ENGINES:
             for case in CASES:
                 model = cases.sparse_model(case.config, self.folder, case.piece_length)

@@ -116,17 +116,15 @@ class Counting(FolderTest):
                     model_bytes = sum(span["rows"] * span["row_bytes"] for span in manifest["spans"]
                                       if span["tensor"] != "padding")
                     config = shape.config
-                    weight_bytes = rules.WEIGHT_BYTES[encoding]
                     matrices = config.n_layers * config.dim * (2 * config.dim + 2 * config.kv_dim
                                                                + 3 * config.hidden_dim)
                     keeps_gains = any(span["tensor"].startswith("rms_") for span in manifest["spans"])  # else they are folded
                     gains = (2 * config.n_layers + 1) * config.dim if keeps_gains else 0
                     embedding = next(span["encoding"] for span in manifest["spans"] if span["tensor"] == "token_embedding")
-                    embedding_bytes = rules.WEIGHT_BYTES[embedding]
-                    rows = config.n_layers * (2 * config.dim + 2 * config.kv_dim + 3 * config.hidden_dim) + config.vocab_size
-                    rows += config.vocab_size * (embedding in rules.SCALE_BYTES)
-                    weights = (weight_bytes * (matrices + gains) + (weight_bytes + embedding_bytes) * config.vocab_size * config.dim
-                               + rules.SCALE_BYTES.get(encoding, 0) * rows)
+                    rows, rest = divmod(matrices, config.dim)
+                    self.assertEqual(rest, 0)
+                    weights = (rules.row_bytes(encoding, config.dim) * (rows + config.vocab_size) + rules.row_bytes("f32", gains)
+                               + rules.row_bytes(embedding, config.dim) * config.vocab_size)
                     record = (model_bytes - weights) / config.vocab_size  # a length, the text, alignment
                     text = shape.longest_piece * (2 if any(map(rules.wide, manifest["spans"])) else 1)
                     self.assertIn(record, range(1 + text, 4 + text + rules.CLEAR.get(encoding, 0) + 4))

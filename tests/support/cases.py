@@ -199,9 +199,10 @@ def make_small(model: Checkpoint) -> None:
 
 
 def make_negative(model: Checkpoint) -> None:
-    """Element 0 of the residual stream is always 8, as no layer adds to it; and every logit has a large part of it."""
+    """Element 0 of the residual stream is always 8, as no layer adds to it; and every logit has a large part of it. (Not so large that
+    in int4 all other weights of the classifier are 0.)"""
     model.tensors["token_embedding"][:, 0] = 8.0
-    model.tensors["wcls"][:, 0] = -40.0
+    model.tensors["wcls"][:, 0] = -8.0
     model.tensors["wo"][:, 0] = model.tensors["w2"][:, 0] = 0.0  # (n_layers, dim, …)
 
 
@@ -273,7 +274,7 @@ CASES = [
          demand=want_mixed),
     Case("ends-by-bos", Config(32, 48, 2, 4, 4, 32, 64, False), 5, ends_by_bos=True),
     Case("epsilon", Config(32, 64, 2, 4, 2, 64, 48, False), 2, change=make_small),
-    Case("negative-logits", Config(32, 64, 2, 4, 2, 64, 48, False), 1, spread=2, change=make_negative,
+    Case("negative-logits", Config(32, 64, 2, 4, 2, 64, 48, False), 6, spread=2, change=make_negative,
          demand=want_negative),
     Case("ties", Config(32, 64, 2, 4, 2, 96, 48, False), 1, change=make_ties, demand=want_ties, ties=True),
     # Counts that do not fit into a byte, a signed byte or a word, and positions of very few numbers.

@@ -26,10 +26,10 @@ from common.model.tokenizer import BOS, printed
 
 # --- Rule 3: the packed file holds weights and text ---------------------------------------------------------------
 
-WEIGHT_BYTES = {"f32": 4, "bf16": 2, "int8": 1}
-SCALE_BYTES = {"int8": 4}  # one for each row
-EMBEDDING = {"int8": "bf16"}  # which the embedding may have instead
-CLEAR = {"int8": 4}  # bytes of zeros that may stand before an embedding, for the engine to work in a copy of them
+WEIGHT_BITS = {"f32": 32, "bf16": 16, "int8": 8, "int4": 4}  # and a row has whole bytes
+SCALE_BYTES = {"int8": 4, "int4": 4}  # one for each row
+EMBEDDING = {"int8": "bf16", "int4": "bf16"}  # which the embedding may have instead
+CLEAR = {"int8": 4, "int4": 4}  # bytes of zeros that may stand before an embedding, for the engine to work in a copy of them
 MATRICES = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")  # one per layer
 SINGLE = ("token_embedding", "wcls")
 GAINS = ("rms_att", "rms_ffn", "rms_final")  # folded into matrices, or there as the checkpoint has them: all of them
@@ -102,23 +102,28 @@ def count_problems(manifest: dict, config: Config) -> list[str]:
             if tensor == "token_embedding" and span["encoding"] == EMBEDDING.get(encoding):
                 needed = EMBEDDING[encoding]
             rows, columns = span["shape"]
-            if span["encoding"] != needed or bytes_ != rows * (columns * WEIGHT_BYTES[needed] + SCALE_BYTES.get(needed, 0)):
+            if span["encoding"] != needed or bytes_ != rows * row_bytes(needed, columns):
                 problems.append(f"{tensor}: {bytes_} bytes are not {span['shape']} weights in {needed}")
             key = tensor, span["layer"]
-            found[key] = found.get(key, 0) + rows * (
-                (span["row_bytes"] - SCALE_BYTES.get(needed, 0)) // WEIGHT_BYTES[needed])
+            fitting = (span["row_bytes"] - SCALE_BYTES.get(needed, 0)) * 8 // WEIGHT_BITS[needed]
+            found[key] = found.get(key, 0) + rows * (columns if 0 <= fitting - columns < 8 // WEIGHT_BITS[needed] else fitting)
             size += bytes_
     for key in wanted.keys() | found.keys():
         if found.get(key, 0) != wanted.get(key, 0):
             problems.append(f"{key[0]}, layer {key[1]}: {found.get(key, 0)} weights, the checkpoint has "
                             f"{wanted.get(key, 0)}")
-    if encoding in SCALE_BYTES and size > WEIGHT_BYTES["bf16"] * sum(found.values()):
+    if encoding in SCALE_BYTES and size > row_bytes("bf16", sum(found.values())):
         problems.append(f"{size} bytes of weights with their scales, in bf16 they would be fewer")
     if records != config.vocab_size:
         problems.append(f"vocabulary: {records} records for {config.vocab_size} tokens")
     if padding > MOST_PADDING:
         problems.append(f"padding: {padding} bytes")
     return problems
+
+
+def row_bytes(encoding: str, columns: int) -> int:
+    """Bytes of a row of weights, with its scale."""
+    return -(-columns * WEIGHT_BITS[encoding] // 8) + SCALE_BYTES.get(encoding, 0)
 
 
 def has_gains(manifest: dict) -> bool:
@@ -128,7 +133,8 @@ def has_gains(manifest: dict) -> bool:
 
 GAIN_OF = {"wq": "rms_att", "wk": "rms_att", "wv": "rms_att", "w1": "rms_ffn", "w3": "rms_ffn", "wcls": "rms_final"}
 ROUNDING = {"f32": 2.0**-22, "bf16": 1.01 * 2.0**-8}  # relative
-STEPS = {"int8": 127}  # from nothing to the largest weight of a row
+# Parts of a row's largest weight: half a step, and what there are steps for. In int4 that is 5 to 10 steps, of which there are 7.
+STEPS = {"int8": (0.5 / 127, 1.0), "int4": (0.5 / 5, 7 / 10)}
 TINY = 1e-30  # absolute: the smallest bf16 weights
 
 
@@ -160,8 +166,8 @@ def decoding_problems(original: Checkpoint, effective: Checkpoint, encoding: str
 
 
 def deviations(encoding: str, name: str, wanted: np.ndarray, config: Config) -> np.ndarray:
-    """How far each weight may be from what is wanted. In steps: half of one, which is the largest weight's part of a row; of a
-    column of wo or w2, and of all columns of wo that share the values of a head."""
+    """How far each weight may be from what is wanted. In steps: half of one, which is a part of the largest weight of a row; of a
+    column of wo or w2, and of all columns of wo that share the values of a head. Larger ones than there are steps for may be cut."""
     sizes = np.abs(wanted)
     if encoding not in STEPS:
         return ROUNDING[encoding] * sizes + TINY
@@ -170,7 +176,8 @@ def deviations(encoding: str, name: str, wanted: np.ndarray, config: Config) -> 
         largest = np.broadcast_to(heads.max((1, 3), keepdims=True), heads.shape).reshape(sizes.shape)
     else:
         largest = sizes.max(-2 if name == "w2" else -1, keepdims=True)
-    return 0.50001 * largest / STEPS[encoding] + ROUNDING["f32"] * sizes + TINY
+    half_a_step, most = STEPS[encoding]
+    return 1.00002 * np.maximum(half_a_step * largest, sizes - most * largest) + ROUNDING["f32"] * sizes + TINY
 
 
 def vocabulary_problems(manifest: dict, packed: bytes, pieces: Sequence[bytes]) -> list[str]:

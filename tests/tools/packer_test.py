@@ -16,10 +16,11 @@ from support.skip import main
 from common.errors import UserError
 from common.libraries import numpy as np
 from common.model import random_model, tokenizer
-from common.model.checkpoint import Checkpoint, Config
+from common.model.checkpoint import GAINS, Checkpoint, Config
 from common.model.tokenizer import printed
 from common.pack import encodings, layouts, packer, utf16
 from common.pack.layouts import Layout, Matrix, Records, Text
+from common.training.rounding import on_a_grid
 
 PIECES = [b"<unk>", b"\n<s>\n", b"abc", b"<0x0A>", b"", b"<0x00>", b"d", b"e", b"f", b"g"]
 
@@ -197,7 +198,7 @@ class Round(unittest.TestCase):
         """However many rows are packed at once, and decoded."""
         model = small_checkpoint(tied=False)
         for name in layouts.LAYOUTS:
-            for encoding in encodings.ENCODINGS:
+            for encoding in layouts.LAYOUTS[name].encodings:
                 spans = packer.plan(name, encoding, model.config, TEXTS[:10])
                 packed = packer.encode(spans, model, TEXTS[:10])
                 effective, _ = packer.decode(spans, model.config, packed)
@@ -365,6 +366,81 @@ class Int8(unittest.TestCase):
             packer.encode(packer.plan("doubles", "int8", model.config, TEXTS[:10]), model, TEXTS[:10])
 
 
+class Int4(unittest.TestCase):
+    """Two weights in a byte, in steps of a size that leaves small errors. All else is as in int8."""
+
+    INT4 = encodings.ENCODINGS["int4"]
+
+    def test_by_hand(self) -> None:
+        values = np.array([[1.0, -2.5, 7.0], [-16.0, 16.0, 2.9]], np.float32)
+        data = self.INT4.encode_steps(values, np.array([1.0, 2.0]), np.array([0.5, -2.0]))
+        self.assertEqual([row.tobytes().hex() for row in data], ["1e70" + "0000003f", "8710" + "000000c0"])
+        self.assertEqual(self.INT4.steps(data).tolist(), [[1, -2, 7, 0], [-8, 7, 1, 0]])  # the last one is no weight
+        self.assertEqual(self.INT4.scales(data).tolist(), [0.5, -2.0])
+        self.assertEqual([self.INT4.row_bytes(columns) for columns in (3, 4)], [6, 6])
+
+    def test_a_grid_is_kept(self) -> None:
+        for power in (-30, -7, 0, 9):
+            values = np.array([[-7, 5, 0, 6], [3, -2, 1, 0]]) * 2.0**power
+            step = self.INT4.step(values)
+            self.assertTrue((step <= 2.0**power).all())
+            data = self.INT4.encode_steps(values, step, step)
+            self.assertEqual((self.INT4.steps(data) * self.INT4.scales(data)[:, None]).tolist(), values.tolist())
+            # A group has one step, so its largest weight is counted in no smaller ones.
+            self.assertEqual(self.INT4.step(values, np.array([0, 0])).tolist(), [2.0**power])
+
+    def test_a_model_on_a_grid(self) -> None:
+        """Its weights are what they were, up to float32's rounding of factors, and so are those of its columns; the embedding is bf16."""
+        model = random_model.weights(Config(24, 40, 2, 6, 2, 40, 12, False), 1)
+        for name, values in model.tensors.items():
+            on_it = np.clip(np.rint(values / np.abs(values).max() * 9), -7, 7) / 64
+            model.tensors[name] = (np.ones_like(values) if name in GAINS else on_it).astype(np.float32)
+        self.assertTrue(on_a_grid(model, "int4"))
+        for layout in ("asm-linux", "boot", "stream"):
+            spans = packer.plan(layout, "int4", model.config, TEXTS)
+            effective, _ = packer.decode(spans, model.config, packer.encode(spans, model, TEXTS))
+            for name, values in model.tensors.items():
+                error = 2.0**-7 if name == "token_embedding" else 2.0**-22
+                self.assertTrue((np.abs(effective.tensors[name] - values) <= error * np.abs(values) + 1e-30).all(), name)
+        model.tensors["wo"][0, 0, 0] += 1 / 256
+        self.assertFalse(on_a_grid(model, "int4"))
+
+    def test_small_errors(self) -> None:
+        """Not larger than with the largest weight as 7 steps, and with -8 where that is better; in a group, all of its rows."""
+        def squares(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
+            return ((self.INT4.numbers(values, steps) * steps - values) ** 2).sum(1)
+        values = random_model.weights(Config(24, 40, 1, 6, 2, 40, 12, False), 1, spread=4).tensors["w1"][0].astype(np.float64)
+        largest = np.abs(values).max(1, keepdims=True)
+        steps = self.INT4.step(values)[:, None]
+        found = squares(values, steps)
+        self.assertTrue((found <= squares(values, largest / 7)).all())
+        self.assertLess(found.sum(), 0.9 * squares(values, largest / 7).sum())
+        self.assertTrue((np.abs(steps) >= largest / 10).all() and (np.abs(steps) <= largest / 5).all())
+        one = self.INT4.step(values, np.zeros(len(values), int))
+        self.assertEqual(one.shape, (1,))
+        self.assertLess(squares(values, one).sum(), squares(values, largest.max(keepdims=True) / 7).sum())
+        for sign in (1, -1):
+            self.assertEqual(self.INT4.step(np.array([[8.0, -5.0, 6.0, 4.0, 1.0, 3.0, 2.0]]) * -sign).tolist(), [sign * 1.0])
+        self.assertEqual(self.INT4.step(np.array([[0.0, 0.0]])).tolist(), [1.0])
+
+    def test_odd_rows(self) -> None:
+        """They have whole bytes, and an engine does not use what is left of the last one."""
+        config = Config(9, 5, 1, 1, 1, 10, 12, False)
+        self.assertEqual(self.INT4.row_bytes(config.dim), 5 + 4)
+        span = packer.Weights("w1", 5, 9, encoding=self.INT4, layer=0, gain="rms_ffn", factors=(), scale=1.0, order_of_rows=range(5),
+                              backwards=True, columns=9, transposed=False, step_value=256, order="little")
+        values = np.arange(45, dtype=np.float32).reshape(5, 9)
+        data = self.INT4.encode_steps(values, np.full(5, 8.0), np.ones(5))
+        self.assertEqual(data.shape, (span.rows, span.row_bytes))
+        self.assertEqual((data[:, 4] & 15).tolist(), [0] * 5)
+
+    def test_refused(self) -> None:
+        config = Config(2, 40, 1, 1, 1, 10, 12, False)
+        with self.assertRaisesRegex(UserError, "^encoding int4: wq: with its scale a row of 2 weights has 5 bytes, more than in bf16; "
+                                    "use another encoding$"):
+            packer.check_rows(packer.plan("boot", "int4", config, [piece or b"?" for piece in PIECES]))
+
+
 class Refused(unittest.TestCase):
     def test_long_pieces(self) -> None:
         self.assertEqual(packer.longest_piece([b"a", b"x" * 255]), 255)
@@ -387,7 +463,7 @@ class Refused(unittest.TestCase):
         """Engines that know BOS by its length of 0 would end the story at any other empty piece."""
         config = small_checkpoint().config
         for name in layouts.LAYOUTS:
-            for encoding in encodings.ENCODINGS:
+            for encoding in layouts.LAYOUTS[name].encodings:
                 if layouts.LAYOUTS[name].empty_pieces:
                     packer.plan(name, encoding, config, PIECES)
                     continue
@@ -443,7 +519,8 @@ class Manifest(unittest.TestCase):
     def test_zeros_before_an_embedding(self) -> None:
         """Where the engine of an encoding wants them, and text stands there."""
         config, pieces = small_checkpoint().config, [piece or b"?" for piece in PIECES]
-        for layout, encoding, size in (("boot", "bf16", 4 + 8), ("boot", "int8", 4 + 12), ("asm-linux", "int8", 4 + 12)):
+        for layout, encoding, size in (("boot", "bf16", 4 + 8), ("boot", "int8", 4 + 12), ("asm-linux", "int8", 4 + 12),
+                                       ("asm-linux", "int4", 4 + 12)):
             self.assertEqual(packer.texts_of(packer.plan(layout, encoding, config, pieces)).row_bytes, size)
 
     def test_factors_are_known(self) -> None:

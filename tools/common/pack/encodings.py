@@ -23,11 +23,12 @@ class Encoding:
     """One way to write rows of weights."""
 
     name: str
-    weight_bytes: int
+    weight_bytes: int  # of a weight alone
     early: int = 0  # so many bytes before a weight its load begins
     embedding: str = ""  # the encoding of the embedding, where that is another one
     zeros: int = 0  # so many zeros stand before a row of the embedding, where text does
     most: int = 0  # with a scale for each row: the largest number of steps
+    least: int = 0  # and the smallest one
     scales_weights: bool = False  # an engine multiplies each weight with its row's scale, not a row's product with it
     byte_orders: tuple[str, ...] = ("little",)  # those of the machines that can read it
 
@@ -110,7 +111,7 @@ class Int8(Encoding):
     A row that is added (a column of wo or w2, stored transposed) is not scaled when it is used; its scale is in that of the row
     that makes what it is multiplied with (of wv, w3) as well."""
 
-    name, weight_bytes, embedding, zeros, most = "int8", 1, "bf16", 4, 127
+    name, weight_bytes, embedding, zeros, most, least = "int8", 1, "bf16", 4, 127, -127
 
     def row_bytes(self, columns: int) -> int:
         return columns * self.weight_bytes + SCALE_BYTES
@@ -119,23 +120,36 @@ class Int8(Encoding):
         """The step for each row of values: a power of two when all are whole numbers of steps then, otherwise the smallest one.
         `groups`: the number of each row's group, for which there is one step."""
         groups = np.arange(len(values)) if groups is None else groups
-        values = np.abs(np.asarray(values, np.float64))
+        values = np.asarray(values, np.float64)
         largest = np.zeros(groups.max() + 1)
-        np.maximum.at(largest, groups, values.max(1))
+        np.maximum.at(largest, groups, np.abs(values).max(1))
         smallest = np.maximum(largest / self.most, SMALLEST_STEP)
         fraction, exponent = np.frexp(smallest)
         powers = np.ldexp(1.0, np.where(fraction == 0.5, exponent - 1, exponent))
         whole = np.ones(len(largest), bool)
         np.logical_and.at(whole, groups, np.mod(values, powers[groups, None]).max(1) == 0)
-        return np.where(largest == 0, 1.0, np.where(whole & (largest >= self.most * SMALLEST_STEP), powers, smallest))
+        return np.where(largest == 0, 1.0, np.where(whole & (largest >= self.most * SMALLEST_STEP), powers,
+                                                    self._not_whole(values, groups, largest, smallest)))
+
+    def _not_whole(self, values: np.ndarray, groups: np.ndarray, largest: np.ndarray, smallest: np.ndarray) -> np.ndarray:
+        """The step of each group whose values are no whole numbers of steps."""
+        return smallest
 
     def encode_steps(self, values: np.ndarray, steps: np.ndarray, scales: np.ndarray) -> np.ndarray:
         """Rows, each in steps of its own, and with the scale that the engine multiplies its product with."""
-        numbers = np.clip(np.rint(np.asarray(values, np.float64) / steps[:, None]), -self.most, self.most)
-        return np.concatenate([_bytes(numbers, "i1"), _bytes(scales[:, None], "<f4")], 1)
+        numbers = self.numbers(np.asarray(values, np.float64), steps[:, None])
+        return np.concatenate([self._packed(numbers), _bytes(scales[:, None], "<f4")], 1)
+
+    def numbers(self, values: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """The whole number of steps for each value."""
+        return np.clip(np.rint(values / steps), self.least, self.most)
+
+    def _packed(self, numbers: np.ndarray) -> np.ndarray:
+        """The bytes of rows of numbers."""
+        return _bytes(numbers, "i1")
 
     def steps(self, data: np.ndarray) -> np.ndarray:
-        """The numbers of rows."""
+        """The numbers of rows; maybe one more than a row has columns."""
         return _numbers(data[:, :-SCALE_BYTES], "i1")
 
     def scales(self, data: np.ndarray) -> np.ndarray:
@@ -159,13 +173,45 @@ class Int8Doubles(Int8):
         return super().scales(np.roll(data, -SCALE_BYTES, 1))
 
 
+class Int4(Int8):
+    """Half a byte a weight, the upper half first, as many as make whole bytes: -8 to 7 steps. Weights that are -7 to 7 times a
+    power of two are exact. All else is as in int8.
+
+    Steps are so coarse that the largest weight is not the best to choose them by: what would be 5 to 10 of them, of either sign,
+    is -8 to 7; taken is the step that leaves the smallest squares of errors."""
+
+    name, most, least = "int4", 7, -8
+
+    def row_bytes(self, columns: int) -> int:
+        return -(-columns // 2) + SCALE_BYTES
+
+    def _not_whole(self, values: np.ndarray, groups: np.ndarray, largest: np.ndarray, smallest: np.ndarray) -> np.ndarray:
+        best, least = smallest, np.full(len(largest), np.inf)
+        for count in LARGEST_IN_STEPS:
+            steps = np.copysign(np.maximum(largest / abs(count), SMALLEST_STEP), count)
+            of_rows, squares = steps[groups, None], np.zeros(len(largest))
+            np.add.at(squares, groups, ((self.numbers(values, of_rows) - values / of_rows) ** 2).sum(1) * of_rows[:, 0] ** 2)
+            best, least = np.where(squares < least, steps, best), np.minimum(squares, least)
+        return best
+
+    def _packed(self, numbers: np.ndarray) -> np.ndarray:
+        halves = np.pad(numbers.astype(np.int8), ((0, 0), (0, numbers.shape[1] % 2))).view(np.uint8)
+        return halves[:, ::2] << 4 | halves[:, 1::2] & 0x0F
+
+    def steps(self, data: np.ndarray) -> np.ndarray:
+        both = super().steps(data)
+        return np.stack([both >> 4, both << 4 >> 4], 2).reshape(len(data), -1)
+
+
 LARGEST_HALF = 0x7F7F  # of a finite float
 FLOAT32 = {"little": "<f4", "big": ">f4"}
 SCALE_BYTES = 4
+LARGEST_IN_STEPS = [sign * count / 8 for count in range(40, 81) for sign in (1, -1)]
 SMALLEST_STEP = 2.0**-100  # a float32, and not next to nothing
 
-ENCODINGS = {encoding.name: encoding() for encoding in Encoding.__subclasses__()}
-FOR_DOUBLES = ENCODINGS | {"int8": Int8Doubles()}  # of layouts whose engines compute in doubles
+ENCODINGS: dict[str, Encoding] = {encoding.name: encoding() for encoding in (Float32, BFloat16, Int8, Int4)}
+# Of layouts whose engines compute in doubles.
+FOR_DOUBLES: dict[str, Encoding] = {"f32": Float32(), "bf16": BFloat16(), "int8": Int8Doubles()}
 
 
 def _bytes(numbers: np.ndarray, kind: str) -> np.ndarray:

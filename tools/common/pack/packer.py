@@ -265,7 +265,7 @@ def decode(spans: Sequence[Span], config: Config, packed: bytes) -> tuple[Checkp
                     scales = span.encoding.scales(data)
                     if not span.shares_steps:
                         scales /= span.scale * _of_columns(columns, span, order)
-                    values = span.encoding.steps(data) * (span.step_value * scales)[:, None]
+                    values = span.encoding.steps(data)[:, :span.columns] * (span.step_value * scales)[:, None]
                 else:
                     values = span.encoding.decode(np.concatenate([file.before(span)[rows], data], 1), span.order)
                     if span.scale != 1:

@@ -21,17 +21,24 @@ def effective_checkpoints(model: Checkpoint, pieces: Sequence[bytes]) -> Iterato
     for layout, encoding in sorted(pairs):
         plan = packer.plan(layout, encoding, model.config, pieces)
         yield f"{layout} {encoding}", packer.decode(plan, model.config, packer.encode(plan, model, pieces))[0]
-    yield "int8", int8(model)
+    yield "int8", in_steps(model, "int8")
 
 
-def int8(model: Checkpoint) -> Checkpoint:
-    """Each matrix rounded to int8. Weights that lie on such a grid already are kept; gains are kept, too."""
+def in_steps(model: Checkpoint, encoding: str) -> Checkpoint:
+    """Each matrix rounded to the whole steps of an encoding, one step for all of it. Weights that lie on such a grid already are
+    kept; gains are kept, too."""
     config = model.config
     tensors = dict(model.tensors)
     for name, shape in config.shapes().items():
         if name in GAINS:
             continue
         matrices = tensors[name].reshape(config.n_layers if len(shape) == 3 else 1, -1)
-        steps = ENCODINGS["int8"].step(matrices)[:, None]
-        tensors[name] = (np.rint(matrices / steps) * steps).astype(np.float32).reshape(shape)
+        encoded = ENCODINGS[encoding]
+        steps = encoded.step(matrices)[:, None]
+        tensors[name] = (encoded.numbers(matrices, steps) * steps).astype(np.float32).reshape(shape)
     return Checkpoint(config, tensors)
+
+
+def on_a_grid(model: Checkpoint, encoding: str) -> bool:
+    """Whether all weights are whole steps of their matrix, with no gain to be folded into them."""
+    return all((model.tensors[name] == 1).all() for name in GAINS) and in_steps(model, encoding) == model

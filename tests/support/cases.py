@@ -300,6 +300,7 @@ FEW = ("full-attention", "kv-ratio-3", "one-kv-head", "mixed-pieces", "ends-by-b
 SWITCHED_ON = ("uefi",)
 FEWER = ("full-attention", "one-kv-head", "mixed-pieces", "ties", "head-size-258", "tiny")
 FEWEST = ("mixed-pieces", "ties")
+FOR_THIRD = ("mixed-pieces", "ties", "one-kv-head")  # an engine's encodings after its second
 
 # The shapes of the checkpoints that everyone has: they take minutes (label `long`). All end early but the first one.
 LONG = [
@@ -349,7 +350,8 @@ def by_default(engine: Engine) -> list[tuple[Case, Engine]]:
     chosen = []
     for case in CASES:
         if case.name in every_encoding:
-            chosen.append((case, engine))
+            some = len(engine.encodings) if case.name in FOR_THIRD else 2
+            chosen.append((case, replace(engine, encodings=engine.encodings[:some])))
         elif case.name in few or engine == first and not switched_on:
             chosen.append((case, replace(engine, encodings=engine.encodings[:1])))
     return chosen

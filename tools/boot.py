@@ -99,10 +99,9 @@ def instead_of(engine: Engine, model: Model, options: argparse.Namespace) -> lis
     if options.prompt is not None:
         return []
     others = [(other.name, other) for other in bootable() if other != engine]
-    comforts = engine.beyond["features"][1:] if engine.beyond else []
-    if not comforts or packing.fitting(engine, model, options.encoding or engine.encodings[0]) == engine:
+    if not engine.comforts or packing.fitting(engine, model, options.encoding or engine.encodings[0]) == engine:
         return others
-    return [(f"the same without {' and '.join(comforts)}", engine.without(comforts)), *others]
+    return [(f"the same without {' and '.join(engine.comforts)}", engine.without(engine.comforts)), *others]
 
 
 def build(engine: Engine, model: Model, options: argparse.Namespace) -> Built:

@@ -15,8 +15,9 @@ using std::to_string;
 
 namespace {
 
-Vocabulary read_gguf_vocabulary(const Gguf& gguf, size_t vocab_size) {
-    Vocabulary vocabulary = llama512::read_gguf_vocabulary(gguf);
+/// A GGUF file's, which says itself how many tokens there are.
+Vocabulary read_from_gguf(const Gguf& gguf, size_t vocab_size) {
+    Vocabulary vocabulary = read_gguf_vocabulary(gguf);
     if (vocabulary.pieces.size() != vocab_size) {
         throw Error(vocabulary.name, kTokensKey, to_string(vocabulary.pieces.size()) + " tokens, the checkpoint's vocab_size of " +
                                                      to_string(vocab_size) + " is needed (another model's tokenizer?)");
@@ -28,7 +29,7 @@ Vocabulary read_gguf_vocabulary(const Gguf& gguf, size_t vocab_size) {
 
 Vocabulary read_vocabulary(const std::string& path, size_t vocab_size) {
     const MappedFile file(path);
-    if (is_gguf(file)) return read_gguf_vocabulary(Gguf(file), vocab_size);
+    if (is_gguf(file)) return read_from_gguf(Gguf(file), vocab_size);
     size_t offset = 0;
     const auto require = [&](size_t n_bytes, const std::string& field) {
         if (file.size() - offset < n_bytes) {

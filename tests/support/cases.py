@@ -151,11 +151,10 @@ def build(engine: Engine, model: Model, folder: Path, encoding: str) -> Built:
     try:
         return builds.build(engine, model, folder, encoding)
     except SectorFull as error:
-        comforts = engine.beyond["features"][1:] if engine.beyond else ()
-        if not comforts:
+        if not engine.comforts:
             raise
-        print(f"{error}: so without {', '.join(comforts)}")
-        return builds.build(engine.without(comforts), model, folder, encoding)
+        print(f"{error}: so without {', '.join(engine.comforts)}")
+        return builds.build(engine.without(engine.comforts), model, folder, encoding)
 
 
 # --- Ways to make weights ----------------------------------------------------------------------------------------

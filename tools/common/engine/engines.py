@@ -62,9 +62,14 @@ class Engine:
         return replace(self, features=features, memory_map=memory_map, beyond=None)
 
     @property
+    def comforts(self) -> tuple[str, ...]:
+        """Of the features of its variant for large models, those that it can do without."""
+        return tuple(self.beyond["features"][1:]) if self.beyond else ()
+
+    @property
     def optional_features(self) -> tuple[str, ...]:
         """What can be left out: its features, and those of its variant for large models that are comfort."""
-        return (*self.features, *(self.beyond["features"][1:] if self.beyond else ()))
+        return (*self.features, *self.comforts)
 
     def without(self, features: Iterable[str]) -> Engine:
         """The same engine with some of its features left out."""

@@ -18,7 +18,7 @@ from typing import Any, Callable
 
 from common.errors import UserError
 from common.libraries import numpy as np
-from common.model import gguf
+from common.model import gguf, llama
 from common.model.llama import Checkpoint, Config, problem_of, shortest
 from common.model.vocabulary import BOS, EOS, MAX_TOKEN_LENGTH, Vocabulary, exported
 
@@ -71,7 +71,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     file = gguf.read(path)
     config = _config(file)
     tensors = {name: np.empty(shape, np.float32) for name, shape in config.shapes().items()}
-    for place, name, layer in _places(config):
+    for place, name, layer in llama.places(NAMES, config):
         (tensors[name] if layer is None else tensors[name][layer])[:] = file.values(place)
     return Checkpoint(config, tensors)
 
@@ -120,7 +120,7 @@ def _config(file: gguf.File) -> Config:
         if found != value:
             raise _refuse(file, key, found, f"{value} is needed, as the other metadata say; use another model")
 
-    shapes, places = config.shapes(), list(_places(config))
+    shapes, places = config.shapes(), list(llama.places(NAMES, config))
     for place, name, layer in places:
         shape = shapes[name] if layer is None else shapes[name][1:]
         if place not in file.tensors:
@@ -137,15 +137,6 @@ def _config(file: gguf.File) -> Config:
         elif name not in known:
             raise UserError(f"{file.path}: {name}: a tensor that Llama 2 has not; use another model")
     return config
-
-
-def _places(config: Config):
-    """(name in the file, tensor, layer or None) of everything that a model has."""
-    for place, name in NAMES.items():
-        if "{}" in place:
-            yield from ((place.format(layer), name, layer) for layer in range(config.n_layers))
-        elif name != "wcls" or not config.tied:
-            yield place, name, None
 
 
 # --- The tokenizer -----------------------------------------------------------------------------------------------

@@ -20,12 +20,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 from common import files
 from common.errors import UserError
 from common.libraries import numpy as np
-from common.model import safetensors, sentencepiece
+from common.model import llama, safetensors, sentencepiece
 from common.model.llama import Checkpoint, Config, problem_of, shortest
 from common.model.vocabulary import BOS, EOS, Vocabulary, exported
 
@@ -69,7 +69,7 @@ def load(folder: str | os.PathLike[str]) -> Checkpoint:
     config, parts = read_config(folder), _parts(Path(folder))
     tensors = {name: np.empty(shape, np.float32) for name, shape in config.shapes().items()}
     found = {name: part for part in parts for name in part.tensors}
-    places = list(_places(config))
+    places = list(llama.places(NAMES, config))
     known = {place for place, _, _ in places}
     for name, part in found.items():
         if name not in known and not name.endswith(ANGLES) and not (config.tied and name == "lm_head.weight"):
@@ -138,15 +138,6 @@ def vocabulary(folder: str | os.PathLike[str]) -> Vocabulary:
     if len(found.pieces) != vocab_size:
         raise UserError(f"{path}: {len(found.pieces)} tokens, config.json has vocab_size {vocab_size}; get the model again")
     return found
-
-
-def _places(config: Config) -> Iterator[tuple[str, str, int | None]]:
-    """(name in the files, tensor, layer or None) of everything that a model has."""
-    for place, name in NAMES.items():
-        if "{}" in place:
-            yield from ((place.format(layer), name, layer) for layer in range(config.n_layers))
-        elif name != "wcls" or not config.tied:
-            yield place, name, None
 
 
 def _parts(folder: Path) -> list[safetensors.File]:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Iterator, Mapping
 
 from common.libraries import numpy as np
 
@@ -104,6 +105,16 @@ class Checkpoint:
     def classifier(self) -> np.ndarray:
         """The matrix (vocab_size, dim) that makes the logits, tied or not."""
         return self.tensors["token_embedding" if self.config.tied else "wcls"]
+
+
+def places(names: Mapping[str, str], config: Config) -> Iterator[tuple[str, str, int | None]]:
+    """All that a model has, by its name in a file: (that name, tensor, layer or None). `names`: our tensors by a format's names;
+    those with {} are there for each layer."""
+    for place, name in names.items():
+        if "{}" in place:
+            yield from ((place.format(layer), name, layer) for layer in range(config.n_layers))
+        elif name != "wcls" or not config.tied:
+            yield place, name, None
 
 
 def first_bad(values: np.ndarray) -> int | None:

@@ -31,7 +31,8 @@ class Price:
 
 
 def price_list(names: Sequence[str] | None = None, model: Model | None = None) -> list[Price]:
-    """Every feature and choice, what large models need, a prompt, every encoding of the weights besides the default one, and flags that nobody searched."""
+    """Every feature and choice, what large models need, a prompt, every encoding of the weights besides the default one, and flags
+    that nobody searched."""
     prices = []
     with workshop(model) as build:
         for engine in here.choose(names, to_run=False):
@@ -43,7 +44,7 @@ def price_list(names: Sequence[str] | None = None, model: Model | None = None) -
                 rest = (*engine.features, f"NO_{choice}")
                 prices.append(Price(engine.name, choice, full, build(replace(engine, features=rest)).counted))
             if engine.beyond:
-                first, *comforts = engine.beyond["features"]
+                first, comforts = engine.beyond["features"][0], engine.comforts
                 plain = build(engine.without(comforts).large).counted
                 prices.append(Price(engine.name, first, plain, full))
                 for comfort in comforts:

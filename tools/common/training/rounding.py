@@ -27,13 +27,12 @@ def effective_checkpoints(model: Checkpoint, pieces: Sequence[bytes]) -> Iterato
 def in_steps(model: Checkpoint, encoding: str) -> Checkpoint:
     """Each matrix rounded to the whole steps of an encoding, one step for all of it. Weights that lie on such a grid already are
     kept; gains are kept, too."""
-    config = model.config
+    config, encoded = model.config, ENCODINGS[encoding]
     tensors = dict(model.tensors)
     for name, shape in config.shapes().items():
         if name in GAINS:
             continue
         matrices = tensors[name].reshape(config.n_layers if len(shape) == 3 else 1, -1)
-        encoded = ENCODINGS[encoding]
         steps = encoded.step(matrices)[:, None]
         tensors[name] = (encoded.numbers(matrices, steps) * steps).astype(np.float32).reshape(shape)
     return Checkpoint(config, tensors)

@@ -11,7 +11,7 @@
 #include "adamw.hpp"
 #include "error.hpp"
 #include "files/output_file.hpp"
-#include "int8_grid.hpp"
+#include "grid.hpp"
 
 namespace llama512::train {
 namespace {
@@ -71,28 +71,60 @@ TEST(LearningRate, WarmsUpAndFalls) {
     EXPECT_NEAR(learning_rate(1, 99, 10, 100), 0.01, 1e-3);
 }
 
-TEST(Int8Grid, WeightsAreExactInInt8AndInBfloat16) {
-    const Config config{8, 8, 2, 2, 1, 20, 8};
-    const Layout layout(config);
-    std::vector<float> weights(layout.size());
+/// Random parameters on a grid: each a whole number of steps, at most `most`, and exact in bfloat16.
+std::vector<float> expect_exact(const Config& config, Grid& grid, float most) {
+    std::vector<float> weights(Layout(config).size());
     Random random(3);
     for (float& weight : weights) weight = static_cast<float>(random.normal());
-    Int8Grid grid(config);
     grid.fit(weights);
     grid.round(weights);
-    for (std::size_t i = 0; i < layout.tensors().size(); i++) {
-        const Tensor& tensor = layout.tensors()[i];
-        const float step = std::ldexp(1.0f, grid.exponents()[i]);
-        for (std::size_t j = 0; j < tensor.size(); j++) {
-            const float weight = weights[tensor.offset + j];
-            EXPECT_EQ(weight / step, std::round(weight / step));
-            EXPECT_LE(std::abs(weight / step), 127);
-            std::uint32_t bits;
-            std::memcpy(&bits, &weight, sizeof bits);
-            EXPECT_EQ(bits & 0xFFFF, 0u);
-        }
+    float largest = 0;
+    for (std::size_t i = 0; i < weights.size(); i++) {
+        const float n_steps = weights[i] / grid.step(i);
+        EXPECT_EQ(n_steps, std::round(n_steps));
+        largest = std::max(largest, std::abs(n_steps));
+        std::uint32_t bits;
+        std::memcpy(&bits, &weights[i], sizeof bits);
+        EXPECT_EQ(bits & 0xFFFF, 0u);
     }
-    EXPECT_EQ(grid.exponents()[layout.tensors().size() - 1], grid.exponents()[7]);  // w2 of both layers
+    EXPECT_EQ(largest, most);
+    return weights;
+}
+
+TEST(Grid, WeightsAreExactInInt8AndInBfloat16) {
+    const Config config{8, 8, 2, 2, 1, 20, 8};
+    const Layout layout(config);
+    Grid grid(config, Encoding::kInt8);
+    expect_exact(config, grid, 127);
+    EXPECT_EQ(grid.exponents().size(), 8u);  // one for each name
+    EXPECT_EQ(grid.step(layout.offset("w2", 0)), grid.step(layout.offset("w2", 1)));
+}
+
+TEST(Grid, Int4HasAStepForWhatAnEngineScales) {
+    const Config config{8, 6, 1, 4, 2, 20, 8};  // head_size 2
+    const Layout layout(config);
+    Grid grid(config, Encoding::kInt4);
+    const std::vector<float> weights = expect_exact(config, grid, 7);
+    // The embedding; rows of wq, wk, wv; columns of wo that share a row of wv; rows of w1, w3; columns of w2.
+    EXPECT_EQ(grid.exponents().size(), 1u + 8 + 4 + 4 + 4 + 6 + 6 + 6);
+    std::vector<float> fine = weights;  // one row of wk on a finer grid: its step changes, and no other
+    for (std::size_t i = 0; i < config.dim; i++) fine[layout.offset("wk") + config.dim + i] /= 16;
+    Grid found(config, Encoding::kInt4);
+    ASSERT_TRUE(found.recognize(fine));
+    std::vector<float> again = fine;
+    found.round(again);
+    EXPECT_EQ(again, fine);
+    // wo: columns 0 and 2 are element 0 of query heads 0 and 1, which key/value head 0 serves; column 1 is element 1.
+    std::vector<float> columns(layout.size(), 0.0f);
+    const std::size_t wo = layout.offset("wo");
+    columns[wo + 0] = 1;
+    columns[wo + 2] = 0.25f;  // on the grid of column 0
+    columns[wo + 1] = 1.0f / 64;
+    ASSERT_TRUE(found.recognize(columns));
+    EXPECT_EQ(found.step(wo + 0), found.step(wo + 2));
+    EXPECT_NE(found.step(wo + 0), found.step(wo + 1));
+    columns[wo + 2] = 1.0f / 64;  // 64 times finer than 1: beyond 7 steps
+    EXPECT_FALSE(found.recognize(columns));
 }
 
 }  // namespace

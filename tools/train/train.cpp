@@ -20,7 +20,7 @@ constexpr const char* kHelp = R"(Trains a Llama 2 model on stories in tokens, an
 Usage: train --tokens FILE --out FILE [options]
 
   --tokens FILE      what `tokenize` wrote
-  --out FILE         the checkpoint; its weights lie on an int8 grid, and are exact in bfloat16, too
+  --out FILE         the checkpoint; its weights lie on the grid of --encoding, and are exact in bfloat16, too
   --init FILE        start from this checkpoint instead of from random weights: llama2.c v0, v1 or v2,
                      of the same shape, tied, with norm gains of 1
   --state FILE       where to keep the state of the training; when it exists, training goes on from there
@@ -29,7 +29,8 @@ Usage: train --tokens FILE --out FILE [options]
   --batch N          stories in a step (default 16)
   --warm-up N        steps until the learning rate's peak (default 200; at most a tenth of --steps)
   --rate R           the learning rate's peak (default 0.004)
-  --int8-from S      share of the steps before weights are rounded (default 0.667; 1: never)
+  --encoding NAME    what the weights are to be exact in: int8 (default) or int4
+  --round-from S     share of the steps before weights are rounded (default 0.667; 1: never)
   --seed N           default 1; the same seed gives the same weights on the same machine
   --threads N        default 1; the result does not depend on it
   --stop-at N        stop after step N, as an interruption would (default: at the end)
@@ -86,7 +87,10 @@ int train(const Arguments& arguments) {
     o.batch = count("--batch", 1, 65536);
     o.warm_up = std::min(count("--warm-up", 1, 1'000'000'000), std::max<std::uint64_t>(o.steps / 10, 1));
     o.rate = arguments.number<float>("--rate", 0.0f, 1.0f);
-    o.int8_from = arguments.number<float>("--int8-from", 0.0f, 1.0f);
+    const std::string& encoding = arguments.text("--encoding");
+    if (encoding != "int8" && encoding != "int4") throw UsageError("--encoding: '" + encoding + "' is not int8 or int4");
+    o.encoding = encoding == "int4" ? Encoding::kInt4 : Encoding::kInt8;
+    o.round_from = arguments.number<float>("--round-from", 0.0f, 1.0f);
     const std::uint64_t state_every = count("--state-every", 1, UINT64_MAX);
     const std::uint64_t stop_at = std::min(count("--stop-at", 0, UINT64_MAX), o.steps);
     const std::string& out = arguments.file("--out");
@@ -135,7 +139,7 @@ int main(int argc, char** argv) {
     const int failed = run_program("train", kHelp, argc, argv, [&] {
         status = train(Arguments(argc, argv, {{"--tokens", ""}, {"--out", ""}, {"--init", ""}, {"--state", ""}, {"--state-every", "500"},
                                               {"--steps", "13000"}, {"--batch", "16"}, {"--warm-up", "200"},
-                                              {"--rate", "0.004"}, {"--int8-from", "0.667"}, {"--seed", "1"},
+                                              {"--rate", "0.004"}, {"--encoding", "int8"}, {"--round-from", "0.667"}, {"--seed", "1"},
                                               {"--threads", "1"}, {"--stop-at", "18446744073709551615"}, {"--dim", "48"},
                                               {"--hidden-dim", "128"}, {"--layers", "3"}, {"--heads", "6"},
                                               {"--kv-heads", "3"}, {"--vocab-size", "512"}, {"--seq-len", "256"}}));

@@ -16,7 +16,7 @@ using std::size_t;
 namespace {
 
 constexpr float kMaxGradientNorm = 1.0f;
-constexpr std::string_view kStateMagic = "l512sta1";
+constexpr std::string_view kStateMagic = "l512sta2";
 
 }  // namespace
 
@@ -27,7 +27,7 @@ Trainer::Trainer(const Options& options, Dataset& data, size_t n_threads)
       n_threads_(std::min(n_threads, kLaneCount)),
       parameters_(layout_.size()),
       optimizer_(layout_.size()),
-      grid_(options.config),
+      grid_(options.config, options.encoding),
       weights_(options.config) {
     // Normal weights; what adds to the residual stream starts smaller, the more layers there are.
     for (size_t i = 0; i < layout_.tensors().size(); i++) {

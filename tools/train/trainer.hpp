@@ -8,7 +8,7 @@
 
 #include "adamw.hpp"
 #include "dataset.hpp"
-#include "int8_grid.hpp"
+#include "grid.hpp"
 #include "layout.hpp"
 #include "model.hpp"
 
@@ -21,8 +21,9 @@ struct Options {
     std::uint64_t steps = 13000;
     std::uint64_t batch = 16;    // stories in a step
     std::uint64_t warm_up = 200;  // steps
+    Encoding encoding = Encoding::kInt8;  // what the weights will be exact in
     float rate = 0.004f;         // the learning rate's peak
-    float int8_from = 0.667f;    // the share of the steps before weights are rounded to the int8 grid
+    float round_from = 0.667f;   // the share of the steps before weights are rounded to its grid
 
     bool operator==(const Options&) const = default;
 };
@@ -32,7 +33,7 @@ public:
     /// A new model with random weights.
     Trainer(const Options& options, Dataset& data, std::size_t n_threads);
 
-    /// Starts from these weights instead of random ones. When they lie on an int8 grid, they stay on it from the start.
+    /// Starts from these weights instead of random ones. When they lie on the encoding's grid, they stay on it from the start.
     void start_from(std::vector<float> parameters) {
         parameters_ = std::move(parameters);
         on_grid_ = grid_.recognize(parameters_);
@@ -46,7 +47,7 @@ public:
     /// The mean loss per token of the stories that are held out.
     double validate();
 
-    /// The weights as they are exported: on the int8 grid when the last third has begun.
+    /// The weights as they are exported: on the grid when rounding has begun.
     std::vector<float> exported() const;
 
     void save(const std::string& path) const;
@@ -55,7 +56,7 @@ public:
 
 private:
     bool rounds() const {
-        return static_cast<double>(step_) >= static_cast<double>(options_.int8_from) * static_cast<double>(options_.steps);
+        return static_cast<double>(step_) >= static_cast<double>(options_.round_from) * static_cast<double>(options_.steps);
     }
 
     Options options_;
@@ -66,7 +67,7 @@ private:
     std::size_t step_tokens_ = 0;
     std::vector<float> parameters_;
     AdamW optimizer_;
-    Int8Grid grid_;
+    Grid grid_;
     bool on_grid_ = false;
     Weights<float> weights_;
 

@@ -162,10 +162,23 @@
 
 ; token: one forward pass. in esi = embedding - 4, SLOT = slot written last.
 token:
+%ifdef ADD_EMBEDDING                            ; in esi = embedding
+  %ifdef LINE_BREAKS
+                mov     ebx, edi
+                add     edi, 4 * DIM
+  %else
+                lea     edi, [ebx + 4 * DIM]
+  %endif
+                mov     [ebx], cl               ; where a weight is put into the byte above: a zero; x comes behind it, and is 0
+                fst     dword [edi + 4]         ; 1.0: a row that is added once
+                inc     ecx
+                call    ebp
+%else
                 mov     OTHER, SLOT
                 push    DIM + 1            ; one more, from before: the embedding lands at ebx + 4
                 pop     ecx
                 COPY_EMBEDDING
+%endif
                 mov     esi, loaded - EARLY     ; @loading
 ; the layers @loop
                 SETC    N_LAYERS
@@ -339,4 +352,4 @@ model:
 image_end:
                 times   IMAGE_BYTES - ($ - $$) db 0
 padding         equ     (510 - (code_end - $$)) + ($ - image_end) ; free: never read, never executed
-bos             equ     loaded + RECORDS_OFFSET + RECORD_BYTES + TEXT_BYTES - 4
+bos             equ     loaded + RECORDS_OFFSET + RECORD_BYTES + TEXT_BYTES - BEFORE_EMBEDDING

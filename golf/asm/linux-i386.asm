@@ -6,8 +6,11 @@
 ;     …         the model: layers, classifier, records
 ;     …         this code: layer
 ;     …         zero pages, never touched
-;     WALK      the walk (see transformer.inc), up to WALK + WALK_BYTES
+;     WALK      the walk (see transformer.inc), up to WALK + WALK_BYTES; with ADD_EMBEDDING, x is as far below
 ;     … MEMSZ   the segment ends in the page after MEMSZ + 200034h, which is behind the walk
+;
+; With ADD_EMBEDDING a position's x is WALK_BYTES below its other numbers, and so below WALK. (x in the walk, and edi behind it, would
+; be 3 bytes more.)
 ;
 ; The stack is where the kernel puts it, and grows by n_layers - 1 words a token.
 ;
@@ -23,11 +26,19 @@
 %define BEGIN   [ebp + walk - rows]
 %define SMALLEST_STRIDE 256             ; see MEMSZ
 %define READ_CODE
+%ifdef ADD_EMBEDDING
+  %define X_SLOTS 0                     ; they are apart
+%endif
 %ifndef NO_CPU686                       ; for the price list
   %define CPU686
 %endif
 %include "transformer.inc"
-%if WALK_BYTES != WORKSPACE_BYTES
+%ifdef ADD_EMBEDDING
+  %define APART WALK_BYTES
+%else
+  %define APART 0
+%endif
+%if WALK_BYTES + APART != WORKSPACE_BYTES
   %error "tools/common/pack counts another walk"
 %endif
 
@@ -40,14 +51,14 @@ BASE            equ     0x200000
 OPCODE          equ     0xbf
 %assign TOP 7
 %rep 15
-  %if BASE + PACKED_BYTES + 0x1000 > TOP << 24 ; a large model reaches further up
+  %if BASE + PACKED_BYTES + 0x1000 + APART > TOP << 24 ; a large model reaches further up
     %assign TOP TOP + 8
   %endif
 %endrep
 %assign W ((TOP << 24) + WALK_BYTES - 1 - 0xbf) / 255
 %assign WALK (TOP << 24) + W
 %assign MEMSZ 256 * W + 0xbf
-%if BASE + PACKED_BYTES + 0x1000 > WALK || MEMSZ > 0x7f000000
+%if BASE + PACKED_BYTES + 0x1000 + APART > WALK || MEMSZ > 0x7f000000
   %error "model and walk are too large for this engine's address space"
 %endif
 %if MEMSZ < WALK + WALK_BYTES - STRIDE || MEMSZ >= WALK + WALK_BYTES || MEMSZ + BASE < WALK + WALK_BYTES + 4
@@ -87,10 +98,18 @@ walk            equ     $ + 1
 
 ; token: one forward pass, from the @embedding on. in esi = embedding - 4, edi = slot written last.
 token:
+%ifdef ADD_EMBEDDING                            ; in esi = embedding
+                lea     ebx, [edi - APART]      ; x is 0 there, and so is the slot before it   (saves 3)
+                fst     dword [edi + 4]         ; 1.0: a row that is added once
+                push    byte 1
+                pop     ecx
+                call    ebp
+%else
                 mov     ebx, edi
                 push    DIM + 1                 ; one more, from the four bytes before it: the embedding lands at
                 pop     ecx                     ; ebx + 4                                      (saves 1)
                 COPY_EMBEDDING
+%endif
                 lea     esi, [ebp + model - rows] ; the model begins just behind rows          (saves 2) @loading
 ; the layers @loop
                 SETC    N_LAYERS
@@ -145,4 +164,4 @@ model:
                 LAYER_CODE
                 jmp     ebp                     ; to rows @matmul
 end:
-bos             equ     model + RECORDS_OFFSET + RECORD_BYTES + TEXT_BYTES - 4
+bos             equ     model + RECORDS_OFFSET + RECORD_BYTES + TEXT_BYTES - BEFORE_EMBEDDING

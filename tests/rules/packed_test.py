@@ -57,6 +57,9 @@ def problems(engine: Engine, model: Model, encoding: str, folder: Path) -> list[
     found += rules.factor_problems(factors, config)
     found += rules.folding_problems(manifest, factors)
     embedding = next(span["encoding"] for span in manifest["spans"] if span["tensor"] == "token_embedding")
+    if rules.one_step(manifest):
+        embedding += ", one step"
+        found += rules.step_problems(manifest, packed)
     found += rules.decoding_problems(original, checkpoint.load(folder / "effective.bin"), encoding, embedding)
     found += rules.vocabulary_problems(manifest, packed, pieces)
     found += rules.size_problems(len(packed), config, pieces)

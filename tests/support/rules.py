@@ -28,8 +28,9 @@ from common.model.tokenizer import BOS, printed
 
 WEIGHT_BITS = {"f32": 32, "bf16": 16, "int8": 8, "int4": 4}  # and a row has whole bytes
 SCALE_BYTES = {"int8": 4, "int4": 4}  # one for each row
-EMBEDDING = {"int8": "bf16", "int4": "bf16"}  # which the embedding may have instead
-CLEAR = {"int8": 4, "int4": 4}  # bytes of zeros that may stand before an embedding, for the engine to work in a copy of them
+EMBEDDING = {"int8": "bf16"}  # which the embedding may have instead
+ONE_STEP = {"int4"}  # the embedding may have one step for all of it, a power of two that stands alone, and no scales
+CLEAR = {"int8": 4}  # bytes of zeros that may stand before an embedding, for the engine to work in a copy of them
 MATRICES = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")  # one per layer
 SINGLE = ("token_embedding", "wcls")
 GAINS = ("rms_att", "rms_ffn", "rms_final")  # folded into matrices, or there as the checkpoint has them: all of them
@@ -72,7 +73,7 @@ def count_problems(manifest: dict, config: Config) -> list[str]:
     if has_gains(manifest):
         wanted |= {(name, None): math.prod(shapes[name]) for name in GAINS}
     found: dict[tuple[str, int | None], int] = {}
-    padding = records = size = 0
+    padding = records = size = steps = 0
     for span in manifest["spans"]:
         tensor, bytes_ = span["tensor"], span["rows"] * span["row_bytes"]
         if tensor == "padding":
@@ -82,12 +83,15 @@ def count_problems(manifest: dict, config: Config) -> list[str]:
             continue
         if span["counted"]:
             problems.append(f"{tensor}: counted as the engine's own")
+        if tensor == "step":
+            steps, size = steps + span["rows"] * (span["row_bytes"] == 4 and span["encoding"] == "f32"), size + bytes_
+            continue
         if tensor == "vocabulary":
             records += span["rows"]
             longest = manifest["longest_piece"]
             clear = CLEAR.get(encoding, 0)
-            beside = span["row_stride"] - span["row_bytes"]  # a record may be so long that all of it is a multiple of 8
-            most = max(MOST_TEXT_OFFSET + -(-(longest + clear) // 4) * 4, -(-(beside + longest + clear + 1) // 8) * 8 - beside)
+            beside = span["row_stride"] - span["row_bytes"]  # a record may be so long that all of it is a multiple of 4, or 8
+            most = max(-(-(beside + MOST_TEXT_OFFSET + longest + clear) // 4) * 4, -(-(beside + longest + clear + 1) // 8) * 8) - beside
             places = [(offset, 0) for offset in range(1, MOST_TEXT_OFFSET + 1)] + [(0, span["row_bytes"] - 1)]
             if wide(span):  # no length; a line feed takes two characters, and one of zero is the end
                 if span["text_offset"] or "length_offset" in span or span["row_bytes"] > 2 * (2 * longest + 1) + 2:
@@ -102,10 +106,11 @@ def count_problems(manifest: dict, config: Config) -> list[str]:
             if tensor == "token_embedding" and span["encoding"] == EMBEDDING.get(encoding):
                 needed = EMBEDDING[encoding]
             rows, columns = span["shape"]
-            if span["encoding"] != needed or bytes_ != rows * row_bytes(needed, columns):
+            alone = tensor == "token_embedding" and one_step(manifest)
+            if span["encoding"] != needed or bytes_ != rows * row_bytes(needed, columns, alone):
                 problems.append(f"{tensor}: {bytes_} bytes are not {span['shape']} weights in {needed}")
             key = tensor, span["layer"]
-            fitting = (span["row_bytes"] - SCALE_BYTES.get(needed, 0)) * 8 // WEIGHT_BITS[needed]
+            fitting = (span["row_bytes"] - row_bytes(needed, 0, alone)) * 8 // WEIGHT_BITS[needed]
             found[key] = found.get(key, 0) + rows * (columns if 0 <= fitting - columns < 8 // WEIGHT_BITS[needed] else fitting)
             size += bytes_
     for key in wanted.keys() | found.keys():
@@ -114,6 +119,8 @@ def count_problems(manifest: dict, config: Config) -> list[str]:
                             f"{wanted.get(key, 0)}")
     if encoding in SCALE_BYTES and size > row_bytes("bf16", sum(found.values())):
         problems.append(f"{size} bytes of weights with their scales, in bf16 they would be fewer")
+    if steps != one_step(manifest):
+        problems.append(f"{steps} steps of all the embedding, {int(one_step(manifest))} is needed")
     if records != config.vocab_size:
         problems.append(f"vocabulary: {records} records for {config.vocab_size} tokens")
     if padding > MOST_PADDING:
@@ -121,9 +128,21 @@ def count_problems(manifest: dict, config: Config) -> list[str]:
     return problems
 
 
-def row_bytes(encoding: str, columns: int) -> int:
-    """Bytes of a row of weights, with its scale."""
-    return -(-columns * WEIGHT_BITS[encoding] // 8) + SCALE_BYTES.get(encoding, 0)
+def row_bytes(encoding: str, columns: int, alone: bool = False) -> int:
+    """Bytes of a row of weights, with its scale, if it is not without one."""
+    return -(-columns * WEIGHT_BITS[encoding] // 8) + (0 if alone else SCALE_BYTES.get(encoding, 0))
+
+
+def one_step(manifest: dict) -> bool:
+    """Whether the embedding has one step, instead of a scale for each row."""
+    return manifest["encoding"] in ONE_STEP and any(span["tensor"] == "step" for span in manifest["spans"])
+
+
+def step_problems(manifest: dict, packed: bytes) -> list[str]:
+    """The one step of an embedding is a power of two."""
+    offset = next(span["offset"] for span in manifest["spans"] if span["tensor"] == "step")
+    value, = struct.unpack_from("<f", packed, offset)
+    return [] if math.frexp(value)[0] == 0.5 else [f"step: {value} is no power of two"]
 
 
 def has_gains(manifest: dict) -> bool:
@@ -134,7 +153,8 @@ def has_gains(manifest: dict) -> bool:
 GAIN_OF = {"wq": "rms_att", "wk": "rms_att", "wv": "rms_att", "w1": "rms_ffn", "w3": "rms_ffn", "wcls": "rms_final"}
 ROUNDING = {"f32": 2.0**-22, "bf16": 1.01 * 2.0**-8}  # relative
 # Parts of a row's largest weight: half a step, and what there are steps for. In int4 that is 5 to 10 steps, of which there are 7.
-STEPS = {"int8": (0.5 / 127, 1.0), "int4": (0.5 / 5, 7 / 10)}
+# One step for all rows is the best of three powers of two, which may be 4/7 to 1/14 of the largest weight.
+STEPS = {"int8": (0.5 / 127, 1.0), "int4": (0.5 / 5, 7 / 10), "int4, one step": (0.5 * 4 / 7, 7 / 14)}
 TINY = 1e-30  # absolute: the smallest bf16 weights
 
 
@@ -171,7 +191,9 @@ def deviations(encoding: str, name: str, wanted: np.ndarray, config: Config) -> 
     sizes = np.abs(wanted)
     if encoding not in STEPS:
         return ROUNDING[encoding] * sizes + TINY
-    if name == "wo":
+    if encoding.endswith("one step"):
+        largest = sizes.max()
+    elif name == "wo":
         heads = sizes.reshape(config.n_layers, config.dim, config.n_kv_heads, config.kv_mul, config.head_size)
         largest = np.broadcast_to(heads.max((1, 3), keepdims=True), heads.shape).reshape(sizes.shape)
     else:
@@ -272,7 +294,7 @@ def folding_problems(manifest: dict, factors: dict[str, float]) -> list[str]:
     gain_of = {} if has_gains(manifest) else GAIN_OF
     problems = []
     for span in manifest["spans"]:
-        if span["tensor"] in ("padding", "vocabulary"):
+        if span["tensor"] in ("padding", "vocabulary", "step"):
             continue
         unknown = [name for name in span["factors"] if name not in factors]
         if unknown:

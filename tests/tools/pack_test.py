@@ -74,7 +74,7 @@ class Writes(PackTest):
         cpp = dict(re.findall(r"constexpr (?:int|long long) (\w+) = (\d+);",
                               (self.out / "model.hpp").read_text("utf-8")))
         asm = dict(re.findall(r"%define (\w+) +(\d+)", (self.out / "model.inc").read_text("utf-8")))
-        floats = {name.upper() for name in configuration.assembler_constants(self.weights.config)}
+        floats = {name.upper() for name in configuration.assembler_constants(self.weights.config, 1e-5)}
         self.assertEqual({name.upper(): value for name, value in cpp.items()},
                          {name: value for name, value in asm.items() if name not in floats})
         self.assertLess(floats, set(asm))

@@ -390,7 +390,7 @@ class Int4(unittest.TestCase):
             self.assertEqual(self.INT4.step(values, np.array([0, 0])).tolist(), [2.0**power])
 
     def test_a_model_on_a_grid(self) -> None:
-        """Its weights are what they were, up to float32's rounding of factors, and so are those of its columns; the embedding is bf16."""
+        """Its weights are what they were, up to float32's rounding of factors, and so are those of its columns."""
         model = random_model.weights(Config(24, 40, 2, 6, 2, 40, 12, False), 1)
         for name, values in model.tensors.items():
             on_it = np.clip(np.rint(values / np.abs(values).max() * 9), -7, 7) / 64
@@ -400,8 +400,7 @@ class Int4(unittest.TestCase):
             spans = packer.plan(layout, "int4", model.config, TEXTS)
             effective, _ = packer.decode(spans, model.config, packer.encode(spans, model, TEXTS))
             for name, values in model.tensors.items():
-                error = 2.0**-7 if name == "token_embedding" else 2.0**-22
-                self.assertTrue((np.abs(effective.tensors[name] - values) <= error * np.abs(values) + 1e-30).all(), name)
+                self.assertTrue((np.abs(effective.tensors[name] - values) <= 2.0**-22 * np.abs(values) + 1e-30).all(), name)
         model.tensors["wo"][0, 0, 0] += 1 / 256
         self.assertFalse(on_a_grid(model, "int4"))
 
@@ -422,6 +421,40 @@ class Int4(unittest.TestCase):
         for sign in (1, -1):
             self.assertEqual(self.INT4.step(np.array([[8.0, -5.0, 6.0, 4.0, 1.0, 3.0, 2.0]]) * -sign).tolist(), [sign * 1.0])
         self.assertEqual(self.INT4.step(np.array([[0.0, 0.0]])).tolist(), [1.0])
+
+    def test_embedding(self) -> None:
+        """One step for all of it, a power of two, behind the last row. x is counted in it, so all that is added to x is, too."""
+        table = self.INT4.embedding
+        for largest, step in ((7, 1.0), (3, 0.5), (-6, 1.0), (7.5, 1.0), (0, 1.0)):
+            self.assertEqual(table.step(np.array([[largest, 0], [0, 0]])).tolist(), [step], largest)
+        self.assertEqual(table.encode_steps(np.array([[1.0, -3.5, 0.5]]), np.array([0.5]), np.ones(1)).tobytes().hex(), "2910")
+        model = random_model.weights(Config(24, 40, 2, 6, 2, 40, 12, False), 1)
+        spans = packer.plan("boot", "int4", model.config, TEXTS)
+        packed = packer.encode(spans, model, TEXTS)
+        step, = struct.unpack("<f", packed[-4:])
+        self.assertEqual((math.frexp(step)[0], spans[-1].offset), (0.5, len(packed) - 4))
+        self.assertEqual(packer.x_unit(spans, packed), step / 256)
+        self.assertEqual(packer.x_unit(packer.plan("boot", "int8", model.config, TEXTS), b""), 1.0)
+        embedding = next(span for span in spans if span.tensor == "token_embedding")
+        self.assertEqual((embedding.row_bytes, embedding.backwards), (12, True))
+        effective, _ = packer.decode(spans, model.config, packed)
+        self.assertTrue((np.mod(effective.tensors["token_embedding"], step) == 0).all())
+        # The same model, all that makes x four times as large: the same steps, and scales that are those of the first.
+        for name in ("token_embedding", "wo", "w2"):
+            model.tensors[name] *= 4
+        self.assertEqual(packer.encode(spans, model, TEXTS)[-4:], struct.pack("<f", 4 * step))
+        for span in spans:
+            if span.tensor in ("wv", "w3", "wq"):
+                row = slice(span.offset, span.offset + span.row_bytes)
+                self.assertEqual(packer.encode(spans, model, TEXTS)[row], packed[row])
+
+    def test_embedding_without_epsilon(self) -> None:
+        """Counted in such steps, RMSNorm's epsilon is none that float32 has."""
+        for size in (1e-24, 1e30):
+            model = random_model.weights(Config(24, 40, 1, 6, 2, 40, 12, False), 1)
+            model.tensors["token_embedding"] *= size
+            with self.assertRaisesRegex(UserError, "^token_embedding: the largest weight is .* does not fit into float32; use another encoding"):
+                packer.encode(packer.plan("boot", "int4", model.config, TEXTS), model, TEXTS)
 
     def test_odd_rows(self) -> None:
         """They have whole bytes, and an engine does not use what is left of the last one."""
@@ -520,7 +553,7 @@ class Manifest(unittest.TestCase):
         """Where the engine of an encoding wants them, and text stands there."""
         config, pieces = small_checkpoint().config, [piece or b"?" for piece in PIECES]
         for layout, encoding, size in (("boot", "bf16", 4 + 8), ("boot", "int8", 4 + 12), ("asm-linux", "int8", 4 + 12),
-                                       ("asm-linux", "int4", 4 + 12)):
+                                       ("asm-linux", "int4", 4 + 8)):
             self.assertEqual(packer.texts_of(packer.plan(layout, encoding, config, pieces)).row_bytes, size)
 
     def test_factors_are_known(self) -> None:

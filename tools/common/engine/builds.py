@@ -53,7 +53,7 @@ class Built:
     @property
     def workspace(self) -> int:
         """Bytes of memory that it works in, until the end of the context."""
-        return LAYOUTS[self.engine.layout].workspace(checkpoint.read_config(self.effective.checkpoint))
+        return LAYOUTS[self.engine.layout].memory(checkpoint.read_config(self.effective.checkpoint), self.encoding)
 
     @property
     def memory(self) -> int:

@@ -77,7 +77,7 @@ def pack(engine: Engine, model: Model, encoding: str, folder: Path) -> list[Span
     with atomic_write(folder / "model.packed") as file:
         file.write(packed)
     known = configuration.constants(engine, weights.config, encoding, spans)
-    configuration.write(limits.fitting(engine, known), weights.config, encoding, spans, folder)
+    configuration.write(limits.fitting(engine, known), weights.config, encoding, spans, folder, packer.x_unit(spans, packed))
     checkpoint.write(folder / "effective.bin", effective)
     tokenizer.write(folder / "tokenizer.bin", vocabulary.pieces, vocabulary.scores)
     with atomic_write(folder / "manifest.json", "w") as file:

@@ -25,11 +25,12 @@ class Encoding:
     name: str
     weight_bytes: int  # of a weight alone
     early: int = 0  # so many bytes before a weight its load begins
-    embedding: str = ""  # the encoding of the embedding, where that is another one
+    embedding: Encoding | None = None  # that of the embedding, where it is another one
     zeros: int = 0  # so many zeros stand before a row of the embedding, where text does
     most: int = 0  # with a scale for each row: the largest number of steps
     least: int = 0  # and the smallest one
     scales_weights: bool = False  # an engine multiplies each weight with its row's scale, not a row's product with it
+    one_step: bool = False  # a power of two, for all rows: the engine counts x in it, so they have no scales
     byte_orders: tuple[str, ...] = ("little",)  # those of the machines that can read it
 
     def row_bytes(self, columns: int) -> int:
@@ -111,7 +112,7 @@ class Int8(Encoding):
     A row that is added (a column of wo or w2, stored transposed) is not scaled when it is used; its scale is in that of the row
     that makes what it is multiplied with (of wv, w3) as well."""
 
-    name, weight_bytes, embedding, zeros, most, least = "int8", 1, "bf16", 4, 127, -127
+    name, weight_bytes, embedding, zeros, most, least = "int8", 1, BFloat16(), 4, 127, -127
 
     def row_bytes(self, columns: int) -> int:
         return columns * self.weight_bytes + SCALE_BYTES
@@ -161,7 +162,7 @@ class Int8Doubles(Int8):
     """The same for engines that compute in doubles. There each weight is multiplied with its row's scale, which is in front of
     the row: so rows that are added have scales of their own, and so has the embedding, which goes through the same routine."""
 
-    embedding, zeros, scales_weights = "", 0, True
+    embedding, zeros, scales_weights = None, 0, True
 
     def encode_steps(self, values: np.ndarray, steps: np.ndarray, scales: np.ndarray) -> np.ndarray:
         return np.roll(super().encode_steps(values, steps, scales), SCALE_BYTES, 1)
@@ -173,14 +174,14 @@ class Int8Doubles(Int8):
         return super().scales(np.roll(data, -SCALE_BYTES, 1))
 
 
-class Int4(Int8):
+class Int4Rows(Int8):
     """Half a byte a weight, the upper half first, as many as make whole bytes: -8 to 7 steps. Weights that are -7 to 7 times a
-    power of two are exact. All else is as in int8.
+    power of two are exact.
 
     Steps are so coarse that the largest weight is not the best to choose them by: what would be 5 to 10 of them, of either sign,
     is -8 to 7; taken is the step that leaves the smallest squares of errors."""
 
-    name, most, least = "int4", 7, -8
+    name, embedding, zeros, most, least = "int4", None, 0, 7, -8
 
     def row_bytes(self, columns: int) -> int:
         return -(-columns // 2) + SCALE_BYTES
@@ -199,8 +200,46 @@ class Int4(Int8):
         return halves[:, ::2] << 4 | halves[:, 1::2] & 0x0F
 
     def steps(self, data: np.ndarray) -> np.ndarray:
-        both = super().steps(data)
+        return self._halves(data[:, :-SCALE_BYTES])
+
+    @staticmethod
+    def _halves(data: np.ndarray) -> np.ndarray:
+        """The numbers that are two in a byte."""
+        both = _numbers(data, "i1")
         return np.stack([both >> 4, both << 4 >> 4], 2).reshape(len(data), -1)
+
+
+class Int4Table(Int4Rows):
+    """The embedding in int4. All of it has one step, a power of two, in which the engine counts x: so a row is added to x as
+    whole numbers, and has no scale. Behind the last row stands the step, as float32."""
+
+    one_step = True
+
+    def row_bytes(self, columns: int) -> int:
+        return -(-columns // 2)
+
+    def step(self, values: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+        """The largest power of two of which all values are whole numbers, when they are; or else that with the smallest errors."""
+        values = np.asarray(values, np.float64)
+        largest = np.abs(values).max()
+        if largest == 0:
+            return np.ones(1)
+        _, exponent = np.frexp(largest / self.most)
+        steps = np.ldexp(1.0, np.arange(exponent - 1, exponent + 2))
+        squares = [((self.numbers(values, step) * step - values) ** 2).sum() for step in steps]
+        return steps[[int(np.argmin(squares))]]
+
+    def encode_steps(self, values: np.ndarray, steps: np.ndarray, scales: np.ndarray) -> np.ndarray:
+        return self._packed(self.numbers(np.asarray(values, np.float64), steps))
+
+    def steps(self, data: np.ndarray) -> np.ndarray:
+        return self._halves(data)
+
+
+class Int4(Int4Rows):
+    """All else is as in int8, but for the embedding: it goes through the same routine as a row that is added."""
+
+    embedding = Int4Table()
 
 
 LARGEST_HALF = 0x7F7F  # of a finite float

@@ -83,7 +83,12 @@ class Layout:
     before: bytes = b""  # what always stands before the packed model; bf16 then needs no padding for its first weight
     encodings: Mapping[str, Encoding] = field(default_factory=lambda: ENCODINGS)
     step_value: int = 1  # what engines take a step of int8 for
+    apart: Mapping[str, Callable[[Config], int]] = field(default_factory=dict)  # by encoding: what it needs more of memory
     empty_pieces: bool = True  # False: engines know BOS by its length of 0, so no other piece may be empty
+
+    def memory(self, config: Config, encoding: str) -> int:
+        """Bytes that an engine needs besides the model."""
+        return self.workspace(config) + (self.apart[encoding](config) if encoding in self.apart else 0)
 
 
 # --- The layouts -------------------------------------------------------------------------------------------------
@@ -239,6 +244,11 @@ def asm_linux_workspace(config: Config) -> int:
     return max(asm_stride(config), 256) * config.seq_len
 
 
+def asm_linux_apart(config: Config) -> int:
+    """What it needs more where x has a place of its own: as much again below the walk, which has no x then."""
+    return 2 * max(asm_stride(config) - 4 * config.dim, 256) * config.seq_len - asm_linux_workspace(config)
+
+
 def plain_workspace(config: Config) -> int:
     """golf/cpp/plain.cpp's variables, doubles; it asserts that it counts the same. Every number has a place of its own."""
     c = config
@@ -354,6 +364,6 @@ LAYOUTS = {
     "doubles-rows": Layout(doubles_pairs, doubles_rows_workspace, encodings=FOR_DOUBLES, empty_pieces=False),
     "doubles-by-bits": Layout(doubles, doubles_by_bits_workspace, encodings=FOR_DOUBLES, empty_pieces=False),
     "doubles-by-rows": Layout(doubles, doubles_by_rows_workspace, encodings=FOR_DOUBLES, empty_pieces=False),
-    "asm-linux": Layout(asm_linux, asm_linux_workspace, step_value=X87_STEP, empty_pieces=False),
+    "asm-linux": Layout(asm_linux, asm_linux_workspace, step_value=X87_STEP, apart={"int4": asm_linux_apart}, empty_pieces=False),
     "boot": Layout(boot, boot_workspace, before=b"\x55\xaa", step_value=X87_STEP, empty_pieces=False),  # the boot sector's signature
 }

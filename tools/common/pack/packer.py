@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import struct
 from dataclasses import dataclass, replace
 from typing import Iterator, Sequence
 
@@ -23,6 +24,7 @@ from common.pack import utf16
 from common.pack.encodings import ENCODINGS, Encoding
 from common.pack.layouts import FACTORS, LAYOUTS, Layout, Matrix, Text
 
+STEP_BYTES = 4
 LONGEST_PIECE = 255  # a vocabulary record has one byte for the length of its text
 
 
@@ -55,6 +57,15 @@ class Padding(Span):
 
     def facts(self) -> dict[str, object]:
         return {"encoding": "zero"}
+
+
+@dataclass
+class Step(Span):
+    """What an engine counts x in: the step of an embedding that has one (see encodings.Int4Table), a float32. It stands where the
+    engine would look for the last row's scale, and makes the file complete: RMSNorm's epsilon is a constant in such units."""
+
+    def facts(self) -> dict[str, object]:
+        return {"encoding": "f32"}
 
 
 @dataclass(kw_only=True)
@@ -167,6 +178,8 @@ def plan(layout: str, encoding: str, config: Config, pieces: Sequence[bytes], or
             offset += span.row_bytes
         offset += stride * (group[0].rows - 1)
         spans += group
+    if any(isinstance(span, Weights) and span.encoding.one_step for span in spans):
+        spans.append(Step("step", 1, STEP_BYTES, offset, STEP_BYTES))
     if isinstance(spans[0], Weights) and early:
         spans[0].before = declared.before[-early:]
     return spans
@@ -175,7 +188,7 @@ def plan(layout: str, encoding: str, config: Config, pieces: Sequence[bytes], or
 def check_rows(spans: Sequence[Span]) -> None:
     """Refuses rows so short that they would be smaller in bf16 than with a scale."""
     for span in spans:
-        if isinstance(span, Weights) and span.encoding.most and span.row_bytes > ENCODINGS["bf16"].row_bytes(span.columns):
+        if isinstance(span, Weights) and span.encoding.most and not span.encoding.one_step and span.row_bytes > ENCODINGS["bf16"].row_bytes(span.columns):
             raise UserError(f"encoding {span.encoding.name}: {span.tensor}: with its scale a row of {span.columns} weights has "
                             f"{span.row_bytes} bytes, more than in bf16; use another encoding")
 
@@ -212,13 +225,14 @@ def _span(part: Matrix | Text, layout: Layout, encoding: Encoding, config: Confi
         record_bytes = part.text_offset + longest + part.length_last + encoding.zeros * part.before_embedding
         return Texts("vocabulary", config.vocab_size, record_bytes, text=part, longest_piece=longest)
     if part.tensor == "token_embedding" and encoding.embedding:
-        encoding = ENCODINGS[encoding.embedding]
+        encoding = encoding.embedding
     n_rows, n_columns = (config.vocab_size, config.dim) if part.tensor == "wcls" else (1, *config.shapes()[part.tensor])[-2:]
     rows, columns = (n_columns, n_rows) if part.transposed else (n_rows, n_columns)
     order_of_rows = range(rows) if part.order is None else part.order
     return Weights(part.tensor, len(order_of_rows), encoding.row_bytes(columns), encoding=encoding, layer=part.layer, gain=part.gain,
                    factors=part.factors, scale=math.prod(FACTORS[name](config) for name in part.factors), order_of_rows=order_of_rows,
-                   backwards=part.backwards, columns=columns, transposed=part.transposed, step_value=layout.step_value, order=order)
+                   backwards=part.backwards or encoding.one_step,  # which is added as a column of wo is
+                   columns=columns, transposed=part.transposed, step_value=layout.step_value, order=order)
 
 
 BLOCK = 2**20  # weights that are packed at once: a large model needs no more memory for it than a small one
@@ -232,10 +246,13 @@ def encode(spans: Sequence[Span], model: Checkpoint, pieces: Sequence[bytes]) ->
             packed.rows(span)[:] = np.stack([
                 np.frombuffer(span.record(printed(piece), 0 if token == BOS else len(printed(piece))), np.uint8)
                 for token, piece in enumerate(pieces)])
+        elif isinstance(span, Step):
+            packed.rows(span)[:] = np.frombuffer(struct.pack("<f", _embedding_step(spans, model)), np.uint8)
     columns = _column_scales(spans, model)
+    unit = x_unit(spans, packed.content)
     for span, rows in _in_file_order(spans):
         if span.encoding.most:
-            packed.rows(span)[rows] = _scaled_rows(span, rows, model, columns)
+            packed.rows(span)[rows] = _scaled_rows(span, rows, model, columns, unit)
             continue
         values, before = _folded_rows(span, rows, model, span.scale), packed.before(span)[rows]
         if span.row_stride == span.row_bytes:  # one row after the other is one long row
@@ -253,7 +270,7 @@ def decode(spans: Sequence[Span], config: Config, packed: bytes) -> tuple[Checkp
     effective = Checkpoint(untied, tensors)
     texts = [b""] * config.vocab_size
     file = _File(spans, packed)
-    columns = _packed_column_scales(spans, config, file)
+    columns, unit = _packed_column_scales(spans, config, file), x_unit(spans, packed)
     for span in spans:
         if isinstance(span, Texts):
             # The length of BOS is 0; its text is there all the same, and ends at the padding.
@@ -262,9 +279,9 @@ def decode(spans: Sequence[Span], config: Config, packed: bytes) -> tuple[Checkp
             for rows in _blocks(span):
                 data, order = file.rows(span)[rows], span.order_of_rows[rows]
                 if span.encoding.most:
-                    scales = span.encoding.scales(data)
+                    scales = np.full(len(data), unit) if span.encoding.one_step else span.encoding.scales(data)
                     if not span.shares_steps:
-                        scales /= span.scale * _of_columns(columns, span, order)
+                        scales /= span.scale * _of_columns(columns, span, order, unit)
                     values = span.encoding.steps(data)[:, :span.columns] * (span.step_value * scales)[:, None]
                 else:
                     values = span.encoding.decode(np.concatenate([file.before(span)[rows], data], 1), span.order)
@@ -360,22 +377,45 @@ def _packed_column_scales(spans: Sequence[Span], config: Config, packed: _File) 
     return scales
 
 
-def _of_columns(scales: Scales, span: Weights, rows: Sequence[int]) -> np.ndarray | float:
-    """The scales of the columns that are added as often as these rows say; 1 where there are none."""
+def _of_columns(scales: Scales, span: Weights, rows: Sequence[int], unit: float) -> np.ndarray | float:
+    """The scales, in x's unit, of the columns that are added as often as these rows say; 1 where there are none."""
     added = next((added for added, other in MEETS.items() if other == span.tensor), "")
-    return scales[added, span.layer][rows] if (added, span.layer) in scales else 1.0
+    return scales[added, span.layer][rows] / unit if (added, span.layer) in scales else 1.0
 
 
-def _scaled_rows(span: Weights, rows: slice, model: Checkpoint, columns: Scales) -> np.ndarray:
+def _embedding_step(spans: Sequence[Span], model: Checkpoint) -> float:
+    """The one step of an embedding that has one."""
+    span = next(span for span in spans if isinstance(span, Weights) and span.encoding.one_step)
+    step, = span.encoding.step(span.of(model)[span.order_of_rows])
+    epsilon = model.config.dim * model.config.rms_epsilon / (step / span.step_value) ** 2
+    if not np.finfo(np.float32).tiny <= epsilon <= np.finfo(np.float32).max:
+        raise UserError(f"{span.tensor}: the largest weight is {np.abs(span.of(model)).max():g}: with x counted in steps of {step:g}, "
+                        f"dim * rms_epsilon is {epsilon:g}, which does not fit into float32; use another encoding")
+    return float(step)
+
+
+def x_unit(spans: Sequence[Span], packed: bytes) -> float:
+    """What an engine counts x in: a step of the embedding, where that has one step, over what the engine takes a step for;
+    otherwise 1. RMSNorm's epsilon is divided by its square then."""
+    step = next((span for span in spans if isinstance(span, Step)), None)
+    if step is None:
+        return 1.0
+    value, = struct.unpack_from("<f", packed, step.offset)
+    return value / next(span.step_value for span in spans if isinstance(span, Weights))
+
+
+def _scaled_rows(span: Weights, rows: slice, model: Checkpoint, columns: Scales, unit: float) -> np.ndarray:
     """Packed rows in steps, with their scales: the step times the factors; and, where columns are added as often as a row says,
-    times theirs."""
+    times theirs. Those of the embedding may have one step."""
     values = _folded_rows(span, rows, model, 1)
-    if span.shares_steps:
+    if span.encoding.one_step:
+        step = scales = np.array([unit * span.step_value])
+    elif span.shares_steps:
         scales = columns[span.tensor, span.layer][_meets(span, model.config)[rows]]
         step = scales * span.step_value
     else:
         step = span.encoding.step(values)
-        scales = step / span.step_value * span.scale * _of_columns(columns, span, span.order_of_rows[rows])
+        scales = step / span.step_value * span.scale * _of_columns(columns, span, span.order_of_rows[rows], unit)
     weights, times = (span.encoding.most, f" times {span.encoding.most}") if span.encoding.scales_weights else (1, "")
     bad = np.flatnonzero(np.abs(scales) * weights > np.finfo(np.float32).max)
     if len(bad):

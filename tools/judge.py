@@ -1,6 +1,7 @@
 """Judges a story model: does it tell stories that make sense, end, and survive an engine's rounding?
 
-The quality gate of models/fables. A checker (tools/common/training/checker.py) reads each story with the grammar that the corpus
+The quality gate of models/fables, and of any model; its folder may have bars of its own (judge.json: see
+tools/common/training/bars.py). A checker (tools/common/training/checker.py) reads each story with the grammar that the corpus
 was told with: one hero, friend, colour, object, animal, food, weather and place, matching pronouns, a proper ending, no
 non-words. The reference engine tells the stories:
 
@@ -34,7 +35,7 @@ import subprocess
 from argparse import Namespace
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import cpu_count
 from pathlib import Path
 from typing import Sequence
@@ -46,19 +47,16 @@ from common.match import matching
 from common.model import checkpoint, tokenizer
 from common.model.models import Model, find_model
 from common.terminal import Progress, argument_parser, paint, table
+from common.training import bars
 from common.training.checker import Checker
-from common.training.programs import SOURCES, Programs, build
+from common.training.programs import Programs, build
 from common.training.rounding import effective_checkpoints, on_a_grid
 
-GRAMMAR = SOURCES / "fables.grammar"
 PROMPT = "Once upon a time, there was a brave {} named {}."
 # Names that no corpus contains: tools/train/names.cpp never makes them.
 NAMES = {"girl": ["Zelda", "Lily", "Anna", "Clara", "Ruby", "Emma", "Ivy", "Nora"],
          "boy": ["Bob", "Tom", "Leo", "Hugo", "Felix", "Oscar", "Ben", "Victor"]}
 
-MIN_WORDS, MAX_WORDS = 100, 160
-MIN_PASS_SHARE = 0.92
-MIN_NAMES = 12
 MIN_MENTIONS = 4  # the prompt's, and three more
 CORPUS_STORIES = 100_000
 ROUNDING_SAMPLES = 20
@@ -144,6 +142,7 @@ class Verdict:
     """All that was measured."""
 
     model: Path
+    wanted: bars.Bars
     greedy: Story
     greedy_problems: list[str]
     gap: float  # the smallest difference between the best two logits along the greedy story
@@ -174,16 +173,17 @@ class Verdict:
         return [
             Bar("greedy story", self.greedy_problems[0] if self.greedy_problems else "passes the checker", "passes",
                 not self.greedy_problems),
-            Bar("greedy words", str(self.words), f"{MIN_WORDS} to {MAX_WORDS}", MIN_WORDS <= self.words <= MAX_WORDS),
+            Bar("greedy words", str(self.words), f"{self.wanted.min_words} to {self.wanted.max_words}",
+                self.wanted.min_words <= self.words <= self.wanted.max_words),
             Bar("greedy smallest logit gap", f"{self.gap:.3f} at position {self.gap_position}", "more is better", True),
-            Bar("samples that pass", f"{self.pass_share:.1%} of {len(self.samples)}", f"{MIN_PASS_SHARE:.0%}",
-                self.pass_share >= MIN_PASS_SHARE),
+            Bar("samples that pass", f"{self.pass_share:.1%} of {len(self.samples)}", f"{self.wanted.pass_share:.0%}",
+                self.pass_share >= self.wanted.pass_share),
             Bar("distinct samples", str(self.distinct), str(len(self.samples)), self.distinct == len(self.samples)),
             Bar(f"verbatim in {CORPUS_STORIES:,} stories", str(self.verbatim), "0", self.verbatim == 0),
             *(Bar(f"same text, {row.encoding}", f"greedy {'yes' if row.first_difference is None else 'NO'}, samples "
                   f"{row.same_samples} of {row.samples}", f"yes, {row.samples}", row.same) for row in self.rounding if row.must_match),
-            Bar("names carried", f"{len(self.carried)} of {len(self.prompted)}", str(MIN_NAMES),
-                len(self.carried) >= MIN_NAMES),
+            Bar("names carried", f"{len(self.carried)} of {len(self.prompted)}", str(self.wanted.names),
+                len(self.carried) >= self.wanted.names),
             Bar("… whose story passes, too", f"{consistent} of {len(self.prompted)}", "more is better", True),
         ]
 
@@ -196,7 +196,7 @@ def main() -> int:
     parser = argument_parser(__doc__)
     parser.add_argument("model", nargs="?", metavar="MODEL", help="a name or a checkpoint (default: the project's own)")
     parser.add_argument("--tokenizer", metavar="PATH", help="its tokenizer (default: beside the model)")
-    parser.add_argument("--grammar", type=Path, default=GRAMMAR, metavar="FILE", help="default: fables.grammar")
+    parser.add_argument("--grammar", type=Path, metavar="FILE", help="default: the model's, or fables.grammar")
     parser.add_argument("--samples", type=int, default=200, metavar="N", help="default: 200")
     parser.add_argument("--corpus-seed", type=int, default=1, metavar="N", help="of the corpus (default: 1)")
     parser.add_argument("--rounding", action="store_true", help="judge nothing but what rounding does, of any model")
@@ -220,8 +220,10 @@ def main() -> int:
 
 def judge(options: Namespace) -> Verdict:
     """Lets the model tell all its stories, and measures them."""
-    checker = Checker(options.grammar)
     model = find_model(options.model, options.tokenizer)
+    wanted = bars.beside(model.checkpoint)
+    wanted = replace(wanted, grammar=options.grammar or wanted.grammar)
+    checker = Checker(wanted.grammar)
     programs = build()
     teller = Teller(programs.path("reference"), model)
 
@@ -236,10 +238,10 @@ def judge(options: Namespace) -> Verdict:
         prompted = {name: story for gender, names in NAMES.items() for name, story in zip(names, pool.map(
             lambda name, gender=gender: teller.tell("--prompt", PROMPT.format(gender, name)), names))}
     return Verdict(
-        model.checkpoint, greedy, problems(checker, greedy), gap, gap_position, samples,
+        model.checkpoint, wanted, greedy, problems(checker, greedy), gap, gap_position, samples,
         failures={seed: found for seed, story in enumerate(samples, 1) if (found := problems(checker, story))},
-        verbatim=count_verbatim(programs, options, {story.text for story in samples}),
-        rounding=compare_rounding(teller, greedy, samples[:ROUNDING_SAMPLES]),
+        verbatim=count_verbatim(programs, wanted.grammar, options.corpus_seed, {story.text for story in samples}),
+        rounding=compare_rounding(teller, greedy, samples[:ROUNDING_SAMPLES], wanted.encodings),
         prompted=prompted,
         carried=[name for name, story in prompted.items() if carries(checker, name, story)],
         name_problems={name: problems(checker, story) for name, story in prompted.items()})
@@ -250,7 +252,7 @@ def judge_rounding(options: Namespace) -> list[Rounding]:
     teller = Teller(build().path("reference"), find_model(options.model, options.tokenizer))
     with ThreadPoolExecutor(cpu_count() or 1) as pool:
         samples = list(pool.map(teller.sample, range(1, min(options.samples, ROUNDING_SAMPLES) + 1)))
-    return compare_rounding(teller, teller.tell(), samples)
+    return compare_rounding(teller, teller.tell(), samples, ())
 
 
 def rounding_table(rows: list[Rounding]) -> str:
@@ -313,18 +315,18 @@ def smallest_gap(teller: Teller) -> tuple[float, int]:
         return matching.smallest_gap(path, teller.config.vocab_size)
 
 
-def count_verbatim(programs: Programs, options: Namespace, texts: set[str]) -> int:
+def count_verbatim(programs: Programs, grammar: Path, seed: int, texts: set[str]) -> int:
     """How many of the texts stand in the corpus."""
     with processes.temporary_folder() as folder:
         path = folder / "corpus.txt"
-        programs.run("corpus", "--grammar", options.grammar, "--out", path, "--stories", CORPUS_STORIES,
-                     "--seed", options.corpus_seed)
+        programs.run("corpus", "--grammar", grammar, "--out", path, "--stories", CORPUS_STORIES, "--seed", seed)
         with open(path, encoding="utf-8") as corpus:
             return len({line.rstrip("\n") for line in corpus} & texts)
 
 
-def compare_rounding(teller: Teller, greedy: Story, samples: list[Story]) -> list[Rounding]:
-    """What each rounding changes."""
+def compare_rounding(teller: Teller, greedy: Story, samples: list[Story], encodings: Sequence[str]) -> list[Rounding]:
+    """What each rounding changes. It has to change nothing in these encodings; or when none is named, in all but int4, and in int4 as
+    well where the weights lie on its grid."""
     results = []
     weights = checkpoint.load(teller.model.checkpoint)
     pieces = tokenizer.load(teller.model.tokenizer, teller.config.vocab_size).pieces
@@ -335,13 +337,14 @@ def compare_rounding(teller: Teller, greedy: Story, samples: list[Story]) -> lis
         path = folder / "effective.bin"
         on_int4_grid = on_a_grid(weights, "int4")
         for name, effective in effective_checkpoints(weights, pieces):
+            encoding = name.split()[-1]
             checkpoint.write(path, effective)
             told = pool.map(lambda seed: teller.sample(seed, path), range(1, len(samples) + 1))
             same = sum(one == other for one, other in zip(told, samples))
             found = [teller.log_probabilities(text, path) for text in texts]
             divergence = [float((np.exp(one) * (one - other)).sum(1).mean()) for one, other in zip(wanted, found)]
             results.append(Rounding(name, first_difference(greedy.tokens, teller.tell(file=path).tokens), same, len(samples),
-                                    divergence, on_int4_grid or not name.endswith("int4")))
+                                    divergence, encoding in encodings if encodings else on_int4_grid or encoding != "int4"))
     return results
 
 

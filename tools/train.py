@@ -9,7 +9,8 @@ from a grammar (tools/train/fables.grammar: copy it and write your own). The res
                                  interruption, with the same result. May be deleted afterwards.
 
 The programs behind it are in tools/train; they are compiled for this machine's processor. Weights are trained to lie
-on an int8 grid with steps that are powers of two, so that int8 and bfloat16 engines tell the same story.
+on an int8 grid with steps that are powers of two, so that int8 and bfloat16 engines tell the same story; with
+--encoding int4 on an int4 grid, for which half of the steps (--round-from 0.5) are a good start.
 
 examples:
   tools/llama512 train -o my                                a model like models/fables: 15 to 35 minutes
@@ -40,7 +41,8 @@ WORK = ("settings.json", "corpus.txt", "corpus.tokens", "state")  # the files of
 
 # What models/fables was trained with (its first stage); and a model so small that its training shows only that all parts work.
 DEFAULTS = {"stories": 600_000, "steps": 13_000, "batch": 16, "rate": 0.004, "dim": 48, "hidden_dim": 128, "layers": 3,
-            "heads": 6, "kv_heads": 3, "vocab_size": 512, "seq_len": 256}
+            "heads": 6, "kv_heads": 3, "vocab_size": 512, "seq_len": 256,
+            "encoding": "int8", "round_from": 0.667}
 SMOKE = {**DEFAULTS, "stories": 3_000, "steps": 150, "batch": 8, "rate": 0.01, "dim": 16, "hidden_dim": 32, "layers": 1,
          "heads": 2, "kv_heads": 1}
 
@@ -60,7 +62,8 @@ def command_line() -> Namespace:
     parser.add_argument("--smoke", action="store_true", help="a tiny model in under a minute")
     parser.add_argument("--restart", action="store_true", help="forget what is in the folder's work/")
     for name, value in DEFAULTS.items():
-        parser.add_argument("--" + name.replace("_", "-"), type=type(value), metavar="N", help=f"default: {value}")
+        parser.add_argument("--" + name.replace("_", "-"), type=type(value), metavar="N" if name != "encoding" else None,
+                            choices=("int8", "int4") if name == "encoding" else None, help=f"default: {value}")
     options = parser.parse_args()
     if options.seed < 0 or options.threads < 1:
         parser.error("--seed must not be negative, --threads must be at least 1")

@@ -151,6 +151,26 @@ class JudgeTest(FolderTest):
             self.assertTrue(0 < divergences[0] < divergences[1] < divergences[2] < 1, divergences)
         self.assertIn("first difference", self.judge(model.checkpoint, "--rounding").stdout)
 
+    def test_bars_of_its_own(self) -> None:
+        """judge.json beside the model: what it names is wanted, the rest as for everybody."""
+        for name in ("fables.bin", "tokenizer.bin"):
+            (self.folder / name).write_bytes(self.MODEL.with_name(name).read_bytes())
+        (self.folder / "small.grammar").write_bytes(GRAMMAR.read_bytes())
+        (self.folder / "judge.json").write_text('{"grammar": "small.grammar", "max_words": 50, "pass_share": 0.5, "encodings": ["int8"]}',
+                                                  "utf-8")
+        figures = json.loads(self.judge(self.folder / "fables.bin", "--samples", 20, "--json").stdout)
+        self.assertEqual([bar["name"] for bar in figures["bars"] if not bar["passed"]], ["greedy words"])
+        self.assertEqual({bar["name"]: bar["wanted"] for bar in figures["bars"]}["samples that pass"], "50%")
+        self.assertEqual({entry["encoding"].split()[-1] for entry in figures["rounding"] if entry["must_match"]}, {"int8"})
+        for text, problem in (('{"names": 12', "judge.json: cannot read the bars: "), ("[]", "judge.json: an object is needed"),
+                              ('{"words": 3}', "judge.json: words: no such bar, grammar, min_words"),
+                              ('{"names": "3"}', 'judge.json: names: "3" is no value for it'),
+                              ('{"grammar": "none"}', "none: cannot read the grammar: ")):
+            (self.folder / "judge.json").write_text(text, "utf-8")
+            result = self.judge(self.folder / "fables.bin", "--samples", 1)
+            self.assertEqual((result.returncode, result.stderr.count("\n")), (1, 1), result.stderr)
+            self.assertIn(problem, result.stderr)
+
     def test_errors_are_one_line(self) -> None:
         for arguments, pattern in [(["nosuch"], "model 'nosuch' not found"), ([self.folder / "x.bin"], "no such file"),
                                    (["--grammar", self.folder / "x"], "cannot read the grammar: No such file or directory")]:

@@ -383,6 +383,17 @@ def _of_columns(scales: Scales, span: Weights, rows: Sequence[int], unit: float)
     return scales[added, span.layer][rows] / unit if (added, span.layer) in scales else 1.0
 
 
+def keeps(span: Span, model: Checkpoint) -> bool:
+    """Whether a model's weights are whole steps already, where the span has steps; gains are not looked at."""
+    if not isinstance(span, Weights) or not span.encoding.most:
+        return True
+    values = span.of(model)[span.order_of_rows].astype(np.float64)
+    groups = _meets(span, model.config) if span.shares_steps else np.arange(span.rows)
+    steps = span.encoding.step(values, groups)[0 if span.encoding.one_step else groups]
+    steps = np.broadcast_to(steps, (span.rows,))[:, None]
+    return bool((span.encoding.numbers(values, steps) * steps == values).all() and (np.frexp(np.abs(steps))[0] == 0.5).all())
+
+
 def _embedding_step(spans: Sequence[Span], model: Checkpoint) -> float:
     """The one step of an embedding that has one."""
     span = next(span for span in spans if isinstance(span, Weights) and span.encoding.one_step)

@@ -39,5 +39,10 @@ def in_steps(model: Checkpoint, encoding: str) -> Checkpoint:
 
 
 def on_a_grid(model: Checkpoint, encoding: str) -> bool:
-    """Whether all weights are whole steps of their matrix, with no gain to be folded into them."""
-    return all((model.tensors[name] == 1).all() for name in GAINS) and in_steps(model, encoding) == model
+    """Whether all weights are whole steps of what has a step, a power of two, in every layout whose engines read the encoding; and
+    there is no gain to be folded into them."""
+    if not all((model.tensors[name] == 1).all() for name in GAINS):
+        return False
+    pieces = [b"?"] * model.config.vocab_size
+    layouts = sorted({engine.layout for engine in engines.table() if encoding in engine.encodings})
+    return all(packer.keeps(span, model) for layout in layouts for span in packer.plan(layout, encoding, model.config, pieces))

@@ -17,6 +17,7 @@ from support.tools import TOOLS, run_tool
 from common.errors import UserError
 from common.libraries import numpy as np
 from common.model import checkpoint, tokenizer
+from common.training import rounding
 from common.training import programs
 
 PROGRAMS = os.environ.get("LLAMA512_TRAIN_PROGRAMS")
@@ -77,6 +78,17 @@ class TrainTest(FolderTest):
         changed = run_tool("train", "-o", output, "--smoke", "--steps", 9)
         self.assertEqual(changed.returncode, 1)
         self.assertIn("steps: other settings", changed.stderr)
+
+    def test_int4(self) -> None:
+        """The weights lie on the grid, so an engine has them as they are."""
+        for encoding in ("int4", "int8"):
+            output = self.folder / encoding
+            result = run_tool("train", "-o", output, "--smoke", "--steps", 40, "--kv-heads", 1, "--encoding", encoding)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            model = checkpoint.load(output / f"{encoding}.bin")
+            self.assertTrue(rounding.on_a_grid(model, encoding))
+            self.assertEqual(rounding.on_a_grid(model, "int4"), encoding == "int4")
+        self.assertIn("invalid choice: 'f32'", run_tool("train", "-o", output, "--encoding", "f32").stderr)
 
     def test_a_corpus_of_ones_own(self) -> None:
         corpus = self.folder / "mine.txt"

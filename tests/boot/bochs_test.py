@@ -24,14 +24,17 @@ ENGINE = images.engine_argument()
 
 class Bochs(BootTest):
     def test_short_story(self) -> None:
-        sample = images.sample(ENGINE, images.short_model(self.folder), self.folder)
-        result = bochs.run(sample.image, self.folder, timeout=120)
-        self.assertEqual(result.writes, "", "a write into the code's page")
-        cells = bytes(byte for character in result.memory for byte in (character, 7))
-        # Bochs's COM1 is not connected, and nobody lists writes: what the screen shows at the end says it all.
-        serial = sample.expected.text if images.screen.style(ENGINE) == images.screen.LINES else b""
-        self.assertEqual(images.problem(sample, cells, sample.expected.text, serial, result.before), "")
-        print(f"{ENGINE.name}: {len(sample.expected.tokens)} tokens equal in Bochs, no write into 7000h-7FFFh")
+        model = images.short_model(self.folder)
+        for encoding in ENGINE.encodings:
+            with self.subTest(encoding):
+                sample = images.sample(ENGINE, model, self.folder / encoding, encoding)
+                result = bochs.run(sample.image, self.folder, timeout=120)
+                self.assertEqual(result.writes, "", "a write into the code's page")
+                cells = bytes(byte for character in result.memory for byte in (character, 7))
+                # Bochs's COM1 is not connected, and nobody lists writes: what the screen shows at the end says it all.
+                serial = sample.expected.text if images.screen.style(ENGINE) == images.screen.LINES else b""
+                self.assertEqual(images.problem(sample, cells, sample.expected.text, serial, result.before), "")
+                print(f"{ENGINE.name} {encoding}: {len(sample.expected.tokens)} tokens equal in Bochs, no write into 7000h-7FFFh")
 
     def test_page_in_qemu(self) -> None:
         """After a run the whole page 7000h-7FFFh is as the firmware and the disk made it."""

@@ -39,13 +39,15 @@ class Matrix(BootTest):
         self.assertEqual(filled, {False, True})
 
     def test_short_story(self) -> None:
-        sample = images.sample(ENGINE, images.short_model(self.folder), self.folder)
-        self.assertGreaterEqual(len(sample.expected.text), images.SHORT // 2)
-        for cpu, memory, disk, filled in MACHINES:
-            with self.subTest(cpu=cpu, memory=memory, disk=disk, garbage=filled):
+        model = images.short_model(self.folder)
+        samples = [images.sample(ENGINE, model, self.folder / encoding, encoding) for encoding in ENGINE.encodings]
+        for number, (cpu, memory, disk, filled) in enumerate(MACHINES):
+            sample = samples[number % len(samples)]  # each encoding on old and new processors
+            self.assertGreaterEqual(len(sample.expected.text), images.SHORT // 2)
+            with self.subTest(cpu=cpu, memory=memory, disk=disk, garbage=filled, encoding=sample.built.encoding):
                 garbage = images.garbage(self.folder / "garbage", memory) if filled else None
                 run = boot(sample, cpu, memory, disk, garbage=garbage)
-                print(f"{ENGINE.name}: {cpu}, {memory} MB, {disk}{', garbage' if filled else ''}: "
+                print(f"{ENGINE.name}: {cpu}, {memory} MB, {disk}{', garbage' if filled else ''}, {sample.built.encoding}: "
                       f"{run.seconds:.1f} s, {run.problem or 'equal'}", flush=True)
                 self.assertEqual(run.problem, "")
 

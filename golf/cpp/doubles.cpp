@@ -16,7 +16,9 @@
 //
 // A row of the model is dim weights in float32. Or in int8: a float32, the row's scale, and dim signed bytes, whole steps. Each
 // is multiplied with the scale when it is loaded, which is right both for the row's product and for where the row is added. So one
-// scale does for each row, and an embedding, or a column of wo or w2, is a row as all others are.
+// scale does for each row, and an embedding, or a column of wo or w2, is a row as all others are. In int4 a byte has two signed
+// numbers of 4 bits, the upper one first (Arm: the lower one). Which of them is the next one, the address of x's element says: it
+// is an even cell for the first one, as head sizes are even, and so is dim.
 //
 // One position's row in the arena. `r` walks through it, and every cell that `r` has not reached yet is still zero:
 //
@@ -68,9 +70,9 @@
 //   begin_best, put_best           the best cell of a run; put, compared, and on
 //   GO_ON(piece)                   a piece may end here, and another one go on, where the header has room for so much
 //   take_cells                     p = the cell; and where the dot product begins: 0, or the next cell, which is 0 where it matters
-//   take_scale                     in int8 the row's scale, which w is at
+//   take_scale                     in int8 and int4 the row's scale, which w is at
 //   begin_x, again_x               x,
-//   take_element, put_x            an element of it and a weight (in int8 times the scale); the element plus p times the weight
+//   take_element, put_x            an element of it and a weight (in steps times the scale); the element plus p times the weight
 //   begin_squares                  epsilon
 //   Sums, add_dot, add_squares, normed    s  w . x and x . x, and w . x / rms(x)
 //
@@ -84,7 +86,7 @@
 //                   has no jumps into a loop. Elsewhere it is where the scores need it, and the gates come by
 //
 // Loads are exact, float32 to double; every sum is in doubles. So e^s may be made by squaring, to 3e-9, and cosine and sine
-// by a series, to the last digit. (In int8 a weight is what its step and the scale make in float32, or more exactly.)
+// by a series, to the last digit. (In int8 and int4 a weight is what its steps and the scale make in float32, or more exactly.)
 //
 // "(-4)": the bytes that a trick saves for stories260K's shape, measured by taking it away, on riscv64 if nothing else is said.
 // (Those that are about an instruction set or a target stand there.)
@@ -97,8 +99,9 @@
 typedef double real;
 typedef float f32;
 
-// A weight: float32, or in int8 the number of steps.
-constexpr bool in_steps = weight_bytes == 1;
+// A weight: float32, or the number of steps; in int4 those of two weights.
+constexpr bool in_halves = weight_bits == 4, in_steps = in_halves || weight_bits == 8;
+static_assert(dim % 2 == 0);  // a row of halves is whole bytes
 template <bool> struct Encoded { typedef f32 type; };
 template <> struct Encoded<true> { typedef signed char type; };
 typedef Encoded<in_steps>::type weight;
@@ -120,9 +123,8 @@ constexpr long position_cells(int unit) { return dim + 2 + n_layers * (long(laye
 
 // Places in the model.
 extern "C" const char model[];
-constexpr long matrix_row_bytes = long(dim) * weight_bytes + scale_bytes;
 constexpr long classifier = n_layers * (qkv + dim + 3L * hidden_dim) * matrix_row_bytes;
-constexpr long records = classifier + vocab_size * matrix_row_bytes;
+constexpr long records = classifier + long(vocab_size) * matrix_row_bytes;
 
 #include "doubles.hpp"
 #ifndef GO_ON

@@ -66,9 +66,8 @@ f32 dim_epsilon = dim * float(rms_epsilon);  // @rmsnorm
 // Places in the model. Of an address more than 16 MiB behind a symbol gcc makes no constant on x86-64; of a number it
 // does.
 extern "C" char model[];
-constexpr long matrix_row_bytes = long(dim) * weight_bytes + scale_bytes;
 constexpr long classifier = n_layers * (qkv + dim + 3L * hidden_dim) * matrix_row_bytes;
-constexpr long records = classifier + vocab_size * matrix_row_bytes - embedding_early;
+constexpr long records = classifier + long(vocab_size) * matrix_row_bytes - embedding_early;
 
 // The float at base + 4 * j. An address with all its constants in one place becomes one [base+4*j+d] operand.
 INLINE f32& at(word base) { return ((f32*)base)[index()]; }

@@ -187,19 +187,19 @@ def decoding_problems(original: Checkpoint, effective: Checkpoint, encoding: str
 
 def deviations(encoding: str, name: str, wanted: np.ndarray, config: Config) -> np.ndarray:
     """How far each weight may be from what is wanted. In steps: half of one, which is a part of the largest weight of a row; of a
-    column of wo or w2, and of all columns of wo that share the values of a head. Larger ones than there are steps for may be cut."""
+    column of wo or w2, or of all columns of wo that share the values of a head. Larger ones than there are steps for may be cut."""
     sizes = np.abs(wanted)
     if encoding not in STEPS:
         return ROUNDING[encoding] * sizes + TINY
+    largest = [sizes.max(-2 if name in ("wo", "w2") else -1, keepdims=True)]
     if encoding.endswith("one step"):
-        largest = sizes.max()
+        largest = [sizes.max()]
     elif name == "wo":
         heads = sizes.reshape(config.n_layers, config.dim, config.n_kv_heads, config.kv_mul, config.head_size)
-        largest = np.broadcast_to(heads.max((1, 3), keepdims=True), heads.shape).reshape(sizes.shape)
-    else:
-        largest = sizes.max(-2 if name == "w2" else -1, keepdims=True)
+        largest.append(np.broadcast_to(heads.max((1, 3), keepdims=True), heads.shape).reshape(sizes.shape))
     half_a_step, most = STEPS[encoding]
-    return 1.00002 * np.maximum(half_a_step * largest, sizes - most * largest) + ROUNDING["f32"] * sizes + TINY
+    off = np.maximum.reduce([np.maximum(half_a_step * of, sizes - most * of) for of in largest])
+    return 1.00002 * off + ROUNDING["f32"] * sizes + TINY
 
 
 def vocabulary_problems(manifest: dict, packed: bytes, pieces: Sequence[bytes]) -> list[str]:

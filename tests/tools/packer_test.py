@@ -379,6 +379,35 @@ class Int4(unittest.TestCase):
         self.assertEqual(self.INT4.scales(data).tolist(), [0.5, -2.0])
         self.assertEqual([self.INT4.row_bytes(columns) for columns in (3, 4)], [6, 6])
 
+    def test_doubles_by_hand(self) -> None:
+        """The scale is in front of a row; the halves of a byte are in the order in which an engine takes them."""
+        values = np.array([[1.0, -2.5, 7.0, -8.0], [-16.0, 16.0, 2.9, 0.0]], np.float32)
+        for layout, halves in (("doubles", ("1e78", "8710")), ("doubles-by-bits", ("1e78", "8710")), ("doubles-by-rows", ("1e78", "8710")),
+                               ("doubles-pairs", ("e187", "7801")), ("doubles-rows", ("e187", "7801"))):
+            encoding = layouts.LAYOUTS[layout].encodings["int4"]
+            data = encoding.encode_steps(values, np.array([1.0, 2.0]), np.array([0.5, -2.0]))
+            self.assertEqual([row.tobytes().hex() for row in data], ["0000003f" + halves[0], "000000c0" + halves[1]])
+            self.assertEqual(encoding.steps(data).tolist(), [[1, -2, 7, -8], [-8, 7, 1, 0]])
+            self.assertEqual(encoding.scales(data).tolist(), [0.5, -2.0])
+
+    def test_rows_of_doubles(self) -> None:
+        """Every row has a step of its own, also one that is added, and so has the embedding, whose records are a multiple of 8."""
+        for dim in (8, 10, 12, 14):
+            model = random_model.weights(Config(dim, 40, 1, 1, 1, 10, 12, False), 1)
+            for layout in ("doubles", "doubles-pairs"):
+                spans = packer.plan(layout, "int4", model.config, TEXTS[:10])
+                effective, _ = packer.decode(spans, model.config, packer.encode(spans, model, TEXTS[:10]))
+                for span in spans:
+                    if not isinstance(span, packer.Weights):
+                        continue
+                    self.assertEqual((span.encoding.name, span.row_bytes), ("int4", dim // 2 + 4))
+                    gains = span.gains(model)
+                    wanted = span.of(model)[span.order_of_rows] * (1.0 if gains is None else gains)
+                    steps = span.encoding.step(wanted)[:, None]
+                    nearest = span.encoding.numbers(wanted, steps) * steps
+                    self.assertTrue((np.abs(span.of(effective)[span.order_of_rows] - nearest) <= 1e-6 * np.abs(nearest)).all(), span.tensor)
+                self.assertEqual(packer.texts_of(spans).row_stride % 8, 0)
+
     def test_a_grid_is_kept(self) -> None:
         for power in (-30, -7, 0, 9):
             values = np.array([[-7, 5, 0, 6], [3, -2, 1, 0]]) * 2.0**power
@@ -396,7 +425,7 @@ class Int4(unittest.TestCase):
             on_it = np.clip(np.rint(values / np.abs(values).max() * 9), -7, 7) / 64
             model.tensors[name] = (np.ones_like(values) if name in GAINS else on_it).astype(np.float32)
         self.assertTrue(on_a_grid(model, "int4"))
-        for layout in ("asm-linux", "boot", "stream"):
+        for layout in ("asm-linux", "boot", "stream", "doubles", "doubles-pairs"):
             spans = packer.plan(layout, "int4", model.config, TEXTS)
             effective, _ = packer.decode(spans, model.config, packer.encode(spans, model, TEXTS))
             for name, values in model.tensors.items():

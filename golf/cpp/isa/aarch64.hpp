@@ -25,7 +25,7 @@ register long number asm("x8");  // a system call's number
 register long l asm("x10");
 register long t asm("x11");
 register real slowdown asm("d9");
-register pair raised asm("v10");  // in int8, a weight is byte 7; the others are 0, as the kernel leaves them
+register pair raised asm("v10");  // in steps, a weight is byte 7; the others are 0, as the kernel leaves them
 
 constexpr bool text_first = false;
 
@@ -254,7 +254,8 @@ INLINE bool again_gate() { return n != -hidden_dim; }
 // A row against x. Both sums, and both that they are of, are halves of a register: (x . x, w . x) += (x, w) * x is one
 // instruction (-4), and the load of epsilon makes the other half 0. The next cell is not needed for that.
 //
-// In int8 a byte is loaded to the top of half a register that is 0 elsewhere, as a number with 24 bits behind the point.
+// In int8 a byte is loaded to the top of half a register that is 0 elsewhere, as a number with 24 bits behind the point. In int4
+// too, at every second weight; before the others the register is shifted, so that the next 4 bits are at the top.
 typedef pair Sums;
 typedef pair Element;
 INLINE void take_cells(real& p, Sums&) { p = get(); }
@@ -270,7 +271,11 @@ INLINE f32 take_scale() {
 }
 INLINE Element take_element(f32 scale) {
   Element e;
-  if constexpr (in_steps) asm volatile("ld1 {%2.b}[7], [%1], 1\n\tscvtf %0.2s, %2.2s, 24\n\t"
+  if constexpr (in_halves) asm volatile("shl %2.2s, %2.2s, 4\n\ttbnz %4, 3, 0f\n\tld1 {%2.b}[7], [%1], 1\n"
+                                        "0: sshr %0.2s, %2.2s, 28\n\tscvtf %0.2s, %0.2s\n\t"
+                                        "fmul %0.2s, %0.2s, %3.s[0]\n\tfcvtl %0.2d, %0.2s"
+                                        : "=&w"(e), "+r"(w), "+w"(raised) : "w"(scale), "r"(a));
+  else if constexpr (in_steps) asm volatile("ld1 {%2.b}[7], [%1], 1\n\tscvtf %0.2s, %2.2s, 24\n\t"
                                        "fmul %0.2s, %0.2s, %3.s[0]\n\tfcvtl %0.2d, %0.2s"
                                        : "=&w"(e), "+r"(w), "+w"(raised) : "w"(scale));
   else asm volatile("ld1 {%0.s}[1], [%1], 4\n\tfcvtl %0.2d, %0.2s" : "=w"(e), "+r"(w));

@@ -2,7 +2,7 @@
 //
 // An instruction for doubles has 4 bytes, whatever it does: so pairs are loaded and stored by one, which steps as well. One
 // for r0 … r7 mostly has 2, and its constants are below 256. These are all taken; what gcc needs for itself is r8 and up.
-// Doubles lie at multiples of 8 bytes, floats of 4, which vldm wants them to; so do scales of int8 where dim is a multiple of 4.
+// Doubles lie at multiples of 8 bytes, floats of 4, which vldm wants them to; so do scales where rows are a multiple of 4.
 //
 // "(-4)": the bytes of code that a trick saves for stories260K's shape; the whole is filled up to a multiple of 4.
 #pragma once
@@ -208,12 +208,28 @@ INLINE void begin_x() {
 }
 INLINE f32 take_scale() {  // where it may be at no multiple of 4, by a load of the core, which takes any address (+4)
   f32 scale = 1;
-  if constexpr (in_steps && dim % 4 == 0) asm volatile("vldmia %1!, {%0}" : "=t"(scale), "+l"(w));
+  if constexpr (in_steps && matrix_row_bytes % 4 == 0) asm volatile("vldmia %1!, {%0}" : "=t"(scale), "+l"(w));
   else if constexpr (in_steps) asm volatile("ldr %2, [%1], #4\n\tvmov %0, %2" : "=t"(scale), "+l"(w), "=l"(j));
   return scale;
 }
+// In int4 bit 3 of x's address tells which half of the byte at w it is: the second one steps on. Between two shifts, w and j
+// are both changed behind one branch, which is why the lower half comes first. Where x is walked from its end, the first cell is an
+// odd one.
+INLINE f32 take_half() {
+  asm volatile("lsls %0, %2, #29\n\t"
+               "ldrb %0, [%1]\n\t"
+               ".if %c3\n\tbcs 0f\n\t.else\n\tbcc 0f\n\t.endif\n\t"
+               "lsrs %0, #4\n\t"
+               "adds %1, #1\n"
+               "0: lsls %0, #28" : "=&l"(j), "+l"(w) : "l"(a), "i"(!x_from_start) : "cc");
+  f32 steps;  // with 28 bits behind the point: so j needs no shift back (-2)
+  asm volatile("vmov %0, %1\n\tvcvt.f32.s32 %0, %0, #28" : "=t"(steps) : "l"(j));
+  return steps;
+}
 INLINE real take_weight(f32 scale) {
-  if constexpr (in_steps) {  // the FPU has no load of a byte: a vmov more (+4)
+  if constexpr (in_halves) {
+    return take_half() * scale;
+  } else if constexpr (in_steps) {  // the FPU has no load of a byte: a vmov more (+4)
     asm volatile("ldrsb %0, [%1], #1" : "=l"(j), "+l"(w));
     return j * scale;
   } else {

@@ -23,6 +23,7 @@ register cell* a asm("a5");
 register long k asm("a5");
 register cell* x asm("s4");
 register long t asm("s0");
+register long halves asm("t6");    // in int4: two weights, the next one at the top of 32 bits
 register const char* g asm("s1");  // a place in the header: constants are near it
 register cell* first asm("t5");    // x of position 0
 register word minus_stride asm("t4");  // in bytes
@@ -231,11 +232,27 @@ INLINE f32 take_scale() {
   fresh(w);
   return scale;
 }
-INLINE Element take_element(f32 scale) {  // in int8 by lb (riscv32: there is no c.lb, +2)
-  const real weight = in_steps ? *w * scale : *w, value = *a;
+// In int4 a byte is loaded at every even cell of x, with the three before it, so that it is at the top of a word.
+INLINE int take_half() {
+  long odd;
+  asm volatile("slli %0, %0, 4\n\t"
+               "andi %2, %3, 8\n\t"
+               "bnez %2, 0f\n\t"
+               "lw %0, -3(%1)\n\t"
+               "addi %1, %1, 1\n"
+               "0:" : "+r"(halves), "+r"(w), "=&r"(odd) : "r"(a));
+  return int(halves) >> 28;
+}
+INLINE real take_weight(f32 scale) {
+  if constexpr (in_halves) return take_half() * scale;
+  const real weight = in_steps ? *w * scale : *w;  // in int8 by lb (riscv32: there is no c.lb, +2)
   w++;
   fresh(w);
-  return {weight, value};
+  return weight;
+}
+INLINE Element take_element(f32 scale) {
+  const real value = *a;
+  return {take_weight(scale), value};
 }
 INLINE void put_x(const Element& e, real p) {
   *a = e.value + p * e.weight;

@@ -209,15 +209,28 @@ struct Machine {
     w = w + scale_bytes;
     return scale;
   }
+  // In int4 4 bits go to the top of a word. The shift is 24 at an even cell of x, 28 at an odd one: bits 3 and 4 of the number, bit 2
+  // of which is the cell's bit 3; a shift looks at no others (-3).
+  INLINE long take_half() {
+    word up = (word)p >> 1 | 24;
+    fresh(up);
+    return long(*(const unsigned char*)w << (up & 31)) >> 28;
+  }
   INLINE Element take_element(real scale) {
-    const real weight = in_steps ? *w * scale : *w, value = *p;
+    const real weight = in_halves ? take_half() * scale : in_steps ? *w * scale : *w, value = *p;
     return {weight, value};
   }
   INLINE void put_x(const Element& e, real) {
     *p = e.value + e.weight * *r;
-    w = w + 1;
+    if constexpr (!in_halves) w = w + 1;
     fence();
     p++;
+    if constexpr (in_halves) {  // w steps on when the next cell is an even one: `eqz` makes a 1 of its bit (-2)
+      fresh(p);
+      word odd = (word)p & 8;
+      fresh(odd);
+      w = w + !odd;
+    }
   }
   INLINE bool again_x() { return (word)p & (x_unit - 1); }
 

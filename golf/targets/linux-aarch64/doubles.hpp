@@ -1,7 +1,7 @@
 // Linux on AArch64.
 //
-// The kernel clears all registers before a program begins: n and j are 0, so the first token, BOS, writes nothing. What int8's
-// weights are loaded into is 0, too.
+// The kernel clears all registers before a program begins: n and j are 0, so the first token, BOS, writes nothing. What weights
+// in steps are loaded into is 0, too.
 #pragma once
 
 #include "isa/aarch64.hpp"

@@ -28,7 +28,9 @@ def constants(engine: Engine, config: Config, encoding: str, spans: Sequence[Spa
     return {name: getattr(config, name) for name in CONSTANTS} | {
         "longest_piece": text.longest_piece,
         "weight_bytes": encoded.weight_bytes,
+        "weight_bits": encoded.weight_bits,
         "scale_bytes": encoded.row_bytes(0),
+        "matrix_row_bytes": encoded.row_bytes(config.dim),
         "exp_squarings": layouts.EXP_SQUARINGS,
         "workspace_bytes": LAYOUTS[engine.layout].memory(config, encoding),
         "text_bytes": text.row_bytes,

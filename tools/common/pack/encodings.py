@@ -7,7 +7,7 @@
     ENCODINGS["int8"].encode_steps(values, steps, scales) # whole steps, and a scale for each row
 
 An encoding is one class here, and one include for each language of the engines with an x87: golf/cpp/weights/NAME.hpp,
-golf/asm/weights/NAME.inc. It may have another form for engines that compute in doubles: FOR_DOUBLES.
+golf/asm/weights/NAME.inc. It may have another form for engines that compute in doubles: FOR_DOUBLES, LOWER_HALF_FIRST.
 
 Values are float32 (rows, columns); data is bytes, uint8 (rows, row_bytes).
 """
@@ -23,7 +23,7 @@ class Encoding:
     """One way to write rows of weights."""
 
     name: str
-    weight_bytes: int  # of a weight alone
+    weight_bytes: int  # that an engine loads for a weight
     early: int = 0  # so many bytes before a weight its load begins
     embedding: Encoding | None = None  # that of the embedding, where it is another one
     zeros: int = 0  # so many zeros stand before a row of the embedding, where text does
@@ -32,6 +32,11 @@ class Encoding:
     scales_weights: bool = False  # an engine multiplies each weight with its row's scale, not a row's product with it
     one_step: bool = False  # a power of two, for all rows: the engine counts x in it, so they have no scales
     byte_orders: tuple[str, ...] = ("little",)  # those of the machines that can read it
+
+    @property
+    def weight_bits(self) -> int:
+        """Of a weight alone, in a row."""
+        return 8 * self.weight_bytes
 
     def row_bytes(self, columns: int) -> int:
         return columns * self.weight_bytes
@@ -181,7 +186,7 @@ class Int4Rows(Int8):
     Steps are so coarse that the largest weight is not the best to choose them by: what would be 5 to 10 of them, of either sign,
     is -8 to 7; taken is the step that leaves the smallest squares of errors."""
 
-    name, embedding, zeros, most, least = "int4", None, 0, 7, -8
+    name, weight_bits, embedding, zeros, most, least = "int4", 4, None, 0, 7, -8
 
     def row_bytes(self, columns: int) -> int:
         return -(-columns // 2) + SCALE_BYTES
@@ -242,6 +247,20 @@ class Int4(Int4Rows):
     embedding = Int4Table()
 
 
+class Int4Doubles(Int8Doubles, Int4Rows):
+    """The same for engines that compute in doubles: a row has its scale in front, as in int8, and the embedding is in int4, too."""
+
+
+class Int4DoublesLowerFirst(Int4Doubles):
+    """The same, with the lower half of a byte first."""
+
+    def _packed(self, numbers: np.ndarray) -> np.ndarray:
+        return _halves_exchanged(super()._packed(numbers))
+
+    def steps(self, data: np.ndarray) -> np.ndarray:
+        return super().steps(_halves_exchanged(data))
+
+
 LARGEST_HALF = 0x7F7F  # of a finite float
 FLOAT32 = {"little": "<f4", "big": ">f4"}
 SCALE_BYTES = 4
@@ -250,7 +269,14 @@ SMALLEST_STEP = 2.0**-100  # a float32, and not next to nothing
 
 ENCODINGS: dict[str, Encoding] = {encoding.name: encoding() for encoding in (Float32, BFloat16, Int8, Int4)}
 # Of layouts whose engines compute in doubles.
-FOR_DOUBLES: dict[str, Encoding] = {"f32": Float32(), "bf16": BFloat16(), "int8": Int8Doubles()}
+FOR_DOUBLES: dict[str, Encoding] = {"f32": Float32(), "bf16": BFloat16(), "int8": Int8Doubles(), "int4": Int4Doubles()}
+# Of those whose engines take the lower half of a byte first, which is shorter there.
+LOWER_HALF_FIRST: dict[str, Encoding] = FOR_DOUBLES | {"int4": Int4DoublesLowerFirst()}
+
+
+def _halves_exchanged(data: np.ndarray) -> np.ndarray:
+    """The upper and the lower half of each byte."""
+    return data << 4 | data >> 4
 
 
 def _bytes(numbers: np.ndarray, kind: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Iterator, Mapping, Sequence
 
 from common.model.checkpoint import Config
-from common.pack.encodings import ENCODINGS, FOR_DOUBLES, Encoding
+from common.pack.encodings import ENCODINGS, FOR_DOUBLES, LOWER_HALF_FIRST, Encoding
 
 # exp(x) = (1 + x / 2^n)^(2^n): the engines square n times. The division is folded into the matrix that makes x.
 EXP_SQUARINGS = 24
@@ -360,8 +360,8 @@ LAYOUTS = {
     "stream-wide": Layout(stream_wide, stream_workspace, step_value=X87_STEP),
     "plain": Layout(plain, plain_workspace),
     "doubles": Layout(doubles, doubles_workspace, encodings=FOR_DOUBLES, empty_pieces=False),
-    "doubles-pairs": Layout(doubles_pairs, doubles_pairs_workspace, encodings=FOR_DOUBLES, empty_pieces=False),
-    "doubles-rows": Layout(doubles_pairs, doubles_rows_workspace, encodings=FOR_DOUBLES, empty_pieces=False),
+    "doubles-pairs": Layout(doubles_pairs, doubles_pairs_workspace, encodings=LOWER_HALF_FIRST, empty_pieces=False),
+    "doubles-rows": Layout(doubles_pairs, doubles_rows_workspace, encodings=LOWER_HALF_FIRST, empty_pieces=False),
     "doubles-by-bits": Layout(doubles, doubles_by_bits_workspace, encodings=FOR_DOUBLES, empty_pieces=False),
     "doubles-by-rows": Layout(doubles, doubles_by_rows_workspace, encodings=FOR_DOUBLES, empty_pieces=False),
     "asm-linux": Layout(asm_linux, asm_linux_workspace, step_value=X87_STEP, apart={"int4": asm_linux_apart}, empty_pieces=False),

@@ -427,7 +427,8 @@ def _scaled_rows(span: Weights, rows: slice, model: Checkpoint, columns: Scales,
     else:
         step = span.encoding.step(values)
         scales = step / span.step_value * span.scale * _of_columns(columns, span, span.order_of_rows[rows], unit)
-    weights, times = (span.encoding.most, f" times {span.encoding.most}") if span.encoding.scales_weights else (1, "")
+    most = max(span.encoding.most, -span.encoding.least)
+    weights, times = (most, f" times {most}") if span.encoding.scales_weights else (1, "")
     bad = np.flatnonzero(np.abs(scales) * weights > np.finfo(np.float32).max)
     if len(bad):
         raise UserError(f"{span.tensor}: layer {span.layer}, row {rows.start + bad[0]}: its scale of {scales[bad[0]]:g}{times} does "

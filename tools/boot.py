@@ -11,6 +11,7 @@ examples:
   tools/llama512 boot
   tools/llama512 boot --engine asm-boot --model stories260K --cpu 486 --memory 8
   tools/llama512 boot --model stories260K --encoding int8
+  tools/llama512 boot --model nibbles                      a disk of 64 KB
   tools/llama512 boot --model stories15M.bin --tokenizer tokenizer.bin
   tools/llama512 boot --window
   tools/llama512 boot --image story.img --disk usb --screenshot story.png
@@ -33,9 +34,11 @@ from common.files import protect
 from common.machine import console, qemu
 from common.machine.pc import CPU, DISK, MEMORY, memory_for
 from common.machine.qemu import DISKS, Machine
+from common.model import checkpoint
 from common.model.models import Model, find_model
 from common.pack.encodings import ENCODINGS
 from common.terminal import add_model_options, argument_parser
+from common.training import rounding
 
 MACHINE = "pc"  # of the targets whose images are booted here
 
@@ -44,7 +47,8 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--engine", metavar="NAME", help="a boot engine (default: the first one that has features)")
     add_model_options(parser)
-    parser.add_argument("--encoding", choices=ENCODINGS, help="of the weights, one that the engine reads (default: its first)")
+    parser.add_argument("--encoding", choices=ENCODINGS, help="of the weights, one that the engine reads (default: int4 for a "
+                        "model that was trained for it, otherwise the engine's first)")
     parser.add_argument("--prompt", metavar="TEXT", help="what the story begins with, if the engine takes one")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where the image is built (default: build/…)")
     parser.add_argument("--image", type=Path, metavar="FILE", help="boot this image of the engine, build nothing")
@@ -70,6 +74,7 @@ def main() -> None:
     else:
         model = find_model(options.model, options.tokenizer)
         protect([options.screenshot], [model.checkpoint, model.tokenizer])
+        options.encoding = options.encoding or own_encoding(engine, model)
         others = [] if options.engine else instead_of(engine, model, options)
         while True:
             try:
@@ -99,9 +104,16 @@ def instead_of(engine: Engine, model: Model, options: argparse.Namespace) -> lis
     if options.prompt is not None:
         return []
     others = [(other.name, other) for other in bootable() if other != engine]
-    if not engine.comforts or packing.fitting(engine, model, options.encoding or engine.encodings[0]) == engine:
+    if not engine.comforts or packing.fitting(engine, model, options.encoding) == engine:
         return others
     return [(f"the same without {' and '.join(engine.comforts)}", engine.without(engine.comforts)), *others]
+
+
+def own_encoding(engine: Engine, model: Model) -> str:
+    """What the model is told in when nobody says: int4 loses nothing of a model on its grid."""
+    smallest = "int4"
+    keeps = smallest in engine.encodings and rounding.on_a_grid(checkpoint.load(model.checkpoint), smallest)
+    return smallest if keeps else engine.encodings[0]
 
 
 def build(engine: Engine, model: Model, options: argparse.Namespace) -> Built:

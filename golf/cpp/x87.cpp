@@ -14,7 +14,7 @@
 // One position's row in the arena, in floats. `r` walks through it, and every cell that `r` has not
 // reached yet is still zero. That is a convention the code lives on:
 //
-//   x[dim] | per layer: v[kv_dim] k[kv_dim] q[dim] +head_size gate[hidden_dim] up[hidden_dim] | logits[vocab_size]
+//   a cell | x[dim] | per layer: v[kv_dim] k[kv_dim] q[dim] +head_size gate[hidden_dim] up[hidden_dim] | logits[vocab_size]
 //            keys and values are where rows() wrote them, so the row is also the KV cache;
 //            the attention's output overwrites the queries, one head further right: the last head's
 //            output falls into the head_size cells after q, the others onto a query that is done with
@@ -39,8 +39,14 @@
 
 #include "shape.hpp"
 
+// Before x is a cell that nobody uses: so x's address is that of the cell before its first element, and an element's needs no offset
+// (x86-64: -2). The cell is copied with the embedding, from what stands before it; where one more would be a longer number, there
+// is none.
+constexpr bool cell_before = dim % 256 != 0;
+constexpr int copied = dim + cell_before;
+
 // Cells of a position's row.
-constexpr int stride = dim + n_layers * (qkv + head_size + 2 * hidden_dim) + vocab_size;
+constexpr int stride = copied + n_layers * (qkv + head_size + 2 * hidden_dim) + vocab_size;
 
 // N, made from a register that is known to hold 0, by replacing its low bytes only: `mov bl, 172` is 2 bytes,
 // `mov ebx, 172` is 5 (-21). -256 is `dec ebx` and `xor bl, bl`.
@@ -63,14 +69,14 @@ static_assert(workspace_bytes == 4LL * (seq_len + 2) * stride);  // the packer c
 extern "C" [[gnu::section(".header.epsilon")]] f32 dim_epsilon;
 f32 dim_epsilon = dim * float(rms_epsilon);  // @rmsnorm
 
-// Places in the model. Of an address more than 16 MiB behind a symbol gcc makes no constant on x86-64; of a number it
-// does.
+// Of an address more than 16 MiB behind a symbol gcc makes no constant on x86-64; of a number it does.
 extern "C" char model[];
-constexpr long classifier = n_layers * (qkv + dim + 3L * hidden_dim) * matrix_row_bytes;
-constexpr long records = classifier + long(vocab_size) * matrix_row_bytes - embedding_early;
 
 // The float at base + 4 * j. An address with all its constants in one place becomes one [base+4*j+d] operand.
 INLINE f32& at(word base) { return ((f32*)base)[index()]; }
+
+// The element of x that j counts: the last one when all dim are to come.
+INLINE f32& element() { return at((word)x - (cell_before ? 0 : 4)); }
 
 // (1 + z / 2^24) ^ (2^24) = exp(z) to seven digits, by squaring. The caller passes 1 + z / 2^24; the division is
 // folded into Wq and W1 (-20 against the x87's own exponential, used twice). Nothing overflows in an 80-bit real
@@ -115,12 +121,12 @@ CODE(".start") start() {
 // The token's record @embedding: records are whole words, so there is no shift and no rounding (-22).
 CODE(".token") token() {
   b *= -(record_bytes / 4);
-  j = count<dim>(j);
+  j = count<copied>(j);
   to_record();
 }
 
 CODE(".record") record() {
-  w_from_b(records + record_bytes);
+  w_from_b(records_offset + record_bytes - cell_before * embedding_bytes);
   to_pass();
 }
 
@@ -163,7 +169,6 @@ CODE(".leave") leave() {
 // x passes through one layer.
 // In: w, r, x. Out: w behind the layer's weights, r behind its cells, n = j = 0.
 CODE(".layer") layer() {
-  clear_scratch();    // @matmul
   n = count<qkv>(n);  // @matmul
   call_rows();        // @matmul
 
@@ -264,14 +269,14 @@ CODE(".rows") rows() {
     j = dim;
     do {  // from the end of x to its start: counting down to 0 needs no comparison; the rows are stored in reverse
       take_weight();
-      real value = at((word)x - 4), t = value;
+      real value = element(), t = value;
       t *= weight();
       dot += t;
       fence();
       t = *r;
       t *= weight();
       t += value;
-      at((word)x - 4) = t;
+      element() = t;
       squares += value * value;  // @rmsnorm
       next_weight();
     } while (again());

@@ -75,7 +75,7 @@ class Table(FolderTest):
                 for name in ("flags", "linker", "optimizer"):
                     self.assertIs(type(engine.target.facts["clang"][name][engine.idea]), list, f"{engine.name}: {name}")
             for folder, suffix in (("cpp", "hpp"), ("asm", "inc")):
-                if engine.source.startswith(f"golf/{folder}/") and layouts.LAYOUTS[engine.layout].encodings is encodings.ENCODINGS:
+                if engine.source.startswith(f"golf/{folder}/") and engine.idea != "doubles":
                     for encoding in engine.encodings:
                         self.assertTrue((ROOT / f"golf/{folder}/weights/{encoding}.{suffix}").is_file())
 

@@ -267,6 +267,30 @@ class Bf16(unittest.TestCase):
                 self.assertLess(abs(small), 1e-38)
 
 
+class Bf16Alone(unittest.TestCase):
+    """An embedding that is copied to zeros: the nearest float of 16 bits, whatever stands before it."""
+
+    ALONE = encodings.FOR_STREAM["int8"].embedding
+
+    def test_by_hand(self) -> None:
+        largest = float(np.finfo(np.float32).max)
+        values = np.array([[1.0, -2.5, 1 + 2.0**-8 + 2.0**-20, 1 + 2.0**-9, -0.0, largest, -largest]], np.float32)
+        data = self.ALONE.encode(values, np.zeros((1, 0), np.uint8))
+        self.assertEqual(data.tobytes().hex(), "803f" "20c0" "813f" "803f" "0080" "7f7f" "7fff")
+        self.assertEqual(self.ALONE.decode(data)[0, :5].tolist(), [1.0, -2.5, 1 + 2.0**-7, 1.0, 0.0])
+
+    def test_where_it_is(self) -> None:
+        """With an x87 the C++ engines have it, in every encoding but f32: so weights of 16 bits are exact."""
+        model = random_model.weights(Config(24, 40, 1, 6, 2, 40, 12, False), 1)
+        embedding = model.tensors["token_embedding"]
+        embedding[:] = (embedding.view(np.uint32) & 0xFFFF0000).view(np.float32)
+        for layout in ("stream", "stream-wide"):
+            for encoding in ("bf16", "int8", "int4"):
+                spans = packer.plan(layout, encoding, model.config, TEXTS)
+                effective, _ = packer.decode(spans, model.config, packer.encode(spans, model, TEXTS))
+                self.assertTrue((effective.tensors["token_embedding"] == embedding).all(), f"{layout}, {encoding}")
+
+
 class Int8(unittest.TestCase):
     """Whole steps, and a step for each row; that of columns which are added goes where they are added from."""
 
@@ -544,11 +568,13 @@ class Workspaces(unittest.TestCase):
     ODD = Config(30, 23, 4, 5, 1, 33, 17)
 
     def test_stream(self) -> None:
-        """x, the layers' keys, values, queries, a head, w1 x and w3 x, the logits: for every position, one before the
-        first, and one behind the last."""
+        """A cell (where dim is no multiple of 256), x, the layers' keys, values, queries, a head, w1 x and w3 x, the logits: for
+        every position, one before the first, and one behind the last."""
         self.assertEqual(layouts.stream_workspace(self.STORIES260K),
-                         4 * (64 + 5 * (32 + 32 + 64 + 8 + 172 + 172) + 512) * (1 + 512 + 1))
-        self.assertEqual(layouts.stream_workspace(self.ODD), 4 * (30 + 4 * (6 + 6 + 30 + 6 + 23 + 23) + 33) * (1 + 17 + 1))
+                         4 * (1 + 64 + 5 * (32 + 32 + 64 + 8 + 172 + 172) + 512) * (1 + 512 + 1))
+        self.assertEqual(layouts.stream_workspace(self.ODD), 4 * (1 + 30 + 4 * (6 + 6 + 30 + 6 + 23 + 23) + 33) * (1 + 17 + 1))
+        self.assertEqual(layouts.stream_workspace(Config(256, 5, 1, 1, 1, 33, 17)),
+                         4 * (256 + (256 + 256 + 256 + 256 + 5 + 5) + 33) * (1 + 17 + 1))
 
     def test_walk(self) -> None:
         """An unused slot, x, the layers' queries, values, keys, attention's output, w1 x and w3 x, the logits. The NASM

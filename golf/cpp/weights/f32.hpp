@@ -5,5 +5,7 @@
 
 INLINE void next_weight() { w_on_by_4(); }
 
-// j = dim weights from w to r; w is then at the text's length.
+constexpr int embedding_bytes = 4;
+
+// j weights from w to r; w is then at the text's length.
 INLINE void copy_embedding() { copy_all(); }

@@ -16,9 +16,6 @@ INLINE void new_x() { x = cell(where(r)); }
 INLINE void keep_x() {}
 INLINE void count_layers() { j = n_layers; }
 
-INLINE void w_to_model() { load_w(); }
-INLINE void slow_down(real& angle) { slow_down_by_own(angle); }
-
 // write(1, text, length): the length is at w, the text behind it, and w is where the system call wants the text. The
 // call's number is that of the standard output, too (-1).
 INLINE void write_piece() {
@@ -55,13 +52,26 @@ INLINE void know_rows() {
 }
 [[noreturn]] INLINE void to_record() JUMP(record)
 [[noreturn]] INLINE void to_pass() JUMP(pass)
-// A short jump from pass back to layers has 17 bytes to spare with g++ 12, and 14 with g++ 16. What `longer` counts is too
-// much for it in bf16 with large numbers (+4), and in int8.
-constexpr int longer = (vocab_size < 256 || (vocab_size < 65536 && vocab_size % 256 == 0) ? 0 : vocab_size < 65536 ? 2 : 3)
-                       + (n_layers < 128 ? 0 : 2) + (dim < 128 ? 0 : 2) + (short_factor ? 0 : 5)
-                       + (weight_bytes == 4 ? 0 : weight_bytes == 2 ? 7 : 20);
+// How much longer the code from rows on may be than in float32 with small numbers; and the code from layers on.
+constexpr int longer_from_rows = (dim < 128 ? 0 : 2) + (cell_before ? 0 : 2) + (short_factor ? 0 : 5)
+                                 + (weight_bits == 32 ? 0 : weight_bits == 16 ? 5 : weight_bits == 8 ? 13 : 24);
+constexpr int longer = longer_from_rows + (n_layers < 128 ? 0 : 2)
+                       + (vocab_size < 256 || (vocab_size < 65536 && vocab_size % 256 == 0) ? 0 : vocab_size < 65536 ? 2 : 3);
+// A short jump from ready back to layers has 19 bytes to spare with g++ 12, and 16 with g++ 16: too few in bf16 and int8 with large
+// numbers, and in int4 (+4). Then the model may be too far from rows for an offset of one byte (32 to spare with g++ 12; +2), and
+// RoPE's speedup as well (+3).
+constexpr bool far_layers = longer > 14, far_model = longer_from_rows > 24;
+INLINE void w_to_model() {
+  asm volatile(".globl model_is_far\n\t.set model_is_far, %c0" : : "i"(far_model));  // for x87.ld
+  if constexpr (far_model) asm volatile("mov $model, %k0" : "=r"(w));
+  else load_w();
+}
+INLINE void slow_down(real& angle) {
+  if constexpr (far_model && !whole_slowdown) asm("fmuls %1" : "+t"(angle) : "m"(speedup));
+  else slow_down_by_own(angle);
+}
 [[noreturn]] INLINE void to_layers_or_leave() {
-  if constexpr (longer <= 12)
+  if constexpr (!far_layers)
     asm volatile(NEAR("cmpl %%edi, 1(%%rbp)", near_end) "\n\t" SHORT("0x73", layers)  // jae
                  : : "r"(r), "r"(rows_at) : "cc", "memory");
   else

@@ -26,12 +26,6 @@ constexpr long long arena = arena_bit ? 1LL << arena_bit : larger(pages(seq_len 
 constexpr long long end_of_zeros = 2 * (arena + row_bytes), end_of_rows = arena + (seq_len + 1) * row_bytes;
 INLINE constexpr address arena_at(long index_) { return arena + 4LL * index_; }
 
-INLINE void slow_down(real& angle) {
-  // 10, the header's Subsystem (-2)
-  if constexpr (rope_ratio_whole == 10) asm(NEAR("fidivs 1(%%rbp)", near_subsystem) : "+t"(angle) : "r"(rows_at));
-  else slow_down_by_own(angle);
-}
-
 // a -= 4 * stride; whether it is in the arena then. A number in the header takes 2 bytes less in each instruction.
 extern "C" [[gnu::section(".header.number")]] address header_number;
 address header_number = arena_bit ? address(row_bytes) : arena_at(0);  // @attention
@@ -55,23 +49,37 @@ constexpr bool size_is_end = end_of_rows + arena - image_bytes >= end_of_zeros;
 extern "C" [[gnu::section(".header.size")]] address size_of_image;
 [[gnu::section(".data.end")]] static address rows_end = end_of_rows;  // @loop
 address size_of_image = size_is_end ? end_of_rows : end_of_zeros - (arena - image_bytes);  // @header
-INLINE void compare_with_end() {
-  if constexpr (size_is_end) asm volatile(NEAR("cmpl %%edi, 1(%%rbp)", near_size) : : "r"(r), "r"(rows_at), "m"(size_of_image) : "cc");
-  else asm volatile(NEAR("cmpl %%edi, 1(%%rbp)", near_end) : : "r"(r), "r"(rows_at), "m"(rows_end) : "cc");
-}
-
 // The pieces, and where x87.ld puts them. start, token and record fill the header's largest hole, 98 to 135, and go on with
 // `mov $0, %ebx`, of which the number is NumberOfRvaAndSizes (-3: no jump over it, and n is 0 for one byte). Where they are too
 // long for that, the second half of start is behind rows (+11).
 constexpr int count_size(long long number) { return number < 256 || number % 256 == 0 && number < 65536 ? 2 : number < 65536 ? 4 : 5; }
 // About the cycles of a story: 12 for a weight, 50 for a number of a key or query. The firmware's watchdog resets the PC after
 // 5 minutes; start turns it off for stories that could take 100 seconds on a processor of 1 GHz (+39 then).
-constexpr double cycles = 12.0 * seq_len * packed_bytes / weight_bytes +
+constexpr double cycles = 12.0 * seq_len * packed_bytes * 8 / weight_bits +
                           0.5 * seq_len * seq_len * n_layers * n_heads * (50.0 * head_size + 200);
 constexpr bool watchdog_off = cycles > 1e11;
-constexpr bool start_fits = record_bytes / 4 <= 128 && count_size(dim) == 2 && !watchdog_off;
+constexpr bool start_fits = record_bytes / 4 <= 128 && count_size(copied) == 2 && !watchdog_off;
 // In int8 rows is too long for a short jump over it, and for the longer one start must be shorter.
 constexpr bool far_clear = !start_fits && weight_bytes == 1;
+// In int4 what is behind that second half is too far from rows for an offset of one byte. Then the model's address is taken by pass,
+// for ready has no room for it, and numbers there have addresses of their own.
+constexpr bool far_model = !start_fits && weight_bits == 4;
+INLINE void model_to_w() {
+  if constexpr (far_model) asm volatile("mov $model, %k0" : "=r"(w));
+  else load_w();
+}
+INLINE void slow_down(real& angle) {
+  // 10, the header's Subsystem (-2)
+  if constexpr (rope_ratio_whole == 10) asm(NEAR("fidivs 1(%%rbp)", near_subsystem) : "+t"(angle) : "r"(rows_at));
+  else if constexpr (far_model && whole_slowdown) asm("fidivs %1" : "+t"(angle) : "m"(slowdown));
+  else if constexpr (far_model) asm("fmuls %1" : "+t"(angle) : "m"(speedup));
+  else slow_down_by_own(angle);
+}
+INLINE void compare_with_end() {
+  if constexpr (size_is_end) asm volatile(NEAR("cmpl %%edi, 1(%%rbp)", near_size) : : "r"(r), "r"(rows_at), "m"(size_of_image) : "cc");
+  else if constexpr (far_model) asm volatile("cmpl %%edi, %1" : : "r"(r), "m"(rows_end) : "cc");
+  else asm volatile(NEAR("cmpl %%edi, 1(%%rbp)", near_end) : : "r"(r), "r"(rows_at), "m"(rows_end) : "cc");
+}
 extern "C" void clear();
 
 // From the firmware: rcx is the program's handle, rdx the address of the system table; ConOut is at 64 there.
@@ -113,48 +121,42 @@ CODE(".clear") clear() {
 // With 128 layers or more, or a vocabulary of no multiple of 256 and of 256 or more, layers and logits are too long for the hole at 64: then ready counts the layers, and what
 // was there is done before (+10).
 constexpr bool layers_fit = n_layers < 128 && count_size(vocab_size) == 2;
-// And where pass is longer, the jump to ready, which is at 30, would be too long: then pass begins behind its own end (+4).
+// And where pass is longer, a short jump to ready, which is at 30, does not reach it (+3).
 constexpr bool pass_fits = weight_bytes == 4 && layers_fit;
-INLINE void know_rows() {
-  if constexpr (!pass_fits)
-    asm volatile(SHORT("0xeb", far_pass) "\n\t.subsection 1\n\t.type far_pass, @function\nfar_pass:");  // @loop
-}
-INLINE void from_far_pass() {
-  if constexpr (!pass_fits)
-    asm volatile(SHORT("0xeb", near_pass) "\n\t.size far_pass, . - far_pass\n\t.subsection 0\nnear_pass:");  // @loop
-}
+
+INLINE void know_rows() {}
 
 // x = r. The firmware does not keep x, so r is pushed until it is done, ConOut below it.
-INLINE void new_x() {
-  if constexpr (weight_bytes == 4) asm volatile("pop %%rax\n\tpush %%rax\n\tpush %%rdi" : "=r"(a) : "r"(r) : "memory");
-  else asm volatile("push %%rdi" : : "r"(r) : "memory");
-}
+INLINE void new_x() { asm volatile("pop %%rax\n\tpush %%rax\n\tpush %%rdi" : "=r"(a) : "r"(r) : "memory"); }
 // ConOut->OutputString(ConOut, w).
 INLINE void write_piece() {
-  if constexpr (weight_bytes == 4) asm volatile("xchg %%rax, %%rcx" : "+r"(a), "+r"(j));
-  else asm volatile("mov 8(%%rsp), %%rcx" : "=r"(j));
+  asm volatile("xchg %%rax, %%rcx" : "+r"(a), "+r"(j));
   b = where(w);
   fresh(b);
-  if constexpr (!layers_fit) load_w();
-  from_far_pass();
+  if constexpr (!layers_fit || far_model) model_to_w();
   asm volatile("enter $32, $0\n\tcall *8(%%rcx)"
                : "+r"(a), "+r"(j), "+r"(b) : "r"(w), "r"(r), "r"(rows_at) : "r9", "r10", "r11", "memory", "cc");
 }
 INLINE void pop_x() { asm volatile("leave\n\tpop %%r8" : "=r"(x) : : "memory"); }
 [[noreturn]] INLINE void to_ready() {
   if constexpr (!layers_fit) pop_x();
-  JUMP(ready)
+  if constexpr (pass_fits) JUMP(ready)
+  asm volatile("jmp ready" ::: "memory");
+  fall();
 }
 INLINE void keep_x() {
   if constexpr (layers_fit) pop_x();
 }
 INLINE void w_to_model() {
-  if constexpr (layers_fit) load_w();
+  asm volatile(".globl code_is_far\n\t.set code_is_far, %c0" : : "i"(far_model));  // for x87.ld
+  if constexpr (layers_fit && !far_model) model_to_w();
 }
 [[noreturn]] INLINE void to_layers_or_leave() {
   compare_with_end();
   asm volatile(SHORT("0x72", leave) : : : "cc");  // jb
-  if constexpr (!layers_fit) j = n_layers;
+  static_assert(layers_fit || !far_model || size_is_end || n_layers < 256, "ready has no room for so many layers in int4: use int8");
+  if constexpr (!layers_fit && n_layers < 256) asm volatile("xor %%ecx, %%ecx\n\tmov %1, %%cl" : "=r"(j) : "i"(n_layers) : "cc");
+  else if constexpr (!layers_fit) j = n_layers;
   JUMP(layers)
 }
 INLINE void count_layers() {

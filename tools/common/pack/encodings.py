@@ -7,7 +7,7 @@
     ENCODINGS["int8"].encode_steps(values, steps, scales) # whole steps, and a scale for each row
 
 An encoding is one class here, and one include for each language of the engines with an x87: golf/cpp/weights/NAME.hpp,
-golf/asm/weights/NAME.inc. It may have another form for engines that compute in doubles: FOR_DOUBLES, LOWER_HALF_FIRST.
+golf/asm/weights/NAME.inc. It may have another form for engines of another kind: FOR_STREAM, FOR_DOUBLES, LOWER_HALF_FIRST.
 
 Values are float32 (rows, columns); data is bytes, uint8 (rows, row_bytes).
 """
@@ -91,6 +91,20 @@ class BFloat16(Encoding):
     def decode(self, data: np.ndarray, order: str = "little") -> np.ndarray:
         halves = _numbers(data, "<u2").astype(np.uint32)
         return _numbers(_bytes(halves[:, :-1] | halves[:, 1:] << 16, "<u4"), "<f4")
+
+
+class BFloat16Alone(Encoding):
+    """16 bits a weight, to which 16 zeros are the lower half: for an engine that copies them to where zeros are."""
+
+    name, weight_bytes = "bf16", 2
+
+    def encode(self, values: np.ndarray, before: np.ndarray, order: str = "little") -> np.ndarray:
+        bits = _numbers(_bytes(values, "<f4"), "<i4")
+        halves = np.minimum((bits & 0x7FFFFFFF) + 0x8000 >> 16, LARGEST_HALF)
+        return _bytes(halves | bits >> 16 & 0x8000, "<u2")
+
+    def decode(self, data: np.ndarray, order: str = "little") -> np.ndarray:
+        return _numbers(_bytes(_numbers(data, "<u2").astype(np.uint32) << 16, "<u4"), "<f4")
 
 
 def _nearest_half(magnitude: int, low: int) -> int:
@@ -261,6 +275,24 @@ class Int4DoublesLowerFirst(Int4Doubles):
         return super().steps(_halves_exchanged(data))
 
 
+class BFloat16Stream(BFloat16):
+    """As golf/cpp/x87.cpp reads it: the embedding is copied."""
+
+    embedding = BFloat16Alone()
+
+
+class Int8Stream(Int8):
+    """The same in int8."""
+
+    embedding = BFloat16Alone()
+
+
+class Int4Stream(Int4Rows):
+    """The same in int4."""
+
+    embedding = BFloat16Alone()
+
+
 LARGEST_HALF = 0x7F7F  # of a finite float
 FLOAT32 = {"little": "<f4", "big": ">f4"}
 SCALE_BYTES = 4
@@ -268,6 +300,8 @@ LARGEST_IN_STEPS = [sign * count / 8 for count in range(40, 81) for sign in (1, 
 SMALLEST_STEP = 2.0**-100  # a float32, and not next to nothing
 
 ENCODINGS: dict[str, Encoding] = {encoding.name: encoding() for encoding in (Float32, BFloat16, Int8, Int4)}
+# Of layouts whose engines are golf/cpp/x87.cpp.
+FOR_STREAM: dict[str, Encoding] = {"f32": Float32(), "bf16": BFloat16Stream(), "int8": Int8Stream(), "int4": Int4Stream()}
 # Of layouts whose engines compute in doubles.
 FOR_DOUBLES: dict[str, Encoding] = {"f32": Float32(), "bf16": BFloat16(), "int8": Int8Doubles(), "int4": Int4Doubles()}
 # Of those whose engines take the lower half of a byte first, which is shorter there.

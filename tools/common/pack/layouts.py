@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Iterator, Mapping, Sequence
 
 from common.model.checkpoint import Config
-from common.pack.encodings import ENCODINGS, FOR_DOUBLES, LOWER_HALF_FIRST, Encoding
+from common.pack.encodings import ENCODINGS, FOR_DOUBLES, FOR_STREAM, LOWER_HALF_FIRST, Encoding
 
 # exp(x) = (1 + x / 2^n)^(2^n): the engines square n times. The division is folded into the matrix that makes x.
 EXP_SQUARINGS = 24
@@ -224,7 +224,8 @@ def classifier(config: Config) -> Block:
 def stream_workspace(config: Config) -> int:
     """What golf/cpp/x87.cpp works in; it asserts that it counts the same. Every number has a place of its own."""
     c = config
-    return 4 * (c.dim + c.n_layers * _layer_cells(c) + c.vocab_size) * (c.seq_len + 2)
+    before = c.dim % 256 != 0
+    return 4 * (before + c.dim + c.n_layers * _layer_cells(c) + c.vocab_size) * (c.seq_len + 2)
 
 
 def asm_stride(config: Config) -> int:
@@ -356,8 +357,8 @@ def _whole(number: int, unit: int) -> int:
 X87_STEP = 256  # a byte is the upper half of a word, for the x87 loads no bytes
 
 LAYOUTS = {
-    "stream": Layout(stream, stream_workspace, step_value=X87_STEP),
-    "stream-wide": Layout(stream_wide, stream_workspace, step_value=X87_STEP),
+    "stream": Layout(stream, stream_workspace, encodings=FOR_STREAM),
+    "stream-wide": Layout(stream_wide, stream_workspace, encodings=FOR_STREAM),
     "plain": Layout(plain, plain_workspace),
     "doubles": Layout(doubles, doubles_workspace, encodings=FOR_DOUBLES, empty_pieces=False),
     "doubles-pairs": Layout(doubles_pairs, doubles_pairs_workspace, encodings=LOWER_HALF_FIRST, empty_pieces=False),

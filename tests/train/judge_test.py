@@ -129,6 +129,17 @@ class JudgeTest(FolderTest):
             most = 1e-6 if entry["encoding"].endswith("int8") else 1e-2
             self.assertTrue(all(-1e-12 < divergence < most for divergence in entry["divergence"]), entry)
 
+    def test_the_model_of_int4_meets_its_bars(self) -> None:
+        """All of them; and what is told in int4 and int8 is what float32 tells, for its weights are there as they are."""
+        result = self.judge("nibbles", "--json")
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        figures = json.loads(result.stdout)
+        self.assertGreaterEqual(figures["samples"]["pass_share"], 0.95)
+        kept = [entry for entry in figures["rounding"] if entry["must_match"]]
+        self.assertEqual({entry["encoding"].split()[-1] for entry in kept}, {"int4", "int8"})
+        for entry in kept:
+            self.assertTrue(all(-1e-12 < divergence < 1e-6 for divergence in entry["divergence"]), entry)
+
     def test_a_damaged_model_is_rejected(self) -> None:
         data = bytearray(self.MODEL.read_bytes())
         data[28 + 20000:28 + 30000] = bytes(10000)  # some of the embedding

@@ -23,7 +23,7 @@ from common.project import ROOT
 
 PROJECT_MODEL = "fables"  # the project's own default model, once models/fables is there
 FALLBACK_MODEL = "stories260K"
-NAMED_MODELS = (PROJECT_MODEL, FALLBACK_MODEL)  # golfed engines must also equal their original f32 checkpoints
+NAMED_MODELS = (PROJECT_MODEL, "nibbles", FALLBACK_MODEL)  # golfed engines must also equal their original f32 checkpoints
 
 
 SUFFIXES = (".bin", ".gguf")  # of checkpoints

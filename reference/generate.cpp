@@ -37,7 +37,9 @@ size_t generate(Transformer& transformer, Sampler& sampler, std::span<const int>
     for (size_t pos = 0; pos < std::min(max_steps, seq_len); pos++) {
         const std::span<const float> logits = transformer.forward(token, pos);
         check_finite(logits, pos, name);
-        const int next = pos + 1 < prompt.size() ? prompt[pos + 1] : sampler.sample(logits);
+        const bool in_prompt = pos + 1 < prompt.size();
+        if (in_prompt) sampler.skip(logits);
+        const int next = in_prompt ? prompt[pos + 1] : sampler.sample(logits);
         on_step({pos, token, logits, next});
         if (next == kBos) return pos + 1;
         token = next;

@@ -106,9 +106,10 @@ void run(const Options& options) {
         }
     }
     const std::vector<int> prompt = encode_prompt(options, tokenizer, config);
-    const std::uint64_t seed = options.seed != 0 ? options.seed : seed_from_clock();
+    const bool seeded = options.seed && (*options.seed != 0 || options.sampler == Method::race);
+    const std::uint64_t seed = seeded ? *options.seed : seed_from_clock();
     Transformer transformer(config, checkpoint.weights(), options.model);
-    Sampler sampler(options.temperature, options.top_p, seed);
+    Sampler sampler(options.temperature, options.top_p, seed, options.sampler);
     const auto logits_file = open_output(options.logits_file);
     const auto extremes_file = open_output(options.extremes_file);
 

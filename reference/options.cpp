@@ -33,8 +33,11 @@ Choice of the next token:
       --temp T          temperature; 0 is greedy (default), else 0.001 to 1000
       --top-p P         keep the most likely tokens of total probability P, 0 to 1;
                         0 and 1 keep all (default 0.9; no effect when greedy)
-  -s, --seed N          the same seed gives the same text; 0 takes one from the clock
-                        (default), and the timing line shows it
+      --sampler NAME    top-p: from the most likely tokens, as llama2.c does (default);
+                        race: from all tokens, by the exponential race, as the golfed engines do
+                        (any seed, 0 too; no effect of --top-p)
+  -s, --seed N          the same seed gives the same text; without one, and for top-p with 0, it is
+                        taken from the clock, and the timing line shows it
 
 Output:
       --tokens          print token ids, one per line, BOS first, instead of text
@@ -51,6 +54,7 @@ Examples:
   reference -m stories260K.bin
   reference -m stories260K.bin -p "The dragon was sad" -n 80
   reference -m stories260K.bin --temp 0.8 --top-p 0.9 --seed 1 --steps 96
+  reference -m stories260K.bin --temp 0.8 --sampler race --seed 0
   reference -m stories260K.bin --tokens --quiet --logits logits.f32
   reference -m stories260K.gguf
 )";
@@ -113,6 +117,11 @@ std::vector<Flag> make_flags(Options& o) {
          }},
         {nullptr, "--top-p", true,
          [&o](S flag, S value) { o.top_p = parse_number<float>(flag, value, "a number from 0 to 1", 0.0f, 1.0f); }},
+        {nullptr, "--sampler", true,
+         [&o](S flag, S value) {
+             if (value != "top-p" && value != "race") fail(flag, "'" + value + "' is not a sampler: top-p or race");
+             o.sampler = value == "race" ? Method::race : Method::top_p;
+         }},
         {"-s", "--seed", true,
          [&o](S flag, S value) {
              o.seed = parse_number<std::uint64_t>(flag, value, "a whole number from 0 to 2^64 - 1", 0, UINT64_MAX);

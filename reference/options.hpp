@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "sampler.hpp"
+
 namespace llama512 {
 
 struct Options {
@@ -18,7 +20,8 @@ struct Options {
     std::size_t steps = 0;                 // --steps; 0: seq_len
     float temperature = 0.0f;              // --temp; 0: greedy
     float top_p = 0.9f;                    // --top-p
-    std::uint64_t seed = 0;                // -s, --seed; 0: from the clock
+    Method sampler = Method::top_p;        // --sampler
+    std::optional<std::uint64_t> seed;     // -s, --seed; without one, from the clock
     bool tokens = false;                   // --tokens
     std::string logits_file;               // --logits; empty: none
     std::string extremes_file;             // --extremes; empty: none

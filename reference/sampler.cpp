@@ -59,6 +59,7 @@ int sample_top_p(std::span<const float> probabilities, float top_p, float coin) 
 
 int Sampler::sample(std::span<const float> logits) {
     if (temperature_ == 0.0f) return argmax(logits);
+    if (method_ == Method::race) return sample_race(logits, temperature_, race_);
 
     std::vector<float> probabilities(logits.begin(), logits.end());
     for (float& value : probabilities) value /= temperature_;
@@ -67,6 +68,10 @@ int Sampler::sample(std::span<const float> logits) {
     const float coin = random_.next_f32();
     if (top_p_ <= 0.0f || top_p_ >= 1.0f) return sample_multinomial(probabilities, coin);
     return sample_top_p(probabilities, top_p_, coin);
+}
+
+void Sampler::skip(std::span<const float> logits) {
+    if (method_ == Method::race) race_.skip(logits.size());
 }
 
 }  // namespace llama512

@@ -1,9 +1,11 @@
 // From logits to the next token. The arithmetic follows llama2.c's run.c step by step,
-// so that the same seed gives the same text.
+// so that the same seed gives the same text; but for the race (see race.hpp), which llama2.c has not.
 #pragma once
 
 #include <cstdint>
 #include <span>
+
+#include "race.hpp"
 
 namespace llama512 {
 
@@ -28,20 +30,33 @@ int sample_multinomial(std::span<const float> probabilities,  // (n), sum 1
 int sample_top_p(std::span<const float> probabilities,  // (n), sum 1, n >= 2
                  float top_p, float coin);              // in (0, 1), in [0, 1)
 
+/// How a token is drawn where the choice is not greedy.
+enum class Method {
+    top_p,  // softmax, and from the nucleus
+    race,   // the exponential race, from the whole distribution
+};
+
 /// How the next token is chosen.
 class Sampler {
 public:
     /// temperature 0: the most likely token, always (greedy). Otherwise logits are divided by it before softmax.
     /// top_p in (0, 1) keeps the nucleus only; 0 or 1 keeps the whole distribution.
-    Sampler(float temperature, float top_p, std::uint64_t seed)
-        : temperature_(temperature), top_p_(top_p), random_(seed) {}
+    /// The race takes no top_p, and any seed.
+    Sampler(float temperature, float top_p, std::uint64_t seed, Method method = Method::top_p)
+        : temperature_(temperature), top_p_(top_p), method_(method), random_(seed), race_(seed) {}
 
     int sample(std::span<const float> logits);  // (vocab_size)
+
+    /// The next token is that of the prompt, so these logits are not sampled. The race goes on all the same: its numbers belong to
+    /// a position and a token, whatever was said before.
+    void skip(std::span<const float> logits);  // (vocab_size)
 
 private:
     float temperature_;
     float top_p_;
+    Method method_;
     Random random_;
+    RaceRandom race_;
 };
 
 }  // namespace llama512

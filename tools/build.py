@@ -6,12 +6,14 @@ CMake calls this tool for every engine of golf/engines.json that --list names.
 examples:
   tools/llama512 build -o /tmp/engines                                    all engines, the default model
   tools/llama512 build --engine cpp-linux-i386 --model my.bin -o /tmp/engines && /tmp/engines/cpp-linux-i386
+  tools/llama512 build --engine asm-linux-i386 --temperature 0.8 --seed clock -o /tmp/story   another story each time
   tools/llama512 build --engine asm-boot-full --prompt "The sea" -o /tmp/story   a disk image that begins so
 """
 
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 from common.engine import builds, prompt
@@ -19,7 +21,11 @@ from common.errors import run_tool
 from common.machine import here
 from common.model.models import find_model
 from common.pack.encodings import ENCODINGS
+from common.pack.race import Sampling
 from common.terminal import add_engines_option, add_model_options, argument_parser
+
+
+CLOCK = "clock"
 
 
 def main() -> None:
@@ -28,6 +34,10 @@ def main() -> None:
     add_model_options(parser)
     parser.add_argument("--encoding", choices=ENCODINGS, help="of the weights (default: each engine's first)")
     parser.add_argument("--prompt", metavar="TEXT", help="what the story begins with; without --engine, build those that take one")
+    parser.add_argument("--temperature", type=float, metavar="T", help="draw the story at this temperature (reference --sampler race), in "
+                        "engines that can; without --engine, build those")
+    parser.add_argument("--seed", type=seed, metavar="N", help="for --temperature: the same seed tells the same story; "
+                        f"{CLOCK}: another one each time (default: 0)")
     parser.add_argument("--without", action="append", metavar="FEATURE", default=[],
                         help="leave this feature of the --engine out; may be repeated")
     where = parser.add_mutually_exclusive_group(required=True)
@@ -38,12 +48,17 @@ def main() -> None:
     if options.list:
         print("\n".join(engine.name for engine in here.choose(options.engine, to_run=False)))
         return
+    if options.seed is not None and options.temperature is None:
+        parser.error("--seed: it is for --temperature")
     if options.without and not options.engine:
         parser.error("--without: say which --engine it is for")
     model = find_model(options.model, options.tokenizer)
     chosen = here.choose(options.engine, to_run=False)
     if options.prompt is not None and not options.engine:
         chosen = [engine for engine in chosen if engine.takes_prompt]
+    if options.temperature is not None:
+        sampling = Sampling(options.temperature, None if options.seed == CLOCK else options.seed or 0)
+        chosen = [engine.sampled(sampling) for engine in chosen if engine.samples or options.engine]
     for engine in (engine.without(options.without) for engine in chosen):
         if options.prompt is None:
             built = builds.build(engine, model, options.output, options.encoding)
@@ -55,6 +70,14 @@ def main() -> None:
         features = ", ".join(built.engine.features)
         print(f"{built.program}: {built.counted} counted bytes + {built.packed:,} bytes of model"
               + (f"; {features}" if features else ""))
+
+
+def seed(text: str) -> int | str:
+    if text == CLOCK:
+        return text
+    if not text.isascii() or not text.isdigit():
+        raise ArgumentTypeError(f"{text!r}, a whole number or `{CLOCK}` is needed")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,11 @@
 ;     PROMPT        the story begins with the tokens of `prompt`: PROMPT is the list of their numbers, 1 or 2 bytes each
 ;     READ_ERROR    a message when a sector cannot be read
 ;
+; what either engine has where it is asked for:
+;
+;     TEMPERATURE   the story is drawn, by the exponential race of transformer.inc
+;     CLOCK         with it: the generator begins with the BIOS's clock, so every story is another one
+;
 ; and what a build adds where the model needs it:
 ;
 ;     BIG           the model is read in chunks, and moved above 1 MB
@@ -77,9 +82,29 @@
 %endif
 
 %macro FIND_RECORD 0        ; edx = -4 * token, esi = EARLY bytes before the records; records stand where the classifier ends
+%ifdef TEMPERATURE
+                imul    edx, edx, RECORD_BYTES / 4 ; edx stays below the next slot: no race in the layers @embedding
+                sub     esi, edx                ; @embedding
+%else
                 imul    edx, edx, -(RECORD_BYTES / 4) ; @embedding
                 add     esi, edx                ; @embedding
+%endif
 %endmacro
+
+; With TEMPERATURE edx, as a number, is to be below the next slot's address before the layers. Between two passes it is that of a
+; record minus esi's, 0 at most, but for what text output leaves there: a place in the prompt, or COM1's port.
+%ifdef TEMPERATURE
+  %ifdef PROMPT
+    %ifdef LINE_BREAKS
+      %define CLEAR_EDX
+    %endif
+  %endif
+  %ifdef SERIAL
+    %if STRIDE <= 0x3f8
+      %define CLEAR_EDX
+    %endif
+  %endif
+%endif
 
 %if RECORD_BYTES % 4
   %error "a record must be whole words"
@@ -96,8 +121,17 @@
                 sbb     eax, eax                ; 0, or -1 when a sector could not be read @loading
 %elifdef BIG
                 xchg    eax, ecx                ; 0, which ecx is
+%elifdef TEMPERATURE
+                xor     edi, edi                ; @loop
+                mul     edi                     ; eax = edx = 0                                        (saves 1) @loop
+  %define EDI_IS_ZERO
 %else
                 xor     eax, eax
+%endif
+%ifdef TEMPERATURE
+  %ifndef EDI_IS_ZERO
+                cdq                             ; 0 or -1: no race in the first layer @sampling
+  %endif
 %endif
 %ifdef BIG                                      ; edi is 0 already; or below, after an error @loop
   %ifdef READ_ERROR
@@ -111,7 +145,7 @@
 %elifdef READ_ERROR
                 push    byte 0
                 pop     edi
-%else
+%elifndef EDI_IS_ZERO
                 xor     edi, edi
 %endif
 ; the walk @loop
@@ -132,6 +166,9 @@
                 stosd                           ; eax is ebx, and bx is not 0
 %endif
                 mov     ebp, rows               ; @matmul
+%ifdef TEMPERATURE
+                fld     dword [ebp + race - rows] ; the race's generator @sampling
+%endif
                 push    dword 0xb8000 - DS_BASE ; where the next character goes: on the stack @output
 %ifdef PROMPT
                 push    ebp                     ; place in the prompt - prompt + rows: in a register already (saves 3) @argmax
@@ -188,6 +225,9 @@ token:
                 pop     ecx
                 loop    .again
                 SETC    VOCAB_SIZE              ; @matmul
+%ifdef TEMPERATURE
+                lea     edx, [edi + 4]          ; the first slot: a race @argmax
+%endif
                 call    ebp                     ; logits; edx = the slot of the best @matmul
                 sub     edx, edi                ; -4 * token, as the last slot is token 0 @argmax
 %ifdef PROMPT
@@ -292,12 +332,20 @@ token:
   %endif
                 xchg    eax, edi
                 push    ebx
+  %ifdef CLEAR_EDX
+                cdq                             ; eax is a place on the screen, below 0: no race in the layers @sampling
+  %endif
 %elifdef PROMPT
                 pop     eax
                 push    edi
                 push    eax
 %else
                 push    edi
+%endif
+%ifdef CLEAR_EDX
+  %ifndef LINE_BREAKS
+                xor     edx, edx                ; no race in the layers @sampling
+  %endif
 %endif
                 TO_EMBEDDING                    ; @embedding
 ; on, or the end @loop
@@ -308,6 +356,9 @@ token:
 
                 LAYER_CODE                      ; see transformer.inc
                 ROWS_CODE
+%ifdef TEMPERATURE
+                RACE_DATA
+%endif
 %if !ROPE_RATIO_WHOLE
                 RATIO_DATA
 %endif

@@ -95,6 +95,14 @@ set_walk:
 walk            equ     $ + 1
                 mov     edi, WALK               ;                            p_memsz; p_flags from here on (saves 8)
                 mov     esi, bos                ; the story begins with the embedding of BOS @embedding
+%ifdef TEMPERATURE
+%ifdef CLOCK
+                rdtsc                           ; @sampling
+                mov     [ebp + race + 1 - rows], ax ; its two low bytes, but for the lowest one, which stays odd @sampling
+                cdq                             ; edx below ebx: no race in the layers @sampling
+%endif
+                fld     dword [ebp + race - rows] ; the race's generator @sampling
+%endif
 
 ; token: one forward pass, from the @embedding on. in esi = embedding - 4, edi = slot written last.
 token:
@@ -125,6 +133,9 @@ token:
                 add     edi, 4 * SLACK
 %endif
                 SETC    VOCAB_SIZE              ; @matmul
+%ifdef TEMPERATURE
+                lea     edx, [edi + 4]          ; the first slot: a race @argmax
+%endif
                 call    ebp                     ; logits; edx = the slot of the best @matmul
                 sub     edx, edi                ; -4 * token, as the last slot is token 0 @argmax
 ; the token's record @embedding
@@ -156,6 +167,9 @@ token:
                 int     0x80
 
                 ROWS_CODE                       ; here, such that short offsets from ebp reach the header (saves 7)
+%ifdef TEMPERATURE
+                RACE_DATA
+%endif
 %if !ROPE_RATIO_WHOLE
                 RATIO_DATA
 %endif

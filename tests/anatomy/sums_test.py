@@ -27,6 +27,7 @@ from common.engine import builds
 from common.errors import UserError
 from common.machine import here
 from common.model import models, random_model
+from common.pack.race import Sampling
 from common.size import exchange, measure
 
 ENGINES = here.choose(None, to_run=False)
@@ -96,6 +97,9 @@ class Anatomy(unittest.TestCase):
                                         self.folder / "prompt"))
             if engine.large:
                 self.check(builds.build(engine.large, self.model, self.folder / "large"))
+            for seed in (1, None) if engine.samples else ():
+                sampled = engine.without(engine.features[-1:]).sampled(Sampling(0.8, seed))
+                self.check(builds.build(sampled, self.model, self.folder / "sampled"))
 
     def test_other_shapes(self) -> None:
         """Other instructions: heads without groups, counts above 255, slack, odd sizes."""

@@ -43,7 +43,7 @@ class CommandLine(FolderTest):
             result = self.run_program(flag)
             self.assertEqual((result.returncode, result.stderr), (0, b""))
             for name in (b"--model", b"--tokenizer", b"--prompt", b"--file", b"--predict", b"--steps", b"--temp",
-                         b"--top-p", b"--seed", b"--tokens", b"--logits", b"--extremes", b"--quiet", b"--version", b"Examples:"):
+                         b"--top-p", b"--sampler", b"--seed", b"--tokens", b"--logits", b"--extremes", b"--quiet", b"--version", b"Examples:"):
                 self.assertIn(name, result.stdout)
         result = self.run_program("--version")
         self.assertEqual((result.returncode, result.stderr), (0, b""))
@@ -126,6 +126,16 @@ class CommandLine(FolderTest):
         seed = re.fullmatch(rb"reference: \d+ tokens in .* s, .* tokens/s, seed (\d+)\n", run.stderr)
         assert seed is not None, run.stderr
         self.assertEqual(self.story("--tokens", *warm, "-s", seed[1].decode()), run.stdout)
+
+    def test_the_race(self) -> None:
+        warm = ("--temp", "1.5", "--sampler", "race")
+        self.assertEqual(self.tokens(*warm, "-s", "0"), self.tokens(*warm, "-s", "0", "--top-p", "0.1"))  # 0 is a seed, too
+        self.assertNotEqual(self.tokens(*warm, "-s", "0"), self.tokens(*warm, "-s", "1"))
+        self.assertNotEqual(self.tokens(*warm, "-s", "7"), self.tokens("--temp", "1.5", "-s", "7"))
+        self.assertEqual(self.tokens("--temp", "1.5", "-s", "7"), self.tokens("--temp", "1.5", "-s", "7", "--sampler", "top-p"))
+        self.assertEqual(self.tokens("--sampler", "race", "--temp", "0", "-s", "7"), self.tokens())
+        run = self.run_program("-m", str(self.model), *warm, "-s", "0", "--tokens")
+        self.assertRegex(run.stderr, rb", seed 0\n\Z")
 
     def test_timing_is_one_line_on_stderr(self) -> None:
         result = self.run_program("-m", str(self.model))

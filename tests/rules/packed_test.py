@@ -11,6 +11,7 @@ import copy
 import hashlib
 import itertools
 import json
+import math
 import unittest
 from dataclasses import replace
 from pathlib import Path
@@ -27,10 +28,12 @@ from common.libraries import numpy as np
 from common.model import checkpoint, random_model, tokenizer
 from common.model.checkpoint import Checkpoint, Config
 from common.model.models import Model
-from common.pack import layouts, packer
+from common.pack import layouts, packer, race
 from common.pack.layouts import Layout, Matrix, Records, Text
+from common.pack.race import Sampling
 
 ENGINES = engines.table()
+SAMPLED = [engine.sampled(Sampling(0.8)) for engine in ENGINES if engine.samples]
 CONFIGS = {
     "grouped, tied": Config(24, 40, 2, 6, 2, 40, 12, True),
     "full attention, untied": Config(16, 300, 1, 2, 2, 33, 8, False),
@@ -55,6 +58,8 @@ def problems(engine: Engine, model: Model, encoding: str, folder: Path) -> list[
             found.append(f"sha256 of {name} is wrong")
     factors = {name: factor(config) for name, factor in layouts.FACTORS.items()}
     found += rules.factor_problems(factors, config)
+    if engine.sampling:  # the one factor more: sqrt(dim), log2 e, 1319 (see golf/asm/transformer.inc) and 1 / temperature
+        factors[race.FACTOR] = math.sqrt(config.dim) * math.log2(math.e) * 1319 / np.float32(engine.sampling.temperature).item()
     found += rules.folding_problems(manifest, factors)
     embedding = next(span["encoding"] for span in manifest["spans"] if span["tensor"] == "token_embedding")
     if rules.one_step(manifest):
@@ -64,8 +69,8 @@ def problems(engine: Engine, model: Model, encoding: str, folder: Path) -> list[
     found += rules.vocabulary_problems(manifest, packed, pieces)
     found += rules.size_problems(len(packed), config, pieces)
     # The effective checkpoint comes from the packed file itself.
-    again, texts = packer.decode(packer.plan(engine.layout, encoding, config, pieces, engine.target.byte_order), config,
-                                 packed)
+    again, texts = packer.decode(packer.plan(engine.layout, encoding, config, pieces, engine.target.byte_order,
+                                             engine.sampling and engine.sampling.temperature), config, packed)
     if again != checkpoint.load(folder / "effective.bin"):
         found.append("the packed file decodes to something else than effective.bin")
     if texts != [tokenizer.printed(piece) for piece in pieces]:
@@ -80,10 +85,10 @@ class PackTest(FolderTest):
 
 class Engines(PackTest):
     def test_random_models(self) -> None:
-        for engine in ENGINES:
+        for engine in ENGINES + SAMPLED:
             for encoding in engine.encodings:
                 for name, config in CONFIGS.items():
-                    with self.subTest(engine=engine.name, encoding=encoding, model=name):
+                    with self.subTest(engine=engine.name, encoding=encoding, model=name, sampling=engine.sampling):
                         self.assertEqual(problems(engine, self.model(config), encoding, self.folder / "packed"), [])
 
     def test_weights_of_every_size(self) -> None:

@@ -365,6 +365,22 @@ class Tool(BuildTest):
                                    f"{facts['packed']:,} bytes of model"
                                    + (f"; {', '.join(engine.features)}" if engine.features else ""))
 
+    def test_temperature(self) -> None:
+        able = [engine.name for engine in here.choose(None, to_run=False) if engine.samples]
+        for seed, feature in (("3", "SEED=3"), ("clock", "CLOCK")):
+            result = run_tool("build", "--model", self.model.checkpoint, "--temperature", "0.8", "--seed", seed, "-o", self.out)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            lines = result.stdout.splitlines()
+            self.assertEqual([line.partition(":")[0].rpartition("/")[2] for line in lines], able)
+            self.assertTrue(all(line.endswith(f"TEMPERATURE=0.8, {feature}") for line in lines), lines)
+        for arguments, status, said in ((["--temperature", "0.8", "--engine", ENGINE.name], 1, "this engine is greedy"),
+                                        (["--temperature", "0.01"], 1, "temperature: 0.01"),
+                                        (["--temperature", "1", "--seed", "x"], 2, "argument --seed: 'x'"),
+                                        (["--seed", "1"], 2, "--seed: it is for --temperature")):
+            result = run_tool("build", "--model", self.model.checkpoint, "-o", self.out, *arguments)
+            self.assertEqual(result.returncode, status, result.stderr)
+            self.assertIn(said, result.stderr)
+
     def test_usage(self) -> None:
         self.assertEqual(run_tool("build").returncode, 2)
         self.assertEqual(run_tool("build", "--engine", "none", "-o", self.out, "--model",

@@ -18,6 +18,7 @@ from common.machine import run, screen
 from common.match import domain
 from common.model import checkpoint, models, tokenizer
 from common.pack import encodings, layouts, packer
+from common.pack.race import Sampling
 
 
 class Table(FolderTest):
@@ -121,6 +122,23 @@ class Table(FolderTest):
         for feature in ("LARGE", "D"):
             self.assertUserError(f"e: feature '{feature}': this engine has A, B, C", engine.without, ["A", feature])
         self.assertUserError("e: feature 'A': this engine has none", replace(engine, features=(), beyond=None).without, ["A"])
+
+    def test_sampling(self) -> None:
+        """Temperature and seed are features that a build has when it is asked for them."""
+        engine = next(engine for engine in engines.table() if engine.samples and not engine.features)
+        for sampling, features in ((Sampling(0.8, 0), ("TEMPERATURE=0.8", "SEED=0")),
+                                   (Sampling(0.05, None), ("TEMPERATURE=0.05", "CLOCK")),
+                                   (Sampling(1000.0, 2**64 - 1), ("TEMPERATURE=1000.0", f"SEED={2**64 - 1}"))):
+            sampled = engine.sampled(sampling)
+            self.assertEqual((sampled.features, sampled.sampling), (features, sampling))
+            self.assertEqual((sampled.optional_features, sampled.takes_prompt), (engine.comforts, engine.takes_prompt))
+        self.assertIsNone(engine.sampling)
+        greedy = next(engine for engine in engines.table() if not engine.samples)
+        self.assertUserError(f"{greedy.name}: temperature: 0.8: this engine is greedy; .*{engine.name}", greedy.sampled, Sampling(0.8))
+        for temperature in (0.0, 0.049, 1001.0, -1.0, float("nan")):
+            self.assertUserError("temperature: .* a number from 0.05 to 1000 is needed", Sampling, temperature)
+        for seed in (-1, 2**64):
+            self.assertUserError("seed: .* a whole number from 0 to 2.64 - 1 is needed", Sampling, 1.0, seed)
 
     def test_unknown_target(self) -> None:
         self.assertUserError("golf/targets/none/target.json: no such file; .* known are", targets.find, "none")

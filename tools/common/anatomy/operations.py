@@ -30,6 +30,7 @@ OPERATIONS = {
     "softmax": Operation("softmax", ("reference/ops.cpp:softmax",)),
     "swiglu": Operation("swiglu", ("reference/ops.cpp:swiglu",)),
     "argmax": Operation("argmax", ("reference/ops.cpp:argmax",)),
+    "sampling": Operation("sampling", ("reference/race.cpp:sample_race", "reference/race.cpp:RaceRandom::next")),
     "output": Operation("output", ("reference/tokenizer.cpp:Tokenizer::decode",)),
     "loop": Operation("loop and glue", ("reference/generate.cpp:generate",)),
 }

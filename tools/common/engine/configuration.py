@@ -15,7 +15,7 @@ from common.engine import limits
 from common.engine.engines import Engine
 from common.errors import atomic_write
 from common.model.checkpoint import Config
-from common.pack import layouts
+from common.pack import layouts, race
 from common.pack.layouts import LAYOUTS
 from common.pack.packer import Span, packed_bytes, texts_of
 
@@ -81,4 +81,6 @@ def write(engine: Engine, config: Config, encoding: str, spans: Sequence[Span], 
         file.write(f"; {note}\n\n")
         file.writelines(f"%define {name.upper():<16} {value}\n"
                         for name, value in (known | assembler_constants(config, epsilon)).items())
+        if engine.sampling:
+            file.write(f"%define {'RACE_START_BITS':<16} {race.start_bits(engine.sampling)}\n")
         file.writelines([f'\n%define WEIGHTS "weights/{encoding}.inc"\n\n', *limits.nasm_assertions(engine)])

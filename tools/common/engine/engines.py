@@ -16,8 +16,10 @@ from common.engine import inputs, targets
 from common.engine.targets import Target
 from common.errors import UserError
 from common.model.checkpoint import Config
+from common.pack import race
 from common.pack.encodings import ENCODINGS
 from common.pack.layouts import LAYOUTS
+from common.pack.race import Sampling
 from common.project import ROOT
 
 TABLE = ROOT / inputs.TABLE
@@ -42,6 +44,7 @@ class Engine:
     beyond: Mapping[str, Any] | None = field(default=None, hash=False)  # features and memory_map for large models
     arithmetic: str = "x87"  # what it computes in: a key of common.match.domain.LIMITS
     console: str = ""  # of a machine that has several: where its text goes
+    samples: bool = False  # whether its source knows the features of common.pack.race
 
     @property
     def idea(self) -> str:
@@ -69,7 +72,7 @@ class Engine:
     @property
     def optional_features(self) -> tuple[str, ...]:
         """What can be left out: its features, and those of its variant for large models that are comfort."""
-        return (*self.features, *self.comforts)
+        return (*(feature for feature in self.features if not race.is_of_race(feature)), *self.comforts)
 
     def without(self, features: Iterable[str]) -> Engine:
         """The same engine with some of its features left out."""
@@ -80,6 +83,18 @@ class Engine:
                 raise UserError(f"{self.name}: feature {feature!r}: this engine has {known}")
         beyond = self.beyond and {**self.beyond, "features": [each for each in self.beyond["features"] if each not in left_out]}
         return replace(self, features=tuple(each for each in self.features if each not in left_out), beyond=beyond)
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """How it draws its tokens, by its features; None: greedy."""
+        return race.of(self.features)
+
+    def sampled(self, sampling: Sampling) -> Engine:
+        """The same engine, but it draws its tokens."""
+        if not self.samples:
+            able = [engine.name for engine in table() if engine.samples]
+            raise UserError(f"{self.name}: temperature: {sampling.temperature}: this engine is greedy; {', '.join(able)} can draw tokens")
+        return replace(self, features=(*self.features, *sampling.features))
 
     @property
     def headline_compiler(self) -> str:
@@ -105,7 +120,7 @@ class Engine:
     @property
     def takes_prompt(self) -> bool:
         """Whether a prompt can be built in: a feature like others, for a source that has features."""
-        return bool(self.features)
+        return any(not race.is_of_race(feature) for feature in self.features)
 
 
 def table() -> list[Engine]:

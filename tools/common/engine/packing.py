@@ -39,7 +39,8 @@ def check_shape(engine: Engine, model: Model, encoding: str) -> tuple[Config, Vo
     config = checkpoint.read_config(model.checkpoint)
     vocabulary = tokenizer.load(model.tokenizer, config.vocab_size)
     try:
-        spans = packer.plan(engine.layout, encoding, config, vocabulary.pieces, engine.target.byte_order)
+        spans = packer.plan(engine.layout, encoding, config, vocabulary.pieces, engine.target.byte_order,
+                            engine.sampling and engine.sampling.temperature)
     except UserError as error:
         raise UserError(f"{model.tokenizer}: {error}") from error
     try:

@@ -3,6 +3,7 @@
     from common.match import matching
     expected = matching.expect(built.effective)            # the reference's tokens, and their smallest logit gap
     story = run.run(built, expected=expected)               # common.machine.run
+    matching.expect(built.effective, sampling=built.engine.sampling)    # of an engine that draws its tokens
     matching.compare(story.text, expected)                  # None: equal; or a Difference
 
 An engine prints text and no numbers of tokens: where two tokens have the same text, `Expected.lookalikes` has them.
@@ -24,9 +25,12 @@ from common.match.domain import Extreme
 from common.model import checkpoint, tokenizer
 from common.model.models import Model
 from common.model.tokenizer import printed
+from common.pack import race
+from common.pack.race import Sampling
 from common.project import ROOT
 
 SMALLEST_GAP = 1e-3  # a smaller gap between the two best logits is a near-tie, which rounding may decide either way
+SMALLEST_RACE_GAP = 1e-5  # the same where tokens are drawn: of the best two sums times the temperature, which is a gap of logits
 TIMEOUT = 600.0  # seconds without a token after which the reference is stuck; and an engine when it is not done
 SLOWEST = 1000.0  # times the reference's time that an engine may take when that is more: an emulated one is slow
 
@@ -43,11 +47,11 @@ def reference_program() -> Path:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the reference generates greedily from BOS to the stop."""
+    """What the reference generates from BOS to the stop."""
 
     tokens: list[int]  # without BOS
     pieces: list[bytes]  # what an engine prints for each token of the vocabulary
-    gaps: list[float]  # between the best two logits, for each forward pass
+    gaps: list[float]  # between the best two logits, for each forward pass; where tokens are drawn, see race_gaps
     seconds: float  # that the reference took
     extremes: list[Extreme] = field(default_factory=list)  # the largest magnitudes along the way
 
@@ -79,8 +83,9 @@ class Expected:
         return [group for piece, group in groups.items() if piece in generated and len(group) > 1]
 
 
-def expect(model: Model, logits_file: Path | None = None, steps: int = 0) -> Expected:
-    """Runs the reference on a model. `logits_file` keeps the logits (see read_logits); `steps`: not more passes."""
+def expect(model: Model, logits_file: Path | None = None, steps: int = 0, sampling: Sampling | None = None) -> Expected:
+    """Runs the reference on a model. `logits_file` keeps the logits (see read_logits); `steps`: not more passes; `sampling`: tokens
+    are drawn."""
     config = checkpoint.read_config(model.checkpoint)
     pieces = [printed(piece) for piece in tokenizer.load(model.tokenizer, config.vocab_size).pieces]
     with processes.temporary_folder() as folder:
@@ -88,6 +93,8 @@ def expect(model: Model, logits_file: Path | None = None, steps: int = 0) -> Exp
         command = [str(reference_program()), "-m", str(model.checkpoint), "--tokenizer", str(model.tokenizer),
                    "--tokens", "--quiet", "--steps", str(steps), "--extremes", str(folder / "extremes"),
                    "--logits", str(logits)]
+        if sampling:
+            command += ["--temp", repr(sampling.temperature), "--sampler", "race", "--seed", str(sampling.seed)]
         start = time.monotonic()
         said = bytearray()
         with errors.open("wb") as file, streams.running(command, talks=True, stderr=file) as process:
@@ -99,8 +106,8 @@ def expect(model: Model, logits_file: Path | None = None, steps: int = 0) -> Exp
         if process.returncode:
             message = errors.read_text(encoding="utf-8", errors="replace").strip() or process.returncode
             raise UserError(f"the reference failed: {message}")
-        return Expected([int(line) for line in said.split()][1:], pieces, gaps(logits, config.vocab_size), seconds,
-                        domain.read(folder / "extremes"))
+        found = race_gaps(logits, config.vocab_size, sampling) if sampling else gaps(logits, config.vocab_size)
+        return Expected([int(line) for line in said.split()][1:], pieces, found, seconds, domain.read(folder / "extremes"))
 
 
 def read_logits(path: Path, vocab_size: int) -> np.ndarray:
@@ -110,8 +117,18 @@ def read_logits(path: Path, vocab_size: int) -> np.ndarray:
 
 def gaps(path: Path, vocab_size: int) -> list[float]:
     """The difference between the best two logits of every row in a file of --logits."""
-    logits = np.partition(read_logits(path, vocab_size).astype(np.float64), -2, 1)
-    return (logits[:, -1] - logits[:, -2]).tolist()
+    return _best_two_apart(read_logits(path, vocab_size).astype(np.float64)).tolist()
+
+
+def race_gaps(path: Path, vocab_size: int, sampling: Sampling) -> list[float]:
+    """How far the winner of each pass's race is ahead, in logits: so much must they be off to let another token win."""
+    sums = race.sums(read_logits(path, vocab_size), sampling)
+    return (_best_two_apart(sums) * sampling.temperature).tolist()
+
+
+def _best_two_apart(values: np.ndarray) -> np.ndarray:
+    best = np.partition(values, -2, 1)
+    return best[:, -1] - best[:, -2]
 
 
 def smallest_gap(path: Path, vocab_size: int) -> tuple[float, int]:

@@ -20,7 +20,7 @@ from common.errors import UserError
 from common.libraries import numpy as np
 from common.model.checkpoint import GAINS, Checkpoint, Config
 from common.model.tokenizer import BOS, printed
-from common.pack import utf16
+from common.pack import race, utf16
 from common.pack.encodings import ENCODINGS, Encoding
 from common.pack.layouts import FACTORS, LAYOUTS, Layout, Matrix, Text
 
@@ -148,8 +148,10 @@ class Weights(Span):
                 "shape": [self.rows, self.columns], "gain": self.gain, "factors": list(self.factors), "scale": self.scale}
 
 
-def plan(layout: str, encoding: str, config: Config, pieces: Sequence[bytes], order: str = "little") -> list[Span]:
-    """Every byte of the packed file, in spans that follow the layout's declaration. `order`: of the machine's bytes."""
+def plan(layout: str, encoding: str, config: Config, pieces: Sequence[bytes], order: str = "little",
+         temperature: float | None = None) -> list[Span]:
+    """Every byte of the packed file, in spans that follow the layout's declaration. `order`: of the machine's bytes. `temperature`:
+    the engine draws its tokens, and the classifier has that folded in."""
     if order not in ENCODINGS[encoding].byte_orders:
         raise UserError(f"encoding {encoding}: {order}-endian machines cannot read it, use one of "
                         f"{', '.join(name for name, known in ENCODINGS.items() if order in known.byte_orders)}")
@@ -182,6 +184,10 @@ def plan(layout: str, encoding: str, config: Config, pieces: Sequence[bytes], or
         spans.append(Step("step", 1, STEP_BYTES, offset, STEP_BYTES))
     if isinstance(spans[0], Weights) and early:
         spans[0].before = declared.before[-early:]
+    if temperature is not None:
+        for span in spans:
+            if isinstance(span, Weights) and span.tensor == "wcls":
+                span.factors, span.scale = (*span.factors, race.FACTOR), span.scale * race.factor(config, temperature)
     return spans
 
 

@@ -1,0 +1,40 @@
+#include "race.hpp"
+
+#include <cmath>
+#include <limits>
+
+namespace llama512 {
+
+using std::size_t;
+
+namespace {
+
+constexpr int kBits = 37;
+constexpr std::uint64_t kMultiplier = 8153;
+
+}  // namespace
+
+double RaceRandom::next() {
+    state_ = state_ * kMultiplier % (std::uint64_t{1} << kBits);
+    return std::ldexp(static_cast<double>(state_), -kBits);
+}
+
+void RaceRandom::skip(size_t count) {
+    for (size_t i = 0; i < count; i++) next();
+}
+
+int sample_race(std::span<const float> logits, float temperature, RaceRandom& random) {
+    int winner = 0;
+    double best = -std::numeric_limits<double>::infinity();
+    for (size_t i = logits.size(); i-- > 0;) {
+        const double exponential = -std::log(random.next());
+        const double score = static_cast<double>(logits[i]) / static_cast<double>(temperature) - std::log(exponential);
+        if (score >= best) {
+            best = score;
+            winner = static_cast<int>(i);
+        }
+    }
+    return winner;
+}
+
+}  // namespace llama512

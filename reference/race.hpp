@@ -1,0 +1,47 @@
+// The exponential race: a sampler so small that an engine of a few hundred bytes has it as well.
+//
+// Tokens run a race. Token i arrives at the time E_i / p_i, where E_i is a random number of the exponential distribution
+// and p_i the token's probability, exp(logit_i / T) up to a constant. The first one to arrive is token i with
+// probability p_i: exactly the distribution that softmax describes. (If one of two radioactive atoms decays twice as fast as the
+// other, it is the first to decay in two cases of three.)
+//
+// So there is no softmax to compute, no sum to keep and nothing to sort: one look at each token is enough, as for argmax. Instead of
+// the smallest E_i / p_i we take the largest of its -log, logit_i / T - log(E_i), which does not overflow. A uniform random number u
+// gives an exponential one, E = -log(u), so the winner is
+//
+//     argmax over i of   logit_i / T - log(-log(u_i))
+//
+// (The added noise has a name of its own, Gumbel's distribution: https://arxiv.org/abs/1411.0030, section 2.)
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace llama512 {
+
+/// The generator of the race: a fraction s of 37 bits; the next one is 8153 s mod 1. As a whole number, n = s 2^37, it is a
+/// multiplicative congruential generator, n = 8153 n mod 2^37: https://en.wikipedia.org/wiki/Lehmer_random_number_generator.
+///
+/// n is odd, and stays odd as the multiplier is: so s is never 0, whose logarithm is infinite. It repeats after 2^34 numbers.
+/// The multiplier is large enough that one number does not show in the next (their correlation is about 1 / 8153), and so small
+/// that 8153 n has 50 bits, which neither a double nor the x87's registers round.
+class RaceRandom {
+public:
+    /// Any seed. Neighbours must not begin alike, so the first state has the upper 24 bits of a product: 2^64 divided by the golden
+    /// ratio spreads seeds best (D. Knuth, The Art of Computer Programming, section 6.4).
+    explicit RaceRandom(std::uint64_t seed) : state_(((seed + 1) * 0x9E3779B97F4A7C15ull) >> 40 | 1) {}
+
+    double next();                  // in (0, 1)
+    void skip(std::size_t count);  // as so many calls of next
+
+private:
+    std::uint64_t state_;  // n
+};
+
+/// Picks token i with probability exp(logit_i / temperature) / sum over j of exp(logit_j / temperature). Takes a random number for
+/// each token, for the last one first; of equals the lowest token wins.
+int sample_race(std::span<const float> logits,  // (n), n >= 1
+                float temperature, RaceRandom& random);
+
+}  // namespace llama512

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""One engine that draws its tokens (TEMPERATURE): they equal those of `reference --sampler race`, for equal seeds and temperatures.
+
+    tests/run match/sampled_test.py asm-linux-i386
+    tests/run match/sampled_test.py asm-boot --all          # all random cases, every temperature with three seeds
+
+Where a race is so close that rounding may decide (matching.SMALLEST_RACE_GAP), the next seed is taken, and the test says so. By
+default: three temperatures with the models of the project that are here, and a few random cases, in each encoding with one of
+the temperatures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import tempfile
+from pathlib import Path
+
+from support import cases
+
+from common.engine import builds, engines
+from common.engine.builds import Built
+from common.engine.engines import Engine
+from common.engine.nasm import SectorFull
+from common.errors import UserError
+from common.machine import run
+from common.match import matching
+from common.model import models
+from common.model.models import NAMED_MODELS, Model
+from common.pack.race import Sampling
+
+TEMPERATURES = (0.8, 1.5, 0.05)
+SEEDS = (0, 2**64 - 2, 7)  # from which on one is tried; the last one has a successor
+TRIES = 20
+LONGEST = 600.0  # seconds for a run
+
+
+def check(engine: Engine, model: Model, encoding: str, sampling: Sampling, folder: Path) -> str:
+    """What is wrong, "" when nothing is."""
+    assert sampling.seed is not None
+    for seed in range(sampling.seed, sampling.seed + TRIES):
+        drawn = Sampling(sampling.temperature, seed % 2**64)
+        built = build(engine.sampled(drawn), model, encoding, folder)
+        expected = matching.expect(built.effective, sampling=drawn)
+        if expected.gap >= matching.SMALLEST_RACE_GAP:
+            break
+        print(f"{engine.name} {encoding}: {drawn}: a near-tie at position {expected.gap_position}, {expected.gap:.2g}: "
+              "another seed is taken", flush=True)
+    else:
+        return f"{encoding}: no seed from {sampling.seed} on without a near-tie"
+    said = f"{model.name}, {encoding}, temperature {drawn.temperature}, seed {drawn.seed}"
+    try:
+        output = run.run(built, timeout=LONGEST, expected=expected).text
+    except UserError as error:
+        return f"{said}: {error}"
+    difference = matching.compare(output, expected, run.seen(built.engine))
+    if difference:
+        return f"{said}: {difference}; the race's best two are {expected.gap_at(difference)} logits apart there"
+    print(f"{engine.name}: {said}: {len(expected.tokens)} tokens equal, smallest gap {expected.gap:.2g}; "
+          f"{built.counted} counted bytes", flush=True)
+    return ""
+
+
+def build(engine: Engine, model: Model, encoding: str, folder: Path) -> Built:
+    """The engine; where its sector has no room, without its last feature."""
+    try:
+        return builds.build(engine, model, folder, encoding)
+    except SectorFull as error:
+        *_, last = engines.find(engine.name).features
+        print(f"{error}: so without {last}", flush=True)
+        return builds.build(engine.without([last]), model, folder, encoding)
+
+
+def named(engine: Engine, folder: Path, everything: bool) -> list[str]:
+    """What is wrong with the models of the project that are here."""
+    problems = []
+    for name in NAMED_MODELS:
+        try:
+            model = models.find_model(name)
+        except UserError as error:
+            print(f"SKIP: {error}")
+            continue
+        for encoding, (temperature, seed) in itertools.product(
+                engine.encodings if everything else engine.encodings[:1],
+                itertools.product(TEMPERATURES, SEEDS) if everything else zip(TEMPERATURES, SEEDS)):
+            problems.append(check(engine, model, encoding, Sampling(temperature, seed), folder / name))
+    return problems
+
+
+def random(engine: Engine, folder: Path, everything: bool) -> list[str]:
+    """What is wrong with random checkpoints: all shapes, all encodings."""
+    chosen = cases.CASES if everything else [case for case, _ in cases.by_default(engine)][:3]
+    ways = itertools.cycle(zip(itertools.cycle(TEMPERATURES), SEEDS + (1,)))
+    problems = []
+    for case in chosen:
+        able = cases.without_refused(case, engine, folder / "refused")
+        model = case.write(folder / case.name.replace(" ", "-"), case.seed, engine)
+        for encoding in able.encodings:
+            temperature, seed = next(ways)
+            problems.append(check(engine, model, encoding, Sampling(temperature, seed), folder / "built"))
+    return problems
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("engine", choices=[engine.name for engine in engines.table() if engine.samples])
+    parser.add_argument("--all", action="store_true", help="all random cases, encodings, temperatures and seeds")
+    options = parser.parse_args()
+    engine = engines.find(options.engine)
+    with tempfile.TemporaryDirectory(prefix="llama512-sampled-") as temporary:
+        folder = Path(temporary)
+        problems = list(filter(None, named(engine, folder, options.all) + random(engine, folder, options.all)))
+    print("\n".join(f"{engine.name}: FAILED: {problem}" for problem in problems))
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

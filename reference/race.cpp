@@ -9,7 +9,7 @@ using std::size_t;
 
 namespace {
 
-constexpr int kBits = 37;
+constexpr int kBits = 36;
 constexpr std::uint64_t kMultiplier = 8153;
 
 }  // namespace

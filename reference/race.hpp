@@ -20,17 +20,18 @@
 
 namespace llama512 {
 
-/// The generator of the race: a fraction s of 37 bits; the next one is 8153 s mod 1. As a whole number, n = s 2^37, it is a
-/// multiplicative congruential generator, n = 8153 n mod 2^37: https://en.wikipedia.org/wiki/Lehmer_random_number_generator.
+/// The generator of the race: a fraction s of 36 bits; the next one is 8153 s mod 1. As a whole number, n = s 2^36, it is a
+/// multiplicative congruential generator, n = 8153 n mod 2^36: https://en.wikipedia.org/wiki/Lehmer_random_number_generator.
 ///
-/// n is odd, and stays odd as the multiplier is: so s is never 0, whose logarithm is infinite. It repeats after 2^34 numbers.
+/// n is odd, and stays odd as the multiplier is: so s is never 0, whose logarithm is infinite. It repeats after 2^33 numbers.
 /// The multiplier is large enough that one number does not show in the next (their correlation is about 1 / 8153), and so small
-/// that 8153 n has 50 bits, which neither a double nor the x87's registers round.
+/// that 8153 n has 49 bits, which neither a double nor the x87's registers round.
 class RaceRandom {
 public:
-    /// Any seed. Neighbours must not begin alike, so the first state has the upper 24 bits of a product: 2^64 divided by the golden
-    /// ratio spreads seeds best (D. Knuth, The Art of Computer Programming, section 6.4).
-    explicit RaceRandom(std::uint64_t seed) : state_(((seed + 1) * 0x9E3779B97F4A7C15ull) >> 40 | 1) {}
+    /// Any seed; there are 32768 beginnings. Neighbours must not begin alike, so the upper 15 bits of a product are taken: 2^64
+    /// divided by the golden ratio spreads seeds best (D. Knuth, The Art of Computer Programming, section 6.4). A 1 stands
+    /// before them and C3h behind, which makes 24 bits, all that a float32 holds. (C3h is what a golfed engine has at hand.)
+    explicit RaceRandom(std::uint64_t seed) : state_((1 << 15 | ((seed + 1) * 0x9E3779B97F4A7C15ull) >> 49) << 8 | 0xC3) {}
 
     double next();                  // in (0, 1)
     void skip(std::size_t count);  // as so many calls of next

@@ -167,7 +167,7 @@
 %endif
                 mov     ebp, rows               ; @matmul
 %ifdef TEMPERATURE
-                fld     dword [ebp + race - rows] ; the race's generator @sampling
+                fld     dword [ebp + RACE - rows] ; the race's generator @sampling
 %endif
                 push    dword 0xb8000 - DS_BASE ; where the next character goes: on the stack @output
 %ifdef PROMPT
@@ -356,9 +356,6 @@ token:
 
                 LAYER_CODE                      ; see transformer.inc
                 ROWS_CODE
-%ifdef TEMPERATURE
-                RACE_DATA
-%endif
 %if !ROPE_RATIO_WHOLE
                 RATIO_DATA
 %endif

@@ -98,10 +98,10 @@ walk            equ     $ + 1
 %ifdef TEMPERATURE
 %ifdef CLOCK
                 rdtsc                           ; @sampling
-                mov     [ebp + race + 1 - rows], ax ; its two low bytes, but for the lowest one, which stays odd @sampling
-                cdq                             ; edx below ebx: no race in the layers @sampling
+                mov     [ebp + RACE + 1 - rows], ax ; its two low bytes, but for the lowest one, which stays odd @sampling
+                cdq                             ; edx = 0 or -1: no race in the layers @sampling
 %endif
-                fld     dword [ebp + race - rows] ; the race's generator @sampling
+                fld     dword [ebp + RACE - rows] ; the race's generator @sampling
 %endif
 
 ; token: one forward pass, from the @embedding on. in esi = embedding - 4, edi = slot written last.
@@ -134,7 +134,8 @@ token:
 %endif
                 SETC    VOCAB_SIZE              ; @matmul
 %ifdef TEMPERATURE
-                lea     edx, [edi + 4]          ; the first slot: a race @argmax
+                mov     edx, ebp                ; a race. No slot is the best yet, but this code, 51 D9 EE D9, is the float -8.4e15: no
+                                                ; sum is below that (saves 1) @argmax
 %endif
                 call    ebp                     ; logits; edx = the slot of the best @matmul
                 sub     edx, edi                ; -4 * token, as the last slot is token 0 @argmax
@@ -167,9 +168,6 @@ token:
                 int     0x80
 
                 ROWS_CODE                       ; here, such that short offsets from ebp reach the header (saves 7)
-%ifdef TEMPERATURE
-                RACE_DATA
-%endif
 %if !ROPE_RATIO_WHOLE
                 RATIO_DATA
 %endif

@@ -22,8 +22,8 @@ from common.model.checkpoint import Config
 
 # As in reference/race.hpp.
 MULTIPLIER = 8153
-STATE_BITS = 37
-START_BITS = 24
+STATE_BITS = 36
+SEED_BITS, BEFORE_SEED, BEHIND_SEED = 15, 1, 0xC3  # the bits of the first state: 1, some of the seed, a byte
 SPREAD = 0x9E3779B97F4A7C15
 
 NOISE = 1319  # golf/asm/transformer.inc: what the noise of the race is multiplied with there
@@ -66,13 +66,13 @@ def is_of_race(feature: str) -> bool:
 
 
 def start(seed: int) -> int:
-    """The generator's first state: an odd number of START_BITS bits."""
-    return ((seed + 1) * SPREAD % 2**64) >> (64 - START_BITS) | 1
+    """The generator's first state: an odd number of 24 bits."""
+    return (BEFORE_SEED << SEED_BITS | (seed + 1) * SPREAD % 2**64 >> 64 - SEED_BITS) << 8 | BEHIND_SEED
 
 
-def start_bits(sampling: Sampling | None) -> int:
+def start_bits(sampling: Sampling) -> int:
     """The same times 2^-STATE_BITS as the bits of a float32; of seed 0 where the clock changes them."""
-    first = start(sampling.seed or 0) if sampling else 0
+    first = start(sampling.seed or 0)
     return int.from_bytes(struct.pack("<f", first / 2**STATE_BITS), "little")
 
 

@@ -6,7 +6,7 @@
 
 Where a race is so close that rounding may decide (matching.SMALLEST_RACE_GAP), the next seed is taken, and the test says so. By
 default: three temperatures with the models of the project that are here, and a few random cases, in each encoding with one of
-the temperatures.
+the temperatures. And with CLOCK two runs differ.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from pathlib import Path
 
 from support import cases
 
-from common.engine import builds, engines
+from common.engine import builds, engines, prompt as prompts
 from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.engine.nasm import SectorFull
 from common.errors import UserError
 from common.machine import run
 from common.match import matching
-from common.model import models
+from common.model import models, random_model
+from common.model.checkpoint import Config
 from common.model.models import NAMED_MODELS, Model
 from common.pack.race import Sampling
 
@@ -36,20 +37,21 @@ TRIES = 20
 LONGEST = 600.0  # seconds for a run
 
 
-def check(engine: Engine, model: Model, encoding: str, sampling: Sampling, folder: Path) -> str:
-    """What is wrong, "" when nothing is."""
+def check(engine: Engine, model: Model, encoding: str, sampling: Sampling, folder: Path, large: bool = False,
+          prompt: str = "") -> str:
+    """What is wrong, "" when nothing is. `large`: with what a build adds for large models."""
     assert sampling.seed is not None
     for seed in range(sampling.seed, sampling.seed + TRIES):
         drawn = Sampling(sampling.temperature, seed % 2**64)
-        built = build(engine.sampled(drawn), model, encoding, folder)
-        expected = matching.expect(built.effective, sampling=drawn)
+        built = build(engine, model, encoding, drawn, folder, large, prompt)
+        expected = matching.expect(built.effective, sampling=drawn, prompt=prompt)
         if expected.gap >= matching.SMALLEST_RACE_GAP:
             break
         print(f"{engine.name} {encoding}: {drawn}: a near-tie at position {expected.gap_position}, {expected.gap:.2g}: "
               "another seed is taken", flush=True)
     else:
         return f"{encoding}: no seed from {sampling.seed} on without a near-tie"
-    said = f"{model.name}, {encoding}, temperature {drawn.temperature}, seed {drawn.seed}"
+    said = f"{model.name}, {encoding}, {', '.join(built.engine.features)}"
     try:
         output = run.run(built, timeout=LONGEST, expected=expected).text
     except UserError as error:
@@ -62,14 +64,44 @@ def check(engine: Engine, model: Model, encoding: str, sampling: Sampling, folde
     return ""
 
 
-def build(engine: Engine, model: Model, encoding: str, folder: Path) -> Built:
-    """The engine; where its sector has no room, without its last feature."""
-    try:
-        return builds.build(engine, model, folder, encoding)
-    except SectorFull as error:
-        *_, last = engines.find(engine.name).features
-        print(f"{error}: so without {last}", flush=True)
-        return builds.build(engine.without([last]), model, folder, encoding)
+def build(engine: Engine, model: Model, encoding: str, sampling: Sampling, folder: Path, large: bool = False,
+          prompt: str = "") -> Built:
+    """The engine; as far as its sector has no room for them, without its last features."""
+    optional = engine.optional_features
+    for kept in range(len(optional), -1, -1):
+        fewer = engine.without(optional[kept:])
+        variant = (fewer.large or fewer if large else fewer).sampled(sampling)
+        try:
+            if prompt:
+                return prompts.build(variant, model, folder, prompt, encoding)
+            return builds.build(variant, model, folder, encoding)
+        except SectorFull as error:
+            if not kept:
+                raise
+            print(f"{error}: so without {', '.join(optional[kept - 1:])}", flush=True)
+    raise AssertionError
+
+
+def by_clock(engine: Engine, folder: Path) -> str:
+    """Whether every run says something else."""
+    built = build(engine, models.find_model(), engine.encodings[0], Sampling(0.8, None), folder / "clock")
+    texts = [run.run(built, timeout=LONGEST).text for _ in range(2)]
+    print(f"{engine.name}: {built.counted} counted bytes, by the clock: {texts[0][:60]!r}, {texts[1][:60]!r}", flush=True)
+    return "" if texts[0] != texts[1] else f"by the clock: twice {texts[0]!r}"
+
+
+def variants(engine: Engine, folder: Path) -> list[str]:
+    """What is wrong with other builds: for large models, with a prompt, for positions of few bytes."""
+    model, sampling = models.find_model(), Sampling(0.8, 5)
+    found = []
+    if engine.large:
+        found.append(check(engine, model, engine.encodings[-1], sampling, folder / "large", large=True))
+    if engine.takes_prompt:
+        found.append(check(engine, model, engine.encodings[0], sampling, folder / "prompt", prompt="The cat"))
+    config = Config(4, 4, 1, 1, 1, 40, 60, False)  # COM1's port is a number above its second position
+    small = random_model.write(folder / "small", "small", random_model.weights(config, 1, spread=4), 7)
+    found += [check(engine, small, engine.encodings[0], Sampling(1.5, seed), folder / "small-built") for seed in (0, 1)]
+    return found
 
 
 def named(engine: Engine, folder: Path, everything: bool) -> list[str]:
@@ -110,7 +142,8 @@ def main() -> int:
     engine = engines.find(options.engine)
     with tempfile.TemporaryDirectory(prefix="llama512-sampled-") as temporary:
         folder = Path(temporary)
-        problems = list(filter(None, named(engine, folder, options.all) + random(engine, folder, options.all)))
+        problems = list(filter(None, named(engine, folder, options.all) + random(engine, folder, options.all)
+                               + variants(engine, folder) + [by_clock(engine, folder)]))
     print("\n".join(f"{engine.name}: FAILED: {problem}" for problem in problems))
     return 1 if problems else 0
 

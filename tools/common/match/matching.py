@@ -83,9 +83,10 @@ class Expected:
         return [group for piece, group in groups.items() if piece in generated and len(group) > 1]
 
 
-def expect(model: Model, logits_file: Path | None = None, steps: int = 0, sampling: Sampling | None = None) -> Expected:
+def expect(model: Model, logits_file: Path | None = None, steps: int = 0, sampling: Sampling | None = None,
+           prompt: str = "") -> Expected:
     """Runs the reference on a model. `logits_file` keeps the logits (see read_logits); `steps`: not more passes; `sampling`: tokens
-    are drawn."""
+    are drawn; `prompt`: what the story begins with (its tokens count as generated)."""
     config = checkpoint.read_config(model.checkpoint)
     pieces = [printed(piece) for piece in tokenizer.load(model.tokenizer, config.vocab_size).pieces]
     with processes.temporary_folder() as folder:
@@ -93,6 +94,8 @@ def expect(model: Model, logits_file: Path | None = None, steps: int = 0, sampli
         command = [str(reference_program()), "-m", str(model.checkpoint), "--tokenizer", str(model.tokenizer),
                    "--tokens", "--quiet", "--steps", str(steps), "--extremes", str(folder / "extremes"),
                    "--logits", str(logits)]
+        if prompt:
+            command += ["--prompt", prompt]
         if sampling:
             command += ["--temp", repr(sampling.temperature), "--sampler", "race", "--seed", str(sampling.seed)]
         start = time.monotonic()

@@ -13,6 +13,8 @@ from typing import Sequence
 from common.machine import here
 from common.model.models import Model
 from common.model.tokenizer import BOS
+from common.pack import race
+from common.pack.race import Sampling
 from common.size.measure import workshop
 
 
@@ -31,7 +33,7 @@ class Price:
 
 
 def price_list(names: Sequence[str] | None = None, model: Model | None = None) -> list[Price]:
-    """Every feature and choice, what large models need, a prompt, every encoding of the weights besides the default one, and flags
+    """Every feature and choice, what large models need, a prompt, drawn tokens, every encoding of the weights besides the default one, and flags
     that nobody searched."""
     prices = []
     with workshop(model) as build:
@@ -54,6 +56,10 @@ def price_list(names: Sequence[str] | None = None, model: Model | None = None) -
                 rest = tuple(feature for feature in engine.features if feature != "READ_ERROR")
                 prices.append(Price(engine.name, "PROMPT of one token", *(
                     build(replace(engine, features=(*rest, *prompt))).counted for prompt in ((f"PROMPT={BOS}",), ()))))
+            if engine.samples:
+                seeded, by_clock = (build(engine.sampled(Sampling(1.0, seed))).counted for seed in (0, None))
+                prices += [Price(engine.name, race.FEATURE, seeded, full),
+                           Price(engine.name, f"{race.CLOCK}, with {race.FEATURE}", by_clock, seeded)]
             first, *others = engine.encodings
             prices += [Price(engine.name, f"{other} instead of {first}", build(engine, other).counted, full)
                        for other in others]

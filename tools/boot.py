@@ -13,6 +13,7 @@ examples:
   tools/llama512 boot --model stories260K --encoding int8
   tools/llama512 boot --model nibbles                      a disk of 64 KB
   tools/llama512 boot --model stories15M.bin --tokenizer tokenizer.bin
+  tools/llama512 boot --temperature 0.8 --seed clock                another story each time
   tools/llama512 boot --window
   tools/llama512 boot --image story.img --disk usb --screenshot story.png
 """
@@ -25,7 +26,7 @@ import stat
 import sys
 from pathlib import Path
 
-from common.engine import builds, engines, packing, prompt
+from common.engine import builds, engines, packing, prompt, sampling
 from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.engine.nasm import SectorFull
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--encoding", choices=ENCODINGS, help="of the weights, one that the engine reads (default: int4 for a "
                         "model that was trained for it, otherwise the engine's first)")
     parser.add_argument("--prompt", metavar="TEXT", help="what the story begins with, if the engine takes one")
+    sampling.add_options(parser, "of engines that can")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where the image is built (default: build/…)")
     parser.add_argument("--image", type=Path, metavar="FILE", help="boot this image of the engine, build nothing")
     parser.add_argument("--cpu", default=CPU, metavar="NAME",
@@ -60,14 +62,17 @@ def main() -> None:
     parser.add_argument("--window", action="store_true", help="open a window with the machine's screen")
     parser.add_argument("--screenshot", type=Path, metavar="FILE.png", help="write what the screen shows at the end")
     options = parser.parse_args()
-    if options.image and (options.model or options.tokenizer or options.encoding or options.prompt):
-        parser.error("--image has its model in it: it goes without --model, --tokenizer, --encoding and --prompt")
+    if options.image and (options.model or options.tokenizer or options.encoding or options.prompt or options.temperature):
+        parser.error("--image has its model in it: it goes without --model, --tokenizer, --encoding, --prompt and --temperature")
 
     if options.cpu in ("help", "?"):
         print(qemu.processors(), end="")
         return
 
+    drawn = sampling.chosen(parser, options)
     engine = find_engine(options.engine)
+    if drawn:
+        engine = engine.sampled(drawn)
     memory = options.memory or MEMORY
     if options.image:
         image = check_image(options.image)
@@ -103,7 +108,8 @@ def instead_of(engine: Engine, model: Model, options: argparse.Namespace) -> lis
     then the others. A prompt makes room by itself."""
     if options.prompt is not None:
         return []
-    others = [(other.name, other) for other in bootable() if other != engine]
+    others = [(other.name, other.sampled(engine.sampling) if engine.sampling else other) for other in bootable()
+              if other.name != engine.name]
     if not engine.comforts or packing.fitting(engine, model, options.encoding) == engine:
         return others
     return [(f"the same without {' and '.join(engine.comforts)}", engine.without(engine.comforts)), *others]
@@ -118,9 +124,10 @@ def own_encoding(engine: Engine, model: Model) -> str:
 
 def build(engine: Engine, model: Model, options: argparse.Namespace) -> Built:
     """Builds the image."""
+    folder = builds.default_folder(model) / (sampling.FOLDER if engine.sampling else "")
     if options.prompt is None:
-        return builds.build(engine, model, options.output, options.encoding)
-    folder = options.output or builds.default_folder(model) / "prompt"
+        return builds.build(engine, model, options.output or folder, options.encoding)
+    folder = options.output or folder / "prompt"
     return prompt.build(engine, model, folder, options.prompt, options.encoding)
 
 

@@ -8,6 +8,7 @@ examples:
   tools/llama512 run
   tools/llama512 run cpp-linux-i386 --model stories260K
   tools/llama512 run reference -- -p "The dragon was sad" --temp 0.8 -s 7
+  tools/llama512 run asm-linux-i386 --temperature 0.8 --seed 7
   tools/llama512 run cpp-linux-i386 --emulate          under qemu-user, on any processor
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import sys
 
-from common.engine import builds, engines
+from common.engine import builds, engines, sampling
 from common.errors import UserError, run_tool
 from common.machine import program, run
 from common.match.matching import reference_program
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("engine", nargs="?", default="reference", metavar="ENGINE")
     add_model_options(parser)
     parser.add_argument("--encoding", choices=ENCODINGS, help="of a golfed engine's weights (default: its first one)")
+    sampling.add_options(parser, "of engines that can")
     parser.add_argument("--emulate", action="store_true", help="run a golfed engine under its target's emulator")
     parser.add_argument("--list", action="store_true", help="list the engines")
     options = parser.parse_args(own)
@@ -39,7 +41,10 @@ def main() -> None:
         print("\n".join(["reference", *engines.names()]))
         return
     model = find_model(options.model, options.tokenizer)
+    drawn = sampling.chosen(parser, options)
     if options.engine == "reference":
+        if drawn:
+            raise UserError("reference: --temperature: it has options of its own: -- --temp T --sampler race --seed N")
         if options.encoding:
             raise UserError(f"reference: --encoding {options.encoding}: it reads the checkpoint as it is; name a golfed engine")
         program.replace_process([str(reference_program()), "-m", str(model.checkpoint), "--tokenizer",
@@ -47,7 +52,10 @@ def main() -> None:
     else:
         if rest:
             raise UserError(f"{options.engine}: {rest[0]}: a golfed engine takes no options, only the reference does")
-        run.tell(builds.build(engines.find(options.engine), model, encoding=options.encoding), options.emulate)
+        engine, folder = engines.find(options.engine), builds.default_folder(model)
+        if drawn:
+            engine, folder = engine.sampled(drawn), folder / sampling.FOLDER
+        run.tell(builds.build(engine, model, folder, options.encoding), options.emulate)
 
 
 if __name__ == "__main__":

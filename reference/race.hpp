@@ -2,12 +2,12 @@
 //
 // Tokens run a race. Token i arrives at the time E_i / p_i, where E_i is a random number of the exponential distribution
 // and p_i the token's probability, exp(logit_i / T) up to a constant. The first one to arrive is token i with
-// probability p_i: exactly the distribution that softmax describes. (If one of two radioactive atoms decays twice as fast as the
-// other, it is the first to decay in two cases of three.)
+// probability p_i: exactly the distribution that softmax describes. (If one of two radioactive atoms decays twice as
+// fast as the other, it is the first to decay in two cases of three.)
 //
-// So there is no softmax to compute, no sum to keep and nothing to sort: one look at each token is enough, as for argmax. Instead of
-// the smallest E_i / p_i we take the largest of its -log, logit_i / T - log(E_i), which does not overflow. A uniform random number u
-// gives an exponential one, E = -log(u), so the winner is
+// So there is no softmax to compute, no sum to keep and nothing to sort: one look at each token is enough, as for
+// argmax. Instead of the smallest E_i / p_i we take the largest of its -log, logit_i / T - log(E_i), which does not
+// overflow. A uniform random number u gives an exponential one, E = -log(u), so the winner is
 //
 //     argmax over i of   logit_i / T - log(-log(u_i))
 //

@@ -39,8 +39,8 @@ def main() -> None:
     where.add_argument("-o", "--output", type=Path, metavar="DIR", help="the folder to write to")
     where.add_argument("--list", action="store_true", help="write nothing; name the engines that this machine has the tools for")
     where.add_argument("--features", choices=("largest", "all"), nargs="?", const="largest",
-                       help="write nothing; print which features fit together into the sector with this model: the sets to which none "
-                            "can be added, or all")
+                       help="write nothing; print which features fit together into the sector with this model: the sets to "
+                            "which none can be added, or all")
     options = parser.parse_args()
 
     if options.list:

@@ -91,8 +91,8 @@
 %endif
 %endmacro
 
-; With TEMPERATURE edx, as a number, is to be below the next slot's address before the layers. Between two passes it is that of a
-; record minus esi's, 0 at most, but for what text output leaves there: a place in the prompt, or COM1's port.
+; With TEMPERATURE edx is to be no more than the address of x's slot when the layers begin. FIND_RECORD leaves -RECORD_BYTES * token
+; there, 0 at most; but text output may change it, to a place in the prompt, or to COM1's port, which a short position is not above.
 %ifdef TEMPERATURE
   %ifdef PROMPT
     %ifdef LINE_BREAKS

@@ -17,6 +17,11 @@
 ; A record is: the length of the text + 1, three zero bytes, the text padded with zeros to a multiple of 4, the f32
 ; embedding. The record of BOS has no text.
 ;
+; FEATURES, where a build is asked for them:
+;
+;     TEMPERATURE   the story is drawn, by the exponential race of transformer.inc
+;     CLOCK         with it: the generator begins with the processor's counter of time, so every story is another one
+;
 ; `llama512 build` assembles it.
 
                 bits    32
@@ -98,7 +103,7 @@ walk            equ     $ + 1
 %ifdef TEMPERATURE
 %ifdef CLOCK
                 rdtsc                           ; @sampling
-                mov     [ebp + RACE + 1 - rows], ax ; its two low bytes, but for the lowest one, which stays odd @sampling
+                mov     [ebp + RACE + 1 - rows], ax ; two bytes of it; its lowest one stays odd @sampling
                 cdq                             ; edx = 0 or -1: no race in the layers @sampling
 %endif
                 fld     dword [ebp + RACE - rows] ; the race's generator @sampling
@@ -134,8 +139,8 @@ token:
 %endif
                 SETC    VOCAB_SIZE              ; @matmul
 %ifdef TEMPERATURE
-                mov     edx, ebp                ; a race. No slot is the best yet, but this code, 51 D9 EE D9, is the float -8.4e15: no
-                                                ; sum is below that (saves 1) @argmax
+                mov     edx, ebp                ; a race. No slot is the best yet, but this code, 51 D9 EE D9, is the float
+                                                ; -8.4e15: no sum is below that (saves 1) @argmax
 %endif
                 call    ebp                     ; logits; edx = the slot of the best @matmul
                 sub     edx, edi                ; -4 * token, as the last slot is token 0 @argmax

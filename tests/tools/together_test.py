@@ -68,8 +68,8 @@ class Sets(FolderTest):
         result = run_tool("build", "--features", "--engine", self.ENGINE.name)
         self.assertEqual(result.returncode, 0, result.stderr)
         head, columns, _, *rows = result.stdout.splitlines()
-        self.assertRegex(head, rf"^{self.ENGINE.name}, {models.PROJECT_MODEL}, {self.ENGINE.encodings[0]}: \d+ sets of features fit into "
-                         rf"the sector; these are the {len(rows)} to which none can be added$")
+        self.assertRegex(head, rf"^{self.ENGINE.name}, {models.PROJECT_MODEL}, {self.ENGINE.encodings[0]}: \d+ sets of features "
+                         rf"fit into the sector; these are the {len(rows)} to which none can be added$")
         self.assertEqual(columns.split(), ["bytes", *together.known(self.ENGINE)])
         self.assertTrue(all(int(row.split()[0]) <= SECTOR for row in rows))
         for arguments, status, said in ((["--engine", "asm-boot"], 1, "asm-boot: features: it has none"),

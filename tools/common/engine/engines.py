@@ -93,7 +93,8 @@ class Engine:
         """The same engine, but it draws its tokens."""
         if not self.samples:
             able = [engine.name for engine in table() if engine.samples]
-            raise UserError(f"{self.name}: temperature: {sampling.temperature}: this engine is greedy; {', '.join(able)} can draw tokens")
+            raise UserError(f"{self.name}: temperature: {sampling.temperature}: this engine is greedy; {', '.join(able)} can draw "
+                            "tokens")
         return replace(self, features=(*self.features, *sampling.features))
 
     @property

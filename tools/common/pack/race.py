@@ -41,8 +41,8 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not LOWEST <= self.temperature <= HIGHEST:
-            raise UserError(f"temperature: {self.temperature}, a number from {LOWEST} to {HIGHEST:g} is needed; without one an engine "
-                            "is greedy")
+            raise UserError(f"temperature: {self.temperature}, a number from {LOWEST} to {HIGHEST:g} is needed; without one an "
+                            "engine is greedy")
         if self.seed is not None and not 0 <= self.seed < 2**64:
             raise UserError(f"seed: {self.seed}, a whole number from 0 to 2^64 - 1 is needed")
 

@@ -28,12 +28,10 @@ namespace llama512 {
 /// that 8153 n has 49 bits, which neither a double nor the x87's registers round.
 class RaceRandom {
 public:
-    /// Any seed; there are 32768 beginnings. Neighbours must not begin alike, so the upper 15 bits of a product are taken: 2^64
-    /// divided by the golden ratio spreads seeds best (D. Knuth, The Art of Computer Programming, section 6.4). A 1 stands
-    /// before them and C3h behind, which makes 24 bits, all that a float32 holds. (C3h is what a golfed engine has at hand.)
-    explicit RaceRandom(std::uint64_t seed) : state_((1 << 15 | ((seed + 1) * 0x9E3779B97F4A7C15ull) >> 49) << 8 | 0xC3) {}
+    /// Any seed, 0 too; there are 32768 beginnings.
+    explicit RaceRandom(std::uint64_t seed);
 
-    double next();                  // in (0, 1)
+    double next();                 // in (0, 1)
     void skip(std::size_t count);  // as so many calls of next
 
 private:

@@ -207,7 +207,7 @@ token:
                 lea     edi, [ebx + 4 * DIM]
   %endif
                 mov     [ebx], cl               ; where a weight is put into the byte above: a zero; x comes behind it, and is 0
-                fst     dword [edi + 4]         ; 1.0: a row that is added once
+                ONE_TO_SLOT                     ; a row that is added once
                 inc     ecx
                 call    ebp
 %else

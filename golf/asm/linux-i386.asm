@@ -113,7 +113,7 @@ walk            equ     $ + 1
 token:
 %ifdef ADD_EMBEDDING                            ; in esi = embedding
                 lea     ebx, [edi - APART]      ; x is 0 there, and so is the slot before it   (saves 3)
-                fst     dword [edi + 4]         ; 1.0: a row that is added once
+                ONE_TO_SLOT                     ; a row that is added once
                 push    byte 1
                 pop     ecx
                 call    ebp

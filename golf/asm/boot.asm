@@ -42,6 +42,7 @@
 %include "model.inc"
 %include WEIGHTS
 %define EPS     [ebp + eps - rows]      ; ebp means SS
+%define MINUS_ONE [ebp + gdt_limit - rows]
 %ifndef NO_FAST                         ; for the price list
   %define FAST
 %endif

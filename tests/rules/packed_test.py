@@ -58,8 +58,8 @@ def problems(engine: Engine, model: Model, encoding: str, folder: Path) -> list[
             found.append(f"sha256 of {name} is wrong")
     factors = {name: factor(config) for name, factor in layouts.FACTORS.items()}
     found += rules.factor_problems(factors, config)
-    if engine.sampling:  # the one factor more: sqrt(dim), log2 e, 1319 (see golf/asm/transformer.inc) and 1 / temperature
-        factors[race.FACTOR] = math.sqrt(config.dim) * math.log2(math.e) * 1319 / np.float32(engine.sampling.temperature).item()
+    if engine.sampling:  # the one factor more: sqrt(dim), log2 e and 1 / temperature
+        factors[race.FACTOR] = math.sqrt(config.dim) * math.log2(math.e) / np.float32(engine.sampling.temperature).item()
     found += rules.folding_problems(manifest, factors)
     embedding = next(span["encoding"] for span in manifest["spans"] if span["tensor"] == "token_embedding")
     if rules.one_step(manifest):

@@ -28,7 +28,7 @@ from common.model.tokenizer import BOS, printed
 
 WEIGHT_BITS = {"f32": 32, "bf16": 16, "int8": 8, "int4": 4}  # and a row has whole bytes
 SCALE_BYTES = {"int8": 4, "int4": 4}  # one for each row
-EMBEDDING = {"int8": "bf16"}  # which the embedding may have instead
+EMBEDDING = {"int8": "bf16", "int4": "bf16"}  # which the embedding may have instead
 ONE_STEP = {"int4"}  # the embedding may have one step for all of it, a power of two that stands alone, and no scales
 CLEAR = {"int8": 4}  # bytes of zeros that may stand before an embedding, for the engine to work in a copy of them
 MATRICES = ("wq", "wk", "wv", "wo", "w1", "w2", "w3")  # one per layer

@@ -26,7 +26,6 @@ STATE_BITS = 36
 SEED_BITS, BEFORE_SEED, BEHIND_SEED = 15, 1, 0xC3  # the bits of the first state: 1, some of the seed, a byte
 SPREAD = 0x9E3779B97F4A7C15
 
-NOISE = 1319  # golf/asm/transformer.inc: what the noise of the race is multiplied with there
 LOWEST, HIGHEST = 0.05, 1000.0  # temperatures
 FEATURE, SEED, CLOCK = "TEMPERATURE", "SEED", "CLOCK"  # of the sources; the clock is the seed where there is no other one
 FACTOR = "temperature"  # what a manifest calls what is folded into the classifier
@@ -82,8 +81,8 @@ def as_float32(value: float) -> float:
 
 
 def factor(config: Config, temperature: float) -> float:
-    """What makes the engines' logits such that NOISE * log2 can be added: they have no sqrt(dim) yet."""
-    return math.sqrt(config.dim) * NOISE * math.log2(math.e) / as_float32(temperature)
+    """What makes the engines' logits such that log2 can be added: they have no sqrt(dim) yet."""
+    return math.sqrt(config.dim) * math.log2(math.e) / as_float32(temperature)
 
 
 def uniforms(seed: int, passes: int, vocab_size: int) -> np.ndarray:

@@ -31,8 +31,10 @@ public:
     /// Any seed, 0 too; there are 32768 beginnings.
     explicit RaceRandom(std::uint64_t seed);
 
-    double next();                 // in (0, 1)
-    void skip(std::size_t count);  // as so many calls of next
+    /// The next number, in (0, 1).
+    double next();
+    /// As so many calls of next.
+    void skip(std::size_t count);
 
 private:
     std::uint64_t state_;  // n

@@ -65,23 +65,23 @@ class Operations(FolderTest):
 
     def test_one_more_is_one_line(self) -> None:
         """It is a mark, and stands in the table, in the bars and on the page, with a look that no other has."""
-        new = {"sampling": Operation("sampling", ("reference/sampler.cpp:sample_top_p",)), "sorting": Operation("sorting")}
-        (self.folder / "a.asm").write_text("  nop ; choose @sampling\n", "utf-8")
+        new = {"drawing": Operation("drawing", ("reference/sampler.cpp:sample_top_p",)), "sorting": Operation("sorting")}
+        (self.folder / "a.asm").write_text("  nop ; choose @drawing\n", "utf-8")
         with mock.patch.dict(OPERATIONS, new), other_sources(self.folder):
             units = [unit(b"\x90", 0, 1, True, "nop", [("a.asm", 1)])]
             columns = {"mine": bytes_by(units, "operation")}
             table, svg, html = anatomy.summary(columns, True), bars_svg(columns, {}), page("m", {"mine": units})
             looks = styles()
-        self.assertEqual(units[0].operation, "sampling")
-        self.assertRegex(table, r"(?m)^\| sampling +\| +1 +\|")
+        self.assertEqual(units[0].operation, "drawing")
+        self.assertRegex(table, r"(?m)^\| drawing +\| +1 +\|")
         texts = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")
-        self.assertIn("sampling", [text.text for text in texts])
-        self.assertIn(".o-sampling{", svg)
+        self.assertIn("drawing", [text.text for text in texts])
+        self.assertIn(".o-drawing{", svg)
         data = json.loads(re.findall(r'id="data">(.*?)</script>', html)[0])
-        self.assertEqual(data["operations"]["sampling"]["title"], "sampling")
-        self.assertEqual(data["operations"]["sampling"]["reference"][0]["name"], "sample_top_p")
-        self.assertIn(".op-sampling{", html)
-        self.assertIn('<th scope="col" data-operation="sampling">', html)
+        self.assertEqual(data["operations"]["drawing"]["title"], "drawing")
+        self.assertEqual(data["operations"]["drawing"]["reference"][0]["name"], "sample_top_p")
+        self.assertIn(".op-drawing{", html)
+        self.assertIn('<th scope="col" data-operation="drawing">', html)
         self.assertEqual(list(looks), list(OPERATIONS) + list(new))
         for field in ("code", "pattern", "light", "dark"):
             self.assertEqual(len({getattr(look, field) for look in looks.values()}), len(looks), field)

@@ -151,7 +151,7 @@ class EndsEarly(unittest.TestCase):
     """A case with `passes` stops by BOS, about there, although its context goes on."""
 
     def test_passes(self) -> None:
-        case = cases.Case("early", replace(cases.find("grouped").config, seq_len=5000, tied=False), 1, passes=20)
+        case = cases.Case("early", replace(cases.find("grouped").config, seq_len=5000, tied=False), 3, passes=20)
         with tempfile.TemporaryDirectory(prefix="llama512-match-") as folder:
             sample = case.sample(ENGINE, Path(folder))
         for expected in sample.expected.values():

@@ -115,7 +115,7 @@ class Counting(FolderTest):
                     built = self.build(engine, encoding)
                     manifest = json.loads((built.files / "manifest.json").read_text("utf-8"))
                     model_bytes = sum(span["rows"] * span["row_bytes"] for span in manifest["spans"]
-                                      if span["tensor"] != "padding")
+                                      if span["tensor"] not in ("padding", "step"))
                     config = shape.config
                     matrices = config.n_layers * config.dim * (2 * config.dim + 2 * config.kv_dim
                                                                + 3 * config.hidden_dim)
@@ -125,9 +125,10 @@ class Counting(FolderTest):
                     rows, rest = divmod(matrices, config.dim)
                     self.assertEqual(rest, 0)
                     weights = (rules.row_bytes(encoding, config.dim) * (rows + config.vocab_size) + rules.row_bytes("f32", gains)
-                               + rules.row_bytes(embedding, config.dim) * config.vocab_size)
+                               + rules.row_bytes(embedding, config.dim, rules.one_step(manifest)) * config.vocab_size)
                     record = (model_bytes - weights) / config.vocab_size  # a length, the text, alignment
                     text = shape.longest_piece * (2 if any(map(rules.wide, manifest["spans"])) else 1)
+                    model_bytes += sum(span["row_bytes"] for span in manifest["spans"] if span["tensor"] == "step")
                     self.assertIn(record, range(1 + text, 4 + text + rules.CLEAR.get(encoding, 0) + 4))
                     if engine.target.image == "disk":
                         self.check_image(built, model_bytes)

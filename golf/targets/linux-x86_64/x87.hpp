@@ -51,7 +51,6 @@ INLINE void know_rows() {
   if constexpr (!short_factor) rows_at = word(&rows);
 }
 [[noreturn]] INLINE void to_record() JUMP(record)
-[[noreturn]] INLINE void to_pass() JUMP(pass)
 // How much longer the code from rows on may be than in float32 with small numbers; and the code from layers on.
 constexpr int longer_from_rows = (dim < 128 ? 0 : 2) + (cell_before ? 0 : 2) + (short_factor ? 0 : 5)
                                  + (weight_bits == 32 ? 0 : weight_bits == 16 ? 5 : weight_bits == 8 ? 13 : 24);
@@ -61,6 +60,13 @@ constexpr int longer = longer_from_rows + (n_layers < 128 ? 0 : 2)
 // numbers, and in int4 (+4). Then the model may be too far from rows for an offset of one byte (32 to spare with g++ 12; +2), and
 // RoPE's speedup as well (+3).
 constexpr bool far_layers = longer > 14, far_model = longer_from_rows > 24;
+// And record, in the header, has room for a short jump alone, with 6 bytes to spare in int4 with small numbers and g++ 12: where
+// that is too few it leads to a jump behind choice (+8, with the one that then becomes long there).
+constexpr bool far_pass = longer > 27;
+[[noreturn]] INLINE void to_pass() {
+  if constexpr (far_pass) JUMP(on_to_pass)
+  else JUMP(pass)
+}
 INLINE void w_to_model() {
   asm volatile(".globl model_is_far\n\t.set model_is_far, %c0" : : "i"(far_model));  // for x87.ld
   if constexpr (far_model) asm volatile("mov $model, %k0" : "=r"(w));
@@ -83,5 +89,7 @@ INLINE void slow_down(real& angle) {
 [[noreturn]] INLINE void to_choice() { fall(); }
 [[noreturn]] INLINE void to_token_or_leave() {
   next_token();
-  JUMP(leave)
+  if constexpr (!far_pass) JUMP(leave)
+  asm volatile("jmp leave\n\t.type on_to_pass, @function\non_to_pass: jmp pass\n\t.size on_to_pass, . - on_to_pass" ::: "memory");
+  fall();
 }

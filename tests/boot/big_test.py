@@ -192,7 +192,7 @@ class Large(BigTest):
     """Models that need it."""
 
     def test_shapes(self) -> None:
-        for name, encoding in (("15M", "bf16"), ("15M", "int8"), ("42M", "bf16"), ("42M", "int8")):
+        for name, encoding in (("15M", "bf16"), ("15M", "int8"), ("15M", "int4"), ("42M", "bf16"), ("42M", "int8")):
             with self.subTest(name=name, encoding=encoding):
                 try:
                     sample = self.sample(SHAPES[name], encoding)

@@ -25,7 +25,7 @@ enum class Encoding : std::uint64_t { kInt8, kInt4 };
 /// which is added to x without a scale.
 class Grid {
 public:
-    Grid(const Config& config, Encoding encoding) : most_(encoding == Encoding::kInt4 ? 7.0f : 127.0f) {
+    Grid(const Config& config, Encoding encoding) : encoding_(encoding), most_(encoding == Encoding::kInt4 ? 7.0f : 127.0f) {
         const Layout layout(config);
         group_.resize(layout.size());
         std::map<std::string, std::uint32_t> by_name;
@@ -61,7 +61,7 @@ public:
         for (std::size_t g = 0; g < exponents_.size(); g++) {
             exponents_[g] = static_cast<int>(std::floor(std::log2(std::max(largest[g], 1e-6f) / most_)));
         }
-        if (most_ > 100) return;
+        if (encoding_ == Encoding::kInt8) return;  // which is fine enough
         std::vector<double> errors(exponents_.size(), 0.0), errors_of_twice(exponents_.size(), 0.0);
         for (std::size_t i = 0; i < group_.size(); i++) {
             const auto square = [&](float step) {
@@ -117,9 +117,10 @@ private:
         return std::clamp(std::nearbyint(weight / step), -most_, most_) * step;
     }
 
-    float most_;                         // the largest number of steps
-    std::vector<std::uint32_t> group_;   // of each weight: those of a group have one step
-    std::vector<int> exponents_;         // of each group: the step is 2^exponent
+    Encoding encoding_;
+    float most_;                        // the largest number of steps
+    std::vector<std::uint32_t> group_;  // of each weight: those of a group have one step
+    std::vector<int> exponents_;        // of each group: the step is 2^exponent
 };
 
 }  // namespace llama512::train

@@ -21,10 +21,9 @@ from common.libraries import numpy as np
 from common.model.checkpoint import GAINS, Checkpoint, Config
 from common.model.tokenizer import BOS, printed
 from common.pack import race, utf16
-from common.pack.encodings import ENCODINGS, Encoding
+from common.pack.encodings import ENCODINGS, SCALE_BYTES, Encoding
 from common.pack.layouts import FACTORS, LAYOUTS, Layout, Matrix, Text
 
-STEP_BYTES = 4
 LONGEST_PIECE = 255  # a vocabulary record has one byte for the length of its text
 
 
@@ -181,7 +180,7 @@ def plan(layout: str, encoding: str, config: Config, pieces: Sequence[bytes], or
         offset += stride * (group[0].rows - 1)
         spans += group
     if any(isinstance(span, Weights) and span.encoding.one_step for span in spans):
-        spans.append(Step("step", 1, STEP_BYTES, offset, STEP_BYTES))
+        spans.append(Step("step", 1, SCALE_BYTES, offset, SCALE_BYTES))
     if isinstance(spans[0], Weights) and early:
         spans[0].before = declared.before[-early:]
     if temperature is not None:
@@ -194,7 +193,7 @@ def plan(layout: str, encoding: str, config: Config, pieces: Sequence[bytes], or
 def check_rows(spans: Sequence[Span]) -> None:
     """Refuses rows so short that they would be smaller in bf16 than with a scale."""
     for span in spans:
-        if isinstance(span, Weights) and span.encoding.most and not span.encoding.one_step and span.row_bytes > ENCODINGS["bf16"].row_bytes(span.columns):
+        if isinstance(span, Weights) and span.encoding.most and span.row_bytes > ENCODINGS["bf16"].row_bytes(span.columns):
             raise UserError(f"encoding {span.encoding.name}: {span.tensor}: with its scale a row of {span.columns} weights has "
                             f"{span.row_bytes} bytes, more than in bf16; use another encoding")
 
@@ -255,7 +254,7 @@ def encode(spans: Sequence[Span], model: Checkpoint, pieces: Sequence[bytes]) ->
         elif isinstance(span, Step):
             packed.rows(span)[:] = np.frombuffer(struct.pack("<f", _embedding_step(spans, model)), np.uint8)
     columns = _column_scales(spans, model)
-    unit = x_unit(spans, packed.content)
+    unit = x_unit(spans, packed.buffer)
     for span, rows in _in_file_order(spans):
         if span.encoding.most:
             packed.rows(span)[rows] = _scaled_rows(span, rows, model, columns, unit)
@@ -311,7 +310,12 @@ class _File:
 
     @property
     def content(self) -> bytes:
-        return self._data[self._start:].tobytes()
+        return self.buffer.tobytes()
+
+    @property
+    def buffer(self) -> memoryview:
+        """The same without a copy."""
+        return memoryview(self._data)[self._start:]
 
     def rows(self, span: Span) -> np.ndarray:
         """The rows of a span: a view."""
@@ -411,7 +415,7 @@ def _embedding_step(spans: Sequence[Span], model: Checkpoint) -> float:
     return float(step)
 
 
-def x_unit(spans: Sequence[Span], packed: bytes) -> float:
+def x_unit(spans: Sequence[Span], packed: bytes | memoryview) -> float:
     """What an engine counts x in: a step of the embedding, where that has one step, over what the engine takes a step for;
     otherwise 1. RMSNorm's epsilon is divided by its square then."""
     step = next((span for span in spans if isinstance(span, Step)), None)

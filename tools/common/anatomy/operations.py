@@ -22,6 +22,8 @@ class Operation:
 OPERATIONS = {
     "header": Operation("headers and boot"),
     "loading": Operation("model loading", ("reference/files/checkpoint.cpp:Checkpoint::Checkpoint",)),
+    "input": Operation("input"),
+    "tokenizer": Operation("tokenizer", ("reference/tokenizer.cpp:Tokenizer::encode", "reference/tokenizer.cpp:Tokenizer::merge")),
     "embedding": Operation("embedding", ("reference/transformer.cpp:Transformer::forward",)),
     "rmsnorm": Operation("rmsnorm", ("reference/ops.cpp:rmsnorm",)),
     "matmul": Operation("matmul", ("reference/ops.cpp:matmul", "reference/ops.cpp:add")),

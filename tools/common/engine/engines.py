@@ -45,6 +45,7 @@ class Engine:
     arithmetic: str = "x87"  # what it computes in: a key of common.match.domain.LIMITS
     console: str = ""  # of a machine that has several: where its text goes
     samples: bool = False  # whether its source knows the features of common.pack.race
+    spells: bool = False  # whether it makes tokens of a text itself, by the order of their numbers (common.pack.spelling)
 
     @property
     def idea(self) -> str:
@@ -120,8 +121,8 @@ class Engine:
 
     @property
     def takes_prompt(self) -> bool:
-        """Whether a prompt can be built in: a feature like others, for a source that has features."""
-        return any(not race.is_of_race(feature) for feature in self.features)
+        """Whether a prompt can be built in: a feature like others, for a source that has features, and takes none when it runs."""
+        return not self.spells and any(not race.is_of_race(feature) for feature in self.features)
 
 
 def table() -> list[Engine]:

@@ -22,8 +22,9 @@ from common.model import checkpoint, tokenizer
 from common.model.checkpoint import Checkpoint, Config, first_bad
 from common.model.models import Model
 from common.model.tokenizer import Vocabulary
-from common.pack import packer
+from common.pack import packer, spelling
 from common.pack.packer import Span
+from common.pack.spelling import Spelling
 
 
 def fitting(engine: Engine, model: Model, encoding: str) -> Engine:
@@ -41,6 +42,7 @@ def check_shape(engine: Engine, model: Model, encoding: str) -> tuple[Config, Vo
     try:
         spans = packer.plan(engine.layout, encoding, config, vocabulary.pieces, engine.target.byte_order,
                             engine.sampling and engine.sampling.temperature)
+        spelling_of(engine, vocabulary)
     except UserError as error:
         raise UserError(f"{model.tokenizer}: {error}") from error
     try:
@@ -51,10 +53,15 @@ def check_shape(engine: Engine, model: Model, encoding: str) -> tuple[Config, Vo
     return config, vocabulary, spans
 
 
+def spelling_of(engine: Engine, vocabulary: Vocabulary) -> Spelling | None:
+    """What an engine that makes tokens of a text knows of the vocabulary; refuses one that it cannot spell with."""
+    return spelling.proven(vocabulary) if engine.spells else None
+
+
 def configure(engine: Engine, model: Model, encoding: str, folder: Path) -> None:
     """Writes model.hpp and model.inc into the folder, and for model.packed a hole of its size. Does not read the weights."""
-    config, _, spans = check_shape(engine, model, encoding)
-    configuration.write(engine, config, encoding, spans, folder)
+    config, vocabulary, spans = check_shape(engine, model, encoding)
+    configuration.write(engine, config, encoding, spans, folder, spelling=spelling_of(engine, vocabulary))
     with atomic_write(folder / "model.packed") as file:
         file.truncate(packer.packed_bytes(spans))
 
@@ -78,7 +85,8 @@ def pack(engine: Engine, model: Model, encoding: str, folder: Path) -> list[Span
     with atomic_write(folder / "model.packed") as file:
         file.write(packed)
     known = configuration.constants(engine, weights.config, encoding, spans)
-    configuration.write(limits.fitting(engine, known), weights.config, encoding, spans, folder, packer.x_unit(spans, packed))
+    configuration.write(limits.fitting(engine, known), weights.config, encoding, spans, folder, packer.x_unit(spans, packed),
+                        spelling_of(engine, vocabulary))
     checkpoint.write(folder / "effective.bin", effective)
     tokenizer.write(folder / "tokenizer.bin", vocabulary.pieces, vocabulary.scores)
     with atomic_write(folder / "manifest.json", "w") as file:

@@ -166,7 +166,7 @@ class Known(FolderTest):
     def counted_on_a_pc(self, code: bytes) -> tuple[int, int]:
         image = self.folder / "image"
         image.write_bytes(code.ljust(510, b"\0") + b"\x55\xAA")
-        with Counter(qemu.QEMU, pc.SECTOR) as counting, qemu.Machine(image, extra=[
+        with Counter(qemu.QEMU, pc.code(SimpleNamespace(files=self.folder))) as counting, qemu.Machine(image, extra=[
                 *counting.options, "-icount", f"shift=0,rr=record,rrfile={self.folder / 'record'}"]) as machine:
             machine.wait_until_stopped(100)
             return counting.value(), machine.call("query-replay")["icount"] - machine.icount

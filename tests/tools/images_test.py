@@ -112,6 +112,14 @@ class Pe(FolderTest):
 
 
 class Disk(FolderTest):
+    def test_code_sectors(self) -> None:
+        """The boot sector alone, unless the source's map says more."""
+        self.assertEqual(disk.code_sectors(self.folder), 1)
+        for said, count in (("", 1), ("               2                  2  code_sectors\n", 2),
+                            ("               2                  2  code_sectors_of_another\n", 1)):
+            (self.folder / "engine.map").write_text(said, "utf-8")
+            self.assertEqual(disk.code_sectors(self.folder), count)
+
     def test_padding(self) -> None:
         (self.folder / "engine.map").write_text("Real              Virtual           Name\n"
                                                 "              7C                 7C  padding_of_another\n"

@@ -2,6 +2,7 @@
 
     from common.machine import pc
     pc.memory_for(built)             # MB of memory that the machine needs
+    pc.converse(built, ["Once upon", ""], by="keyboard")     # the answers of an engine that one can type to
 """
 
 from __future__ import annotations
@@ -9,20 +10,20 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
-from common import processes
 from common.engine import limits
 from common.engine.builds import Built
 from common.engine.engines import Engine
+from common.engine.images import disk
 from common.errors import UserError
 from common.machine import console, qemu, screen
+from common.machine.console import Conversation, Stream
 from common.machine.counter import Counter
 from common.machine.qemu import MOST_MEMORY, Machine
 from common.machine.run import Story
 
 CPU, MEMORY, DISK = "qemu32", 128, "ide"  # the default machine
-SECTOR = range(qemu.ENTRY, qemu.ENTRY + qemu.SECTOR)  # where the firmware loads the boot sector, which is all of the code
 BELOW_WORKSPACE = 2  # MB: the engines work in the memory above 1 MB and a little; large models lie there as well
 
 
@@ -37,18 +38,37 @@ def run(built: Built, show: bool, emulate: bool, timeout: float) -> Story:
 def _text(built: Built, pc: Machine, show: bool, timeout: float) -> bytes:
     """All that the engine tells."""
     stream = console.open_stream(built.engine, pc, show)
-    pc.wait_until_stopped(timeout, stream.look_patiently)
-    text = bytes(stream.text)
-    wrong = screen.problem(pc.text_memory(), text, screen.style(built.engine), pc.before)
+    stream.to_the_end(timeout)
+    check_screen(built, pc, stream)
+    return bytes(stream.text)
+
+
+def check_screen(built: Built, pc: Machine, stream: Stream) -> None:
+    """What text memory shows must be what the engine has shown."""
+    wrong = screen.problem(pc.text_memory(), stream.output, screen.style(built.engine), pc.before)
     if wrong:
         raise UserError(f"{built.program}: {wrong}")
-    return text
+
+
+def converse(built: Built, lines: Sequence[str | bytes], by: str = console.KEYBOARD, timeout: float = math.inf,
+             **options: Any) -> list[bytes]:
+    """The answers to lines, typed one after the other in one boot; by the keyboard or over COM1 (console.SERIAL), each with a
+    time of its own in seconds. The screen is looked at after each. `options` are the machine's."""
+    if screen.style(built.engine) != screen.CHAT:
+        raise UserError(f"{built.engine.name}: this engine takes no lines")
+    with machine(built, **options) as pc:
+        talk, answers = Conversation(pc), []
+        talk.wait_for_prompt(timeout)
+        for line in lines:
+            answers.append(talk.say(line, by, timeout))
+            check_screen(built, pc, talk)
+        return answers
 
 
 def tell(built: Built, emulate: bool) -> None:
     with machine(built) as pc:
         stream = console.open_stream(built.engine, pc)
-        pc.wait_until_stopped(math.inf, stream.look_patiently)
+        stream.to_the_end()
         stream.finish()
 
 
@@ -61,15 +81,29 @@ def trace(built: Built, log: Path, timeout: float) -> bytes:
 def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:
     """Of one run, from power-on, firmware included; memory is that of the model and what the engine works in."""
     with machine(built) as pc:
+        if screen.style(built.engine) == screen.CHAT:  # what it uses at its prompt is no work
+            talk = Conversation(pc, meter=pc.seconds)
+            talk.to_the_end()
+            return bytes(talk.text), talk.used, built.memory
         stream = console.open_stream(built.engine, pc, False)
-        pc.wait_until_stopped(math.inf, stream.look_patiently)
-        return bytes(stream.text), processes.seconds(pc.process.pid), built.memory
+        stream.to_the_end()
+        return bytes(stream.text), pc.seconds(), built.memory
 
 
 def count(built: Built, timeout: float) -> tuple[bytes, int | None]:
-    """From the boot sector's first instruction on; what is executed elsewhere is the firmware."""
-    with Counter(qemu.QEMU, SECTOR) as counter, machine(built, extra=counter.options) as pc:
+    """From the boot sector's first instruction on; what is executed elsewhere is the firmware. Of an engine that waits at a
+    prompt, what it does there is left out, as far as the moments are known when that begins and ends: that is not exact."""
+    with Counter(qemu.QEMU, code(built)) as counter, machine(built, extra=counter.options) as pc:
+        if screen.style(built.engine) == screen.CHAT:
+            talk = Conversation(pc, meter=counter.value)
+            talk.to_the_end(timeout)
+            return bytes(talk.text), int(talk.used)
         return _text(built, pc, False, timeout), counter.value()
+
+
+def code(built: Built) -> range:
+    """Where all of the engine's code is: the firmware loads the boot sector there, and others follow it."""
+    return range(qemu.ENTRY, qemu.ENTRY + qemu.SECTOR * disk.code_sectors(built.files))
 
 
 def memory(built: Built) -> int:
@@ -90,7 +124,8 @@ def emulated(engine: Engine) -> bool:
 
 def machine(built: Built, **options: Any) -> Machine:
     """The default machine, with enough memory for the engine."""
-    return Machine(built.program, CPU, memory_for(built), DISK, **options)
+    cells = screen.style(built.engine) == screen.CELLS
+    return Machine(built.program, **{"cpu": CPU, "memory": memory_for(built), "disk": DISK, "cells": cells, **options})
 
 
 def memory_for(built: Built, wanted: int | None = None) -> int:

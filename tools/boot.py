@@ -7,6 +7,10 @@ written to the screen's memory, which takes 16,384 characters (from COM1 for an 
 no window is needed. The tool ends when the machine does: the engine halts it after the story. With --window it stays
 on until the window is closed.
 
+An engine that one can type to makes this a live terminal: keys go to the machine's COM1 as they are pressed, until Ctrl-C or
+Ctrl-]. --prompt types for you, once or several times, and the tool ends after the last answer; and so it does when stdin is a file,
+whose lines are typed.
+
 examples:
   tools/llama512 boot
   tools/llama512 boot --engine asm-boot --model stories260K --cpu 486 --memory 8
@@ -15,13 +19,14 @@ examples:
   tools/llama512 boot --model stories15M.bin --tokenizer tokenizer.bin
   tools/llama512 boot --temperature 0.8 --seed clock                another story each time
   tools/llama512 boot --window
+  tools/llama512 boot --engine asm-boot-chat                       type to it
+  tools/llama512 boot --engine asm-boot-chat --prompt "The dragon was sad" --prompt "A fox"
   tools/llama512 boot --image story.img --disk usb --screenshot story.png
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import stat
 import sys
 from pathlib import Path
@@ -32,7 +37,7 @@ from common.engine.engines import Engine
 from common.engine.nasm import SectorFull
 from common.errors import UserError, run_tool
 from common.files import protect
-from common.machine import console, qemu
+from common.machine import console, live, qemu, screen
 from common.machine.pc import CPU, DISK, MEMORY, memory_for
 from common.machine.qemu import DISKS, Machine
 from common.model import checkpoint
@@ -50,7 +55,8 @@ def main() -> None:
     add_model_options(parser)
     parser.add_argument("--encoding", choices=ENCODINGS, help="of the weights, one that the engine reads (default: int4 for a "
                         "model that was trained for it, otherwise the engine's first)")
-    parser.add_argument("--prompt", metavar="TEXT", help="what the story begins with, if the engine takes one")
+    parser.add_argument("--prompt", action="append", metavar="TEXT",
+                        help="what the story begins with, if the engine takes one; may be repeated for an engine that one types to")
     sampling.add_options(parser, "of engines that can")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where the image is built (default: build/…)")
     parser.add_argument("--image", type=Path, metavar="FILE", help="boot this image of the engine, build nothing")
@@ -62,8 +68,8 @@ def main() -> None:
     parser.add_argument("--window", action="store_true", help="open a window with the machine's screen")
     parser.add_argument("--screenshot", type=Path, metavar="FILE.png", help="write what the screen shows at the end")
     options = parser.parse_args()
-    if options.image and (options.model or options.tokenizer or options.encoding or options.prompt or options.temperature):
-        parser.error("--image has its model in it: it goes without --model, --tokenizer, --encoding, --prompt and --temperature")
+    if options.image and (options.model or options.tokenizer or options.encoding or options.temperature):
+        parser.error("--image has its model in it: it goes without --model, --tokenizer, --encoding and --temperature")
 
     if options.cpu in ("help", "?"):
         print(qemu.processors(), end="")
@@ -73,6 +79,12 @@ def main() -> None:
     engine = find_engine(options.engine)
     if drawn:
         engine = engine.sampled(drawn)
+    talks = screen.style(engine) == screen.CHAT
+    if options.prompt and not talks:
+        if options.image:
+            parser.error(f"--image has its prompt in it: {engine.name} goes without --prompt")
+        if len(options.prompt) > 1:
+            parser.error(f"--prompt: {engine.name} takes one, it is built in")
     memory = options.memory or MEMORY
     if options.image:
         image = check_image(options.image)
@@ -92,15 +104,33 @@ def main() -> None:
                 print(f"{error}; {said} is taken instead", file=sys.stderr)
         image, memory = built.program, memory_for(built, options.memory)
     protect([options.screenshot], [image])
-    with Machine(image, options.cpu, memory, options.disk, window=options.window) as pc:
-        stream = console.open_stream(engine, pc)
-        pc.wait_until_stopped(math.inf, stream.look_patiently)
-        stream.finish()
-        if options.screenshot:
+    cells = screen.style(engine) == screen.CELLS
+    with Machine(image, options.cpu, memory, options.disk, window=options.window, cells=cells) as pc:
+        if talks:
+            talk(pc, options.prompt)
+        else:
+            stream = console.open_stream(engine, pc)
+            stream.to_the_end()
+            stream.finish()
+        if options.screenshot and pc.process.poll() is None:
             pc.screenshot(options.screenshot)
-        if options.window:
+        if options.window and pc.process.poll() is None and (options.prompt or not talks or not sys.stdin.isatty()):
             print("(the story is over; close the window)", file=sys.stderr)
             pc.process.wait()
+
+
+def talk(pc: Machine, prompts: list[str] | None) -> None:
+    """A conversation, with prompts, the lines of a file, or a person."""
+    conversation = live.conversation(pc)
+    try:
+        if prompts:
+            live.prompts(conversation, prompts)
+        elif sys.stdin is not None and sys.stdin.isatty():
+            live.terminal(conversation, sys.stdin.fileno())
+        else:
+            live.lines(conversation, sys.stdin.buffer if sys.stdin is not None else [])
+    finally:
+        conversation.finish()
 
 
 def instead_of(engine: Engine, model: Model, options: argparse.Namespace) -> list[tuple[str, Engine]]:
@@ -108,8 +138,9 @@ def instead_of(engine: Engine, model: Model, options: argparse.Namespace) -> lis
     then the others. A prompt makes room by itself."""
     if options.prompt is not None:
         return []
+    talks = screen.style(engine) == screen.CHAT
     others = [(other.name, other.sampled(engine.sampling) if engine.sampling else other) for other in bootable()
-              if other.name != engine.name]
+              if other.name != engine.name and talks == (screen.style(other) == screen.CHAT)]
     if not engine.comforts or packing.fitting(engine, model, options.encoding) == engine:
         return others
     return [(f"the same without {' and '.join(engine.comforts)}", engine.without(engine.comforts)), *others]
@@ -125,10 +156,10 @@ def own_encoding(engine: Engine, model: Model) -> str:
 def build(engine: Engine, model: Model, options: argparse.Namespace) -> Built:
     """Builds the image."""
     folder = builds.default_folder(model) / (sampling.FOLDER if engine.sampling else "")
-    if options.prompt is None:
+    if options.prompt is None or screen.style(engine) == screen.CHAT:
         return builds.build(engine, model, options.output or folder, options.encoding)
     folder = options.output or folder / "prompt"
-    return prompt.build(engine, model, folder, options.prompt, options.encoding)
+    return prompt.build(engine, model, folder, options.prompt[0], options.encoding)
 
 
 def _megabytes(text: str) -> int:

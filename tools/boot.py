@@ -158,7 +158,7 @@ def build(engine: Engine, model: Model, options: argparse.Namespace) -> Built:
     folder = builds.default_folder(model) / (sampling.FOLDER if engine.sampling else "")
     if options.prompt is None or screen.style(engine) == screen.CHAT:
         return builds.build(engine, model, options.output or folder, options.encoding)
-    folder = options.output or folder / "prompt"
+    folder = options.output or folder / prompt.FOLDER
     return prompt.build(engine, model, folder, options.prompt[0], options.encoding)
 
 

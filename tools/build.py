@@ -57,7 +57,7 @@ def main() -> None:
             print_features(engine, model, options)
         return
     if options.prompt is not None and not options.engine:
-        chosen = [engine for engine in chosen if engine.takes_prompt]
+        chosen = [engine for engine in chosen if engine.prompts]
     drawn = sampling.chosen(parser, options)
     if drawn:
         chosen = [engine.sampled(drawn) for engine in chosen if engine.samples or options.engine]

@@ -9,6 +9,7 @@ examples:
   tools/llama512 run cpp-linux-i386 --model stories260K
   tools/llama512 run reference -- -p "The dragon was sad" --temp 0.8 -s 7
   tools/llama512 run asm-linux-i386 --temperature 0.8 --seed 7
+  tools/llama512 run asm-linux-i386 --prompt "The sea"       a program that begins so
   tools/llama512 run cpp-linux-i386 --emulate          under qemu-user, on any processor
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import sys
 
-from common.engine import builds, engines, sampling
+from common.engine import builds, engines, prompt, sampling
 from common.errors import UserError, run_tool
 from common.machine import program, run
 from common.match.matching import reference_program
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("engine", nargs="?", default="reference", metavar="ENGINE")
     add_model_options(parser)
     parser.add_argument("--encoding", choices=ENCODINGS, help="of a golfed engine's weights (default: its first one)")
+    parser.add_argument("--prompt", metavar="TEXT", help="what a golfed engine's story begins with, if it takes one")
     sampling.add_options(parser, "of engines that can")
     parser.add_argument("--emulate", action="store_true", help="run a golfed engine under its target's emulator")
     parser.add_argument("--list", action="store_true", help="list the engines")
@@ -45,6 +47,8 @@ def main() -> None:
     if options.engine == "reference":
         if drawn:
             raise UserError("reference: --temperature: it has options of its own: -- --temp T --sampler race --seed N")
+        if options.prompt is not None:
+            raise UserError("reference: --prompt: it has options of its own: -- -p TEXT")
         if options.encoding:
             raise UserError(f"reference: --encoding {options.encoding}: it reads the checkpoint as it is; name a golfed engine")
         program.replace_process([str(reference_program()), "-m", str(model.checkpoint), "--tokenizer",
@@ -55,7 +59,11 @@ def main() -> None:
         engine, folder = engines.find(options.engine), builds.default_folder(model)
         if drawn:
             engine, folder = engine.sampled(drawn), folder / sampling.FOLDER
-        run.tell(builds.build(engine, model, folder, options.encoding), options.emulate)
+        if options.prompt is None:
+            built = builds.build(engine, model, folder, options.encoding)
+        else:
+            built = prompt.build(engine, model, folder / prompt.FOLDER, options.prompt, options.encoding)
+        run.tell(built, options.emulate)
 
 
 if __name__ == "__main__":

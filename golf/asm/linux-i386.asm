@@ -4,7 +4,7 @@
 ;     200000h   ELF header, 52 bytes; its free bytes hold code and constants
 ;     200034h   this code: the loop over tokens, rows
 ;     …         the model: layers, classifier, records
-;     …         this code: layer
+;     …         this code: layer; with PROMPT the list of its tokens, which ends where the zeros begin
 ;     …         zero pages, never touched
 ;     WALK      the walk (see transformer.inc), up to WALK + WALK_BYTES; with ADD_EMBEDDING, x is as far below
 ;     … MEMSZ   the segment ends in the page after MEMSZ + 200034h, which is behind the walk
@@ -21,6 +21,7 @@
 ;
 ;     TEMPERATURE   the story is drawn, by the exponential race of transformer.inc
 ;     CLOCK         with it: the generator begins with the processor's counter of time, so every story is another one
+;     PROMPT        the story begins with these tokens: PROMPT is the list of their numbers, 1 or 2 bytes each
 ;
 ; `llama512 build` assembles it.
 
@@ -68,6 +69,52 @@ OPCODE          equ     0xbf
 %endif
 %if MEMSZ < WALK + WALK_BYTES - STRIDE || MEMSZ >= WALK + WALK_BYTES || MEMSZ + BASE < WALK + WALK_BYTES + 4
   %error "p_memsz does not tell where the walk ends"
+%endif
+
+%ifdef PROMPT
+; The prompt's tokens stand behind the code, in bytes where they are less than 255 apart, and the code for it is not longer, or else in
+; words. No terminator: behind the file memory is zero (saves 1 or 2).
+;
+;     PROMPT_PAGE    bytes: all are in one run of 256, and none is its first one: what the lowest one may be, less 1
+;     PROMPT_TOP     bytes: what their distances are from, where they are not
+  %macro PROMPT_SIZE 1-*
+    %assign PROMPT_LOWEST %1
+    %assign PROMPT_HIGHEST %1
+    %rep %0
+      %if (%1) < PROMPT_LOWEST
+        %assign PROMPT_LOWEST %1
+      %endif
+      %if (%1) > PROMPT_HIGHEST
+        %assign PROMPT_HIGHEST %1
+      %endif
+      %rotate 1
+    %endrep
+    %if PROMPT_HIGHEST - PROMPT_LOWEST < 255 && (PROMPT_HIGHEST < 256 || %0 > 2)
+      %assign PROMPT_TOP PROMPT_HIGHEST + 1
+      %assign PROMPT_PAGE PROMPT_HIGHEST & ~255
+      %if PROMPT_LOWEST > PROMPT_PAGE && PROMPT_PAGE <= 252 * 64
+        %define ONE_PAGE
+      %endif
+    %endif
+    %if PROMPT_HIGHEST > 65535
+      %error "the prompt has a token above 65535"
+    %endif
+  %endmacro
+  PROMPT_SIZE PROMPT
+  %macro TOKENS 1-*
+    %rep %0
+      %ifdef ONE_PAGE
+                db      (%1) - PROMPT_PAGE
+      %elifdef PROMPT_TOP
+                db      PROMPT_TOP - (%1)
+      %elif PROMPT_HIGHEST > 8192
+                dw      %1
+      %else
+                dw      -4 * (%1)
+      %endif
+      %rotate 1
+    %endrep
+  %endmacro
 %endif
 
 ; Whether the stack, 8 MB if nobody says otherwise, has space for the counters of all tokens.
@@ -144,6 +191,37 @@ token:
 %endif
                 call    ebp                     ; logits; edx = the slot of the best @matmul
                 sub     edx, edi                ; -4 * token, as the last slot is token 0 @argmax
+%ifdef PROMPT
+; the prompt's token instead of the best. Its place is a number in this code, which is in writable memory: no register keeps
+; one through a pass, and the stack grows (in a word of its own, with a list that ends in zeros, +3) @argmax
+  %ifdef PROMPT_TOP
+                mov     cl, [prompt]            ; the next token's byte, or 0 behind the last one
+  %elif PROMPT_HIGHEST > 8192
+                movzx   ecx, word [prompt]      ; the next token, or 0 behind the last one
+  %else
+                movsx   ecx, word [prompt]      ; -4 * the next token, or 0 behind the last one
+  %endif
+place           equ     $ - 4
+                jecxz   .free
+  %ifdef PROMPT_TOP
+                inc     dword [ebp + place - rows]
+  %else
+                add     dword [ebp + place - rows], byte 2
+  %endif
+  %ifdef ONE_PAGE
+                imul    edx, ecx, byte -4       ; whatever the logits say
+    %if PROMPT_PAGE
+                sub     dh, PROMPT_PAGE / 64    ; 4 * page; dh is FCh or more, so nothing is borrowed (saves 3)
+    %endif
+  %elifdef PROMPT_TOP
+                lea     edx, [4 * ecx - 4 * PROMPT_TOP] ; whatever the logits say
+  %elif PROMPT_HIGHEST > 8192
+                imul    edx, ecx, byte -4       ; whatever the logits say
+  %else
+                mov     edx, ecx                ; whatever the logits say
+  %endif
+.free:
+%endif
 ; the token's record @embedding
                 imul    edx, edx, -(RECORD_BYTES / 4)
                 add     esi, edx                ; records stand where the classifier ends      (saves 4)
@@ -180,5 +258,10 @@ model:
                 incbin  "model.packed"
                 LAYER_CODE
                 jmp     ebp                     ; to rows @matmul
+%ifdef PROMPT
+; @argmax
+prompt:
+                TOKENS  PROMPT
+%endif
 end:
 bos             equ     model + RECORDS_OFFSET + RECORD_BYTES + TEXT_BYTES - BEFORE_EMBEDDING

@@ -95,6 +95,9 @@ class Anatomy(unittest.TestCase):
                 self.check(builds.build(replace(engine, features=()), self.model, self.folder / "bare"))
                 self.check(builds.build(replace(engine, features=("LINE_BREAKS", "SERIAL", "PROMPT=2,3")), self.model,
                                         self.folder / "prompt"))
+            elif engine.prompts:
+                for prompt in ("2", "2,300,301", "300,301,302", "300,9000"):
+                    self.check(builds.build(replace(engine, features=(f"PROMPT={prompt}",)), self.model, self.folder / "prompt"))
             if engine.large:
                 self.check(builds.build(engine.large, self.model, self.folder / "large"))
             for seed in (1, None) if engine.samples else ():

@@ -96,7 +96,7 @@ def variants(engine: Engine, folder: Path) -> list[str]:
     found = []
     if engine.large:
         found.append(check(engine, model, engine.encodings[-1], sampling, folder / "large", large=True))
-    if engine.takes_prompt:
+    if engine.prompts:
         found.append(check(engine, model, engine.encodings[0], sampling, folder / "prompt", prompt="The cat"))
     config = Config(4, 4, 1, 1, 1, 40, 60, False)  # COM1's port is a number above its second position
     small = random_model.write(folder / "small", "small", random_model.weights(config, 1, spread=4), 7)

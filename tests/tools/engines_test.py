@@ -131,7 +131,7 @@ class Table(FolderTest):
                                    (Sampling(1000.0, 2**64 - 1), ("TEMPERATURE=1000.0", f"SEED={2**64 - 1}"))):
             sampled = engine.sampled(sampling)
             self.assertEqual((sampled.features, sampled.sampling), (features, sampling))
-            self.assertEqual((sampled.optional_features, sampled.takes_prompt), (engine.comforts, engine.takes_prompt))
+            self.assertEqual((sampled.optional_features, sampled.prompts), (engine.comforts, engine.prompts))
         self.assertIsNone(engine.sampling)
         greedy = next(engine for engine in engines.table() if not engine.samples)
         self.assertUserError(f"{greedy.name}: temperature: 0.8: this engine is greedy; .*{engine.name}", greedy.sampled, Sampling(0.8))

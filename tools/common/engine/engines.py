@@ -46,6 +46,8 @@ class Engine:
     console: str = ""  # of a machine that has several: where its text goes
     samples: bool = False  # whether its source knows the features of common.pack.race
     spells: bool = False  # whether it makes tokens of a text itself, by the order of their numbers (common.pack.spelling)
+    prompts: bool = False  # whether its source knows PROMPT
+    on_request: tuple[str, ...] = ()  # features that a build has where it is asked for them
 
     @property
     def idea(self) -> str:
@@ -85,6 +87,16 @@ class Engine:
         beyond = self.beyond and {**self.beyond, "features": [each for each in self.beyond["features"] if each not in left_out]}
         return replace(self, features=tuple(each for each in self.features if each not in left_out), beyond=beyond)
 
+    def with_requested(self, features: Iterable[str]) -> Engine:
+        """The same engine with features that it has only where it is asked for them."""
+        wanted = set(features)
+        for feature in sorted(wanted):
+            if feature not in self.on_request:
+                able = ", ".join(engine.name for engine in table() if feature in engine.on_request)
+                raise UserError(f"{self.name}: feature {feature!r}: it can be asked for {', '.join(self.on_request) or 'none'}"
+                                + (f"; {able} can have it" if able else ""))
+        return replace(self, features=(*self.features, *(each for each in self.on_request if each in wanted)))
+
     @property
     def sampling(self) -> Sampling | None:
         """How it draws its tokens, by its features; None: greedy."""
@@ -119,15 +131,10 @@ class Engine:
         name = nearest(self.budgets, compiler)
         return self.budgets[name][shape], is_named(name, compiler)
 
-    @property
-    def takes_prompt(self) -> bool:
-        """Whether a prompt can be built in: a feature like others, for a source that has features, and takes none when it runs."""
-        return not self.spells and any(not race.is_of_race(feature) for feature in self.features)
-
 
 def table() -> list[Engine]:
     """All engines, in the table's order."""
-    lists = ("encodings", "features", "choices", "flags_alone")
+    lists = ("encodings", "features", "choices", "flags_alone", "on_request")
     rows = inputs.table()["engines"]
     for row in rows:
         _check(row)

@@ -15,17 +15,18 @@ from common.model import checkpoint, tokenizer
 from common.model.models import Model
 
 SECTOR = 512  # bytes
+FOLDER = "prompt"  # where such engines are built, in the folder of the others
 MESSAGES = ((), ("MEMORY_ERROR",), ("MEMORY_ERROR", "READ_ERROR"))  # what makes room, step by step
 
 
 def build(engine: Engine, model: Model, folder: Path | None, prompt: str, encoding: str | None = None) -> Built:
-    """Builds a boot engine that has the prompt's tokens in its sector. The messages of MEMORY_ERROR, then also of READ_ERROR make
-    room for it.
+    """Builds an engine that has the prompt's tokens among its bytes. In a sector the messages of MEMORY_ERROR, then also of
+    READ_ERROR make room for them.
 
-    Only engines with features take a prompt."""
-    if not engine.takes_prompt:
-        able = [other.name for other in table() if other.takes_prompt]
-        raise UserError(f"{engine.name}: prompt: {prompt!r}: this engine takes none; {', '.join(able)} does")
+    Only engines whose source knows PROMPT take one."""
+    if not engine.prompts:
+        able = [other.name for other in table() if other.prompts]
+        raise UserError(f"{engine.name}: prompt: {prompt!r}: this engine takes none; {' and '.join(able)} can")
     config = checkpoint.read_config(model.checkpoint)
     vocabulary = tokenizer.load(model.tokenizer, config.vocab_size)
     text = os.fsencode(prompt)  # the bytes that were typed

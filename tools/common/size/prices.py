@@ -52,7 +52,7 @@ def price_list(names: Sequence[str] | None = None, model: Model | None = None) -
                 for comfort in comforts:
                     with_it = engine.without(other for other in comforts if other != comfort).large
                     prices.append(Price(engine.name, f"{comfort}, with {first}", build(with_it).counted, plain))
-            if engine.takes_prompt:  # for which the message of READ_ERROR may have to make room
+            if engine.prompts:  # for which the message of READ_ERROR may have to make room
                 rest = tuple(feature for feature in engine.features if feature != "READ_ERROR")
                 prices.append(Price(engine.name, "PROMPT of one token", *(
                     build(replace(engine, features=(*rest, *prompt))).counted for prompt in ((f"PROMPT={BOS}",), ()))))

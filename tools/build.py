@@ -35,6 +35,8 @@ def main() -> None:
     sampling.add_options(parser, "without --engine, build those that can")
     parser.add_argument("--without", action="append", metavar="FEATURE", default=[],
                         help="leave this feature of the --engine out; may be repeated")
+    parser.add_argument("--with", action="append", metavar="FEATURE", default=[], dest="requested",
+                        help="give the --engine this feature, which it has only where it is asked for it; may be repeated")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("-o", "--output", type=Path, metavar="DIR", help="the folder to write to")
     where.add_argument("--list", action="store_true", help="write nothing; name the engines that this machine has the tools for")
@@ -46,13 +48,14 @@ def main() -> None:
     if options.list:
         print("\n".join(engine.name for engine in here.choose(options.engine, to_run=False)))
         return
-    if options.without and not options.engine:
-        parser.error("--without: say which --engine it is for")
+    for option, given in (("--without", options.without), ("--with", options.requested)):
+        if given and not options.engine:
+            parser.error(f"{option}: say which --engine it is for")
     model = find_model(options.model, options.tokenizer)
     chosen = here.choose(options.engine, to_run=False)
     if options.features:
-        if options.prompt is not None or options.without or options.temperature is not None:
-            parser.error("--features: it tries all of them, and goes without --prompt, --without and --temperature")
+        if options.prompt is not None or options.without or options.requested or options.temperature is not None:
+            parser.error("--features: it tries all of them, and goes without --prompt, --with, --without and --temperature")
         for engine in chosen if options.engine else [engine for engine in chosen if engine.features]:
             print_features(engine, model, options)
         return
@@ -61,7 +64,7 @@ def main() -> None:
     drawn = sampling.chosen(parser, options)
     if drawn:
         chosen = [engine.sampled(drawn) for engine in chosen if engine.samples or options.engine]
-    for engine in (engine.without(options.without) for engine in chosen):
+    for engine in (engine.without(options.without).with_requested(options.requested) for engine in chosen):
         if options.prompt is None:
             built = builds.build(engine, model, options.output, options.encoding)
         else:

@@ -28,6 +28,7 @@
 ;
 ; what either engine has where it is asked for:
 ;
+;     PARTITION     an entry of the partition table: see partition.inc. All else must end before it, at 1BEh
 ;     TEMPERATURE   the story is drawn, by the exponential race of transformer.inc
 ;     CLOCK         with it: the generator begins with the BIOS's clock, so every story is another one
 ;
@@ -48,6 +49,9 @@
 %endif
 %include "transformer.inc"
 %include "boot.inc"
+%ifdef PARTITION
+  %include "partition.inc"
+%endif
 %if WALK_BYTES + 8 != WORKSPACE_BYTES
   %error "tools/common/pack counts another walk"
 %endif
@@ -392,13 +396,21 @@ message:        dd      MESSAGE_BYTES           ; a record without embedding
 %endif
 MESSAGE_BYTES   equ     $ - .text
 %endif
-; signature @header
 code_end:
+%ifdef PARTITION
+                times   PARTITION_PLACE - ($ - $$) db 0
+                PARTITION_DATA
+table_end:
+  %define TABLE_BYTES (table_end - $$ - PARTITION_PLACE)
+%else
+  %define TABLE_BYTES 0
+%endif
+; signature @header
                 times   510 - ($ - $$) db 0
                 db      0x55, 0xaa
 model:
                 incbin  "model.packed"
 image_end:
                 times   IMAGE_BYTES - ($ - $$) db 0
-padding         equ     (510 - (code_end - $$)) + ($ - image_end) ; free: never read, never executed
+padding         equ     (510 - (code_end - $$) - TABLE_BYTES) + ($ - image_end) ; free: never executed, read at most by firmware
 bos             equ     loaded + RECORDS_OFFSET + RECORD_BYTES + TEXT_BYTES - BEFORE_EMBEDDING

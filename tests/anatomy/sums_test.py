@@ -98,6 +98,8 @@ class Anatomy(unittest.TestCase):
             elif engine.prompts:
                 for prompt in ("2", "2,300,301", "300,301,302", "300,9000"):
                     self.check(builds.build(replace(engine, features=(f"PROMPT={prompt}",)), self.model, self.folder / "prompt"))
+            for feature in engine.on_request:
+                self.check(builds.build(replace(engine, features=()).with_requested([feature]), self.model, self.folder / "asked"))
             if engine.large:
                 self.check(builds.build(engine.large, self.model, self.folder / "large"))
             for seed in (1, None) if engine.samples else ():

@@ -68,6 +68,7 @@ class Features(unittest.TestCase):
         for engine in ENGINES:
             beyond = engine.beyond["features"] if engine.beyond else []
             names = [*engine.features, *engine.choices, *beyond[:1], *(f"{comfort}, with {beyond[0]}" for comfort in beyond[1:]),
+                     *engine.on_request,
                      *["PROMPT of one token"] * engine.prompts,
                      *["TEMPERATURE", "CLOCK, with TEMPERATURE"] * engine.samples,
                      *(f"{other} instead of {engine.encodings[0]}" for other in engine.encodings[1:]),

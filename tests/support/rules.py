@@ -443,6 +443,7 @@ class DiskImage(Image):
     idle_share = 1 / 3
     entry = 0x7C00  # where the BIOS loads the sector
     SECTOR = 512
+    TABLE = 446  # four entries of 16 bytes
     LOW = 0x9200  # where the engines load a model below 640 KB
     # In the sector: a flat data segment. Its base is where the memory begins that the engine works in.
     SEGMENT = re.compile(rb"\xFF\xFF(...)\x93\xCF(.)", re.DOTALL)
@@ -451,7 +452,8 @@ class DiskImage(Image):
         super().__init__(program, packed, manifest)
         if self.model_offset != self.SECTOR:
             raise ValueError(f"the model is at {self.model_offset}, not in sector 1")
-        self.code_end = counted - 2  # the signature is counted, too
+        entry = range(self.TABLE, self.TABLE + 16) if self.has_partition(program) else range(self.SECTOR - 2, self.SECTOR - 2)
+        self.code_end = counted - 2 - len(entry)  # the signature is counted, too, and so is an entry
         self.model = self.LOW  # where it is loaded; in front of it is a copy of the sector
         segment = self.SEGMENT.search(program[:self.SECTOR])
         base = int.from_bytes(segment[1] + segment[2], "little") >> 16 << 16 if segment else 0
@@ -461,10 +463,16 @@ class DiskImage(Image):
                 raise ValueError(f"the image would begin at {moved:#x}, below 1 MB")
             self.model = moved + self.SECTOR
         end = self.model_offset + len(packed)
-        for free in (range(self.code_end, self.SECTOR - 2), range(end, len(program))):
+        for free in (range(self.code_end, entry.start), range(entry.stop, self.SECTOR - 2), range(end, len(program))):
             if any(program[i] for i in free):
                 raise ValueError(f"{counted} bytes are counted, but the padding at {free.start} is not zero")
             self.counted[free.start:free.stop] = bytes(len(free))
+
+    @classmethod
+    def has_partition(cls, program: bytes) -> bool:
+        """Whether there is an entry of a partition table: one to boot from, of all of the image but sector 0."""
+        status, first, sectors = struct.unpack_from("<B7xII", program, cls.TABLE)
+        return (status, first, sectors) == (0x80, 1, len(program) // cls.SECTOR - 1)
 
     def offset(self, address: int) -> int | None:
         if self.entry <= address < self.entry + self.SECTOR:

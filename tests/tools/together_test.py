@@ -41,7 +41,7 @@ class Sets(FolderTest):
             self.assertTrue(not features & {*comforts} or first in features, features)
         shown = together.largest(sets)
         self.assertTrue(1 < len(shown) < len(sets))
-        everything = {*engine.features, *engine.choices, *engine.beyond["features"], "TEMPERATURE", "CLOCK"}
+        everything = {*engine.features, *engine.choices, *engine.beyond["features"], *engine.on_request, "TEMPERATURE", "CLOCK"}
         self.assertEqual({*together.known(engine)}, everything)
         for features in [frozenset(engine.choices), *(frozenset(each.features) for each in shown[:3])]:
             self.assertEqual(self.counted(features), found[features], features)
@@ -59,6 +59,7 @@ class Sets(FolderTest):
         engine, beyond = self.ENGINE, self.ENGINE.beyond["features"]
         chosen = engine.without({*engine.features, *beyond[1:]} - features)
         chosen = chosen.large if beyond[0] in features else chosen
+        chosen = chosen.with_requested(features & {*engine.on_request})
         chosen = replace(chosen, features=(*chosen.features, *(f"NO_{name}" for name in engine.choices if name not in features)))
         if "TEMPERATURE" in features:
             chosen = chosen.sampled(Sampling(1.0, None if "CLOCK" in features else 0))

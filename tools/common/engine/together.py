@@ -5,7 +5,7 @@
     together.largest(sets)                      # those to which nothing can be added
     sets[0].features, sets[0].counted
 
-What a set is made of: the engine's features and choices, what large models need (in every set where the model is one), and
+What a set is made of: the engine's features and choices, those that it has where it is asked for them, what large models need (in every set where the model is one), and
 where the engine can draw tokens TEMPERATURE and CLOCK.
 """
 
@@ -42,7 +42,7 @@ def known(engine: Engine) -> tuple[str, ...]:
     """All features that a set may have, in the order of a table."""
     beyond = engine.beyond["features"] if engine.beyond else ()
     drawn = (race.FEATURE, race.CLOCK) if engine.samples else ()
-    return *engine.features, *beyond, *engine.choices, *drawn
+    return *engine.features, *beyond, *engine.on_request, *engine.choices, *drawn
 
 
 def fitting_sets(engine: Engine, model: Model, encoding: str) -> list[Together]:
@@ -63,12 +63,13 @@ def fitting_sets(engine: Engine, model: Model, encoding: str) -> list[Together]:
             variant = packing.fitting(sampled, model, encoding)
             packing.configure(variant, model, encoding, files)
             _, _, spans = packing.check_shape(variant, model, encoding)
-            for features, large, choices in itertools.product(_subsets(engine.features), beyond, _subsets(engine.choices)):
+            for features, large, requested, choices in itertools.product(
+                    _subsets(engine.features), beyond, _subsets(engine.on_request), _subsets(engine.choices)):
                 left_out = tuple(f"NO_{choice}" for choice in engine.choices if choice not in choices)
-                flags = (*features, *large, *left_out, *(sampling.features if sampling else ()))
+                flags = (*features, *large, *requested, *left_out, *(sampling.features if sampling else ()))
                 counted = _counted(replace(variant, features=flags), spans, files)
                 if counted is not None:
-                    found.append(Together((*features, *large, *choices, *names), counted))
+                    found.append(Together((*features, *large, *requested, *choices, *names), counted))
     return sorted(found, key=lambda each: (-len(each.features), each.counted))
 
 

@@ -8,8 +8,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Sequence
+from typing import Callable, Sequence
 
+from common.engine.builds import Built
+from common.engine.engines import Engine
+from common.engine.nasm import SectorFull
 from common.machine import here
 from common.model.models import Model
 from common.model.tokenizer import BOS
@@ -33,8 +36,8 @@ class Price:
 
 
 def price_list(names: Sequence[str] | None = None, model: Model | None = None) -> list[Price]:
-    """Every feature and choice, what large models need, a prompt, drawn tokens, every encoding of the weights besides the default one, and flags
-    that nobody searched."""
+    """Every feature and choice, what large models need, what a build can be asked for (a partition, a prompt, drawn tokens), every
+    encoding of the weights besides the default one, and flags that nobody searched."""
     prices = []
     with workshop(model) as build:
         for engine in here.choose(names, to_run=False):
@@ -52,6 +55,9 @@ def price_list(names: Sequence[str] | None = None, model: Model | None = None) -
                 for comfort in comforts:
                     with_it = engine.without(other for other in comforts if other != comfort).large
                     prices.append(Price(engine.name, f"{comfort}, with {first}", build(with_it).counted, plain))
+            for feature in engine.on_request:
+                without_it, with_it = _as_far_as_there_is_room(build, engine, feature)
+                prices.append(Price(engine.name, feature, with_it, without_it))
             if engine.prompts:  # for which the message of READ_ERROR may have to make room
                 rest = tuple(feature for feature in engine.features if feature != "READ_ERROR")
                 prices.append(Price(engine.name, "PROMPT of one token", *(
@@ -66,3 +72,16 @@ def price_list(names: Sequence[str] | None = None, model: Model | None = None) -
             prices += [Price(engine.name, f"nothing but {flag}", build(engine, flags=[flag]).counted, full)
                        for flag in engine.flags_alone]
     return prices
+
+
+def _as_far_as_there_is_room(build: Callable[[Engine], Built], engine: Engine, feature: str) -> tuple[int, int]:
+    """Counted bytes without and with a feature that a build is asked for: of the engine without its last features, as few of them as
+    must make room."""
+    for kept in range(len(engine.features), -1, -1):
+        fewer = engine.without(engine.features[kept:])
+        try:
+            return build(fewer).counted, build(fewer.with_requested([feature])).counted
+        except SectorFull:
+            if not kept:
+                raise
+    raise AssertionError

@@ -436,25 +436,29 @@ class ElfImage(Image):
 
 
 class DiskImage(Image):
-    """A PC's disk: the boot sector, and the packed model from sector 1 on. `counted`: how many bytes are said to be counted;
-    what of the sector is not, is its padding, and zero."""
+    """A PC's disk: the boot sector, others with code when there are some, and then the packed model. `counted`: how many bytes
+    are said to be counted; what of those sectors is not, is their padding, and zero."""
 
     allowed = ("counted", "firmware")
     idle_share = 1 / 3
-    entry = 0x7C00  # where the BIOS loads the sector
-    SECTOR = 512
-    TABLE = 446  # four entries of 16 bytes
-    LOW = 0x9200  # where the engines load a model below 640 KB
+    entry = 0x7C00  # where the BIOS loads the boot sector; others with code follow it
+    SECTOR, SIGNATURE = 512, b"\x55\xAA"
+    TABLE, ENTRY = 446, 16  # where four entries of a partition table are; the first one may be there
+    LOW = 0x9200  # where the engines load a model below 640 KB; in front of it is a copy of the sector
+    HIGH = 0x100000  # where all that follows the boot sector is loaded when that has more code
     # In the sector: a flat data segment. Its base is where the memory begins that the engine works in.
     SEGMENT = re.compile(rb"\xFF\xFF(...)\x93\xCF(.)", re.DOTALL)
+    FNINIT = b"\xDB\xE3"
 
     def __init__(self, program: bytes, packed: bytes, manifest: dict, counted: int) -> None:
         super().__init__(program, packed, manifest)
-        if self.model_offset != self.SECTOR:
-            raise ValueError(f"the model is at {self.model_offset}, not in sector 1")
-        entry = range(self.TABLE, self.TABLE + 16) if self.has_partition(program) else range(self.SECTOR - 2, self.SECTOR - 2)
-        self.code_end = counted - 2 - len(entry)  # the signature is counted, too, and so is an entry
-        self.model = self.LOW  # where it is loaded; in front of it is a copy of the sector
+        self.code_bytes = self.model_offset
+        sectors, rest = divmod(self.code_bytes, self.SECTOR)
+        if not sectors or rest:
+            raise ValueError(f"the model is at {self.model_offset}, not at the beginning of a sector behind the first one")
+        padding = self.padding(program[:self.code_bytes], self.code_bytes - counted, self.has_partition(program))
+        self.code_end = padding[0].start
+        self.model = self.LOW if sectors == 1 else self.HIGH + self.code_bytes - self.SECTOR  # where it is loaded
         segment = self.SEGMENT.search(program[:self.SECTOR])
         base = int.from_bytes(segment[1] + segment[2], "little") >> 16 << 16 if segment else 0
         if base > 0x100000:  # the whole image is between 1 MB and there
@@ -463,7 +467,7 @@ class DiskImage(Image):
                 raise ValueError(f"the image would begin at {moved:#x}, below 1 MB")
             self.model = moved + self.SECTOR
         end = self.model_offset + len(packed)
-        for free in (range(self.code_end, entry.start), range(entry.stop, self.SECTOR - 2), range(end, len(program))):
+        for free in (*padding, range(end, len(program))):
             if any(program[i] for i in free):
                 raise ValueError(f"{counted} bytes are counted, but the padding at {free.start} is not zero")
             self.counted[free.start:free.stop] = bytes(len(free))
@@ -474,15 +478,36 @@ class DiskImage(Image):
         status, first, sectors = struct.unpack_from("<B7xII", program, cls.TABLE)
         return (status, first, sectors) == (0x80, 1, len(program) // cls.SECTOR - 1)
 
+    @classmethod
+    def padding(cls, code: bytes, size: int, partition: bool) -> list[range]:
+        """Where the bytes are that only fill the sectors with code, so many as are said: in front of the last signature; where
+        there is a partition, in front of its entry and behind it; and what is more than these zeros, at the end of the longest other
+        row of zeros."""
+        found, end = [], len(code) - len(cls.SIGNATURE) * code.endswith(cls.SIGNATURE)
+        if partition:  # three entries that are none
+            behind = range(cls.TABLE + cls.ENTRY, cls.SECTOR - len(cls.SIGNATURE))
+            found.append(behind)
+            size -= len(behind)
+            if len(code) == cls.SECTOR:
+                end = cls.TABLE
+        if len(code) == cls.SECTOR:
+            return [range(end - size, end), *found]
+        last = min(size, end - len(code[:end].rstrip(b"\0")))
+        found.insert(0, range(end - last, end))
+        if size > last:
+            longest = cls.TABLE if partition else max(re.finditer(rb"\0+", code[:end - last]), key=lambda row: row.end() - row.start()).end()
+            found.append(range(longest - (size - last), longest))
+        return found
+
     def offset(self, address: int) -> int | None:
-        if self.entry <= address < self.entry + self.SECTOR:
+        if self.entry <= address < self.entry + self.code_bytes:
             return address - self.entry
-        if self.model <= address < self.model + len(self.program) - self.SECTOR:
-            return address - self.model + self.SECTOR
+        if self.model <= address < self.model + len(self.program) - self.code_bytes:
+            return address - self.model + self.code_bytes
         return None
 
     def address(self, offset: int) -> int:
-        return offset + self.entry if offset < self.SECTOR else offset - self.SECTOR + self.model
+        return offset + self.entry if offset < self.code_bytes else offset - self.code_bytes + self.model
 
     def outside(self, address: int) -> str:
         """The firmware's own is C0000h to FFFFFh, where its ROMs are, and its handler of system management interrupts
@@ -500,7 +525,10 @@ class DiskImage(Image):
         return instructions[start:]
 
     def soon(self, instructions: Instructions) -> int:
-        """The first instruction in protected mode: where the far jump to segment 8 leads."""
+        """The first instruction in protected mode: where the far jump to segment 8 leads. With more code, which goes there to load
+        the model, it is fninit: the model is loaded then."""
+        if self.code_bytes > self.SECTOR:
+            return self.address(self.program.index(self.FNINIT, self.SECTOR, self.code_bytes))
         jump = re.search(rb"\xEA(..)\x08\x00", self.program[:self.SECTOR], re.DOTALL)
         assert jump
         return int.from_bytes(jump[1], "little")

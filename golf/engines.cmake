@@ -1,5 +1,5 @@
 # Reads engines.json: `engines` is the list of names; ENGINE_toolchain, ENGINE_source, ENGINE_layout, ENGINE_target and
-# ENGINE_features, ENGINE_samples and ENGINE_prompts (empty when it has none) are the fields of an engine, ENGINE_machine is the
+# ENGINE_features, ENGINE_samples, ENGINE_prompts and ENGINE_console (empty when it has none) are the fields of an engine, ENGINE_machine is the
 # kind of machine that its target is;
 # `inputs` are the files that decide what engines are built. For every place that makes something for each engine.
 
@@ -11,7 +11,7 @@ set(engines)
 foreach(i RANGE ${last})
   string(JSON name GET "${table}" engines ${i} name)
   list(APPEND engines ${name})
-  foreach(field toolchain source layout target features samples prompts)
+  foreach(field toolchain source layout target features samples prompts console)
     string(JSON ${name}_${field} ERROR_VARIABLE missing GET "${table}" engines ${i} ${field})
     if(missing)
       set(${name}_${field})

@@ -29,10 +29,11 @@
 ;     SERIAL        COM1 as well as keyboard and screen: 9600 bits a second, 8 bits, no parity
 ;     CLEAR         the screen is cleared at first
 ;     READ_ERROR    a message when a sector cannot be read, or when memory ends before the walk does
-;     PARTITION     a partition table with one entry, for firmware that looks for one (see boot.inc)
 ;
 ; and where it is asked for
 ;
+;     PARTITION     an entry of the partition table: see partition.inc. Sector 0 ends before it, at 1BEh, so that the model's layers
+;                   and the line's editor change places: 4 bytes more than the entry
 ;     TEMPERATURE   the story is drawn, by the exponential race of reference/race.hpp
 ;     TOP_P         with it: from the nucleus
 ;     CLOCK         with it: the generator begins with the BIOS's clock, so every story is another one
@@ -52,6 +53,9 @@
   %define FAST
 %endif
 %include "transformer.inc"
+%ifdef PARTITION
+  %include "partition.inc"
+%endif
 
 BASE            equ     0x100           ; of all segments
 STACK           equ     0x5000
@@ -357,11 +361,13 @@ load_end:
                 TYPE_CODE
                 call    protected_mode
                 bits    32
-                jmp     spell
-gap             equ     446 - ($ - $$)
+                jmp     short spell
+before          equ     $ - $$
+gap             equ     PARTITION_PLACE - before
                 times   gap db 0
                 PARTITION_DATA
-                times   510 - ($ - $$) db 0
+behind_entry    equ     $ - $$
+                times   510 - behind_entry db 0
                 db      0x55, 0xaa
 %else
 ; The signature is executed: push bp; stosb, into memory that nobody uses (saves 3). @header
@@ -371,11 +377,7 @@ gap             equ     446 - ($ - $$)
 ; ===============================================================================================================
 ; Sector 1
 ; ===============================================================================================================
-%ifdef PARTITION
-                bits    32
-                LAYER_CODE
-                jmp     ebp
-%else
+%ifndef PARTITION
                 bits    16
                 TYPE_CODE
                 call    protected_mode
@@ -611,7 +613,11 @@ stop:
 %endif
                 jmp     story
 
-%ifndef PARTITION
+%ifdef PARTITION
+                bits    32
+                LAYER_CODE
+                jmp     ebp                     ; to rows
+%else
                 POLL_CODE
 %endif
 code_end:
@@ -622,5 +628,10 @@ model:
                 incbin  "model.packed"
 image_end:
                 times   IMAGE_BYTES - ($ - $$) db 0
-padding         equ     gap + (1022 - (code_end - $$)) + ($ - image_end) ; free: never read as data, never executed
+%ifdef PARTITION
+gaps            equ     gap + 510 - behind_entry
+%else
+gaps            equ     gap
+%endif
+padding         equ     gaps + (1022 - (code_end - $$)) + ($ - image_end) ; free: never read as data, never executed
 code_sectors    equ     2

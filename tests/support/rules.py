@@ -443,7 +443,7 @@ class DiskImage(Image):
     idle_share = 1 / 3
     entry = 0x7C00  # where the BIOS loads the boot sector; others with code follow it
     SECTOR, SIGNATURE = 512, b"\x55\xAA"
-    TABLE, ENTRY = 446, 16  # where four entries of a partition table are; the first one may be there
+    TABLE = range(446, 510)  # of partitions, in the boot sector: four entries of 16 bytes
     LOW = 0x9200  # where the engines load a model below 640 KB; in front of it is a copy of the sector
     HIGH = 0x100000  # where all that follows the boot sector is loaded when that has more code
     # In the sector: a flat data segment. Its base is where the memory begins that the engine works in.
@@ -456,7 +456,7 @@ class DiskImage(Image):
         sectors, rest = divmod(self.code_bytes, self.SECTOR)
         if not sectors or rest:
             raise ValueError(f"the model is at {self.model_offset}, not at the beginning of a sector behind the first one")
-        padding = self.padding(program[:self.code_bytes], self.code_bytes - counted, self.has_partition(program))
+        padding = self.padding(program, self.code_bytes, self.code_bytes - counted)
         self.code_end = padding[0].start
         self.model = self.LOW if sectors == 1 else self.HIGH + self.code_bytes - self.SECTOR  # where it is loaded
         segment = self.SEGMENT.search(program[:self.SECTOR])
@@ -475,27 +475,25 @@ class DiskImage(Image):
     @classmethod
     def has_partition(cls, program: bytes) -> bool:
         """Whether there is an entry of a partition table: one to boot from, of all of the image but sector 0."""
-        status, first, sectors = struct.unpack_from("<B7xII", program, cls.TABLE)
+        status, first, sectors = struct.unpack_from("<B7xII", program, cls.TABLE.start)
         return (status, first, sectors) == (0x80, 1, len(program) // cls.SECTOR - 1)
 
     @classmethod
-    def padding(cls, code: bytes, size: int, partition: bool) -> list[range]:
-        """Where the bytes are that only fill the sectors with code, so many as are said: in front of the last signature; where
-        there is a partition, in front of its entry and behind it; and what is more than these zeros, at the end of the longest other
-        row of zeros."""
-        found, end = [], len(code) - len(cls.SIGNATURE) * code.endswith(cls.SIGNATURE)
-        if partition:  # three entries that are none
-            behind = range(cls.TABLE + cls.ENTRY, cls.SECTOR - len(cls.SIGNATURE))
-            found.append(behind)
-            size -= len(behind)
-            if len(code) == cls.SECTOR:
-                end = cls.TABLE
-        if len(code) == cls.SECTOR:
+    def padding(cls, program: bytes, code: int, size: int) -> list[range]:
+        """Where the bytes are that only fill the sectors with code, so many as are said. In one sector they are all in front of
+        the signature, or of a partition's entry. In several they are in front of the last signature, behind an entry, and what is
+        more than the zeros there is at the end of the longest other row of zeros."""
+        table = range(cls.TABLE.start + 16, cls.TABLE.stop) if cls.has_partition(program) else range(0)
+        found, size = [table] * bool(table), size - len(table)
+        end = code - len(cls.SIGNATURE) * program[:code].endswith(cls.SIGNATURE)
+        if code == cls.SECTOR:
+            end = cls.TABLE.start if table else end
             return [range(end - size, end), *found]
-        last = min(size, end - len(code[:end].rstrip(b"\0")))
+        last = min(size, end - len(program[:end].rstrip(b"\0")))
         found.insert(0, range(end - last, end))
         if size > last:
-            longest = cls.TABLE if partition else max(re.finditer(rb"\0+", code[:end - last]), key=lambda row: row.end() - row.start()).end()
+            rows = re.finditer(rb"\0+", program[:cls.TABLE.start if table else end - last])
+            longest = max(rows, key=lambda row: row.end() - row.start()).end()
             found.append(range(longest - (size - last), longest))
         return found
 

@@ -109,7 +109,8 @@ void run(const Options& options) {
     const bool seeded = options.seed && (*options.seed != 0 || options.sampler == Method::race);
     const std::uint64_t seed = seeded ? *options.seed : seed_from_clock();
     Transformer transformer(config, checkpoint.weights(), options.model);
-    Sampler sampler(options.temperature, options.top_p, seed, options.sampler);
+    const float top_p = options.top_p.value_or(options.sampler == Method::race ? 1.0f : 0.9f);
+    Sampler sampler(options.temperature, top_p, seed, options.sampler);
     const auto logits_file = open_output(options.logits_file);
     const auto extremes_file = open_output(options.extremes_file);
 

@@ -32,10 +32,10 @@ Length (default: until the model stops with BOS or the context, seq_len, is full
 Choice of the next token:
       --temp T          temperature; 0 is greedy (default), else 0.001 to 1000
       --top-p P         keep the most likely tokens of total probability P, 0 to 1;
-                        0 and 1 keep all (default 0.9; no effect when greedy)
+                        0 and 1 keep all (default 0.9, for race 1; no effect when greedy)
       --sampler NAME    top-p: from the most likely tokens, as llama2.c does (default);
-                        race: from all tokens, by the exponential race, as the golfed engines do
-                        (any seed, 0 too; no effect of --top-p)
+                        race: by the exponential race, as the golfed engines do; from all tokens, and with
+                        --top-p from the most likely ones (any seed, 0 too)
   -s, --seed N          the same seed gives the same text; without one, and for top-p with 0, it is
                         taken from the clock, and the timing line shows it
 

@@ -19,7 +19,7 @@ struct Options {
     std::optional<std::size_t> predict;    // -n, --predict
     std::size_t steps = 0;                 // --steps; 0: seq_len
     float temperature = 0.0f;              // --temp; 0: greedy
-    float top_p = 0.9f;                    // --top-p
+    std::optional<float> top_p;            // --top-p; without one, 0.9 for sampler top-p, and for the race all tokens
     Method sampler = Method::top_p;        // --sampler
     std::optional<std::uint64_t> seed;     // -s, --seed; without one, from the clock
     bool tokens = false;                   // --tokens

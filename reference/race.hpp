@@ -12,6 +12,19 @@
 //     argmax over i of   logit_i / T - log(-log(u_i))
 //
 // (The added noise has a name of its own, Gumbel's distribution: https://arxiv.org/abs/1411.0030, section 2.)
+//
+// Top-p sampling (https://arxiv.org/abs/1904.09751, section 3.1) draws from the nucleus only: the most likely tokens that
+// together reach the probability P. The race needs no sort for that either. It is run over all tokens, and where its winner w
+// is not in the nucleus, it is run again with the next random numbers, until one is. The winners that count then have the
+// distribution of the nucleus: its tokens keep their odds against each other, and the others never win. A winner is in the
+// nucleus with probability P or more, so about 1 / P races are enough. Token w is in the nucleus when all tokens that are more
+// likely have together at most P:
+//
+//     sum over j with logit_j > logit_w of exp((logit_j - logit_w) / T)   <=   P * sum over all j of exp((logit_j - logit_w) / T)
+//
+// Both sides are probabilities divided by that of w, so no softmax is needed. The most likely token is always in the nucleus:
+// its left side is 0. It is the rule by which sample_top_p (sampler.hpp) cuts: a token is kept while those before it have not
+// exceeded P. But that one sorts, and may cut between tokens that are equally likely; here, equals are in or out together.
 #pragma once
 
 #include <cstddef>
@@ -33,16 +46,15 @@ public:
 
     /// The next number, in (0, 1).
     double next();
-    /// As so many calls of next.
-    void skip(std::size_t count);
 
 private:
     std::uint64_t state_;  // n
 };
 
 /// Picks token i with probability exp(logit_i / temperature) / sum over j of exp(logit_j / temperature). Takes a random number for
-/// each token, for the last one first; of equals the lowest token wins.
+/// each token, for the last one first; of equals the lowest token wins. top_p in (0, 1) keeps the nucleus only: the race is repeated
+/// until its winner is in it; 0 or 1 keeps the whole distribution.
 int sample_race(std::span<const float> logits,  // (n), n >= 1
-                float temperature, RaceRandom& random);
+                float temperature, float top_p, RaceRandom& random);
 
 }  // namespace llama512

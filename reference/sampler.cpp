@@ -59,7 +59,7 @@ int sample_top_p(std::span<const float> probabilities, float top_p, float coin) 
 
 int Sampler::sample(std::span<const float> logits) {
     if (temperature_ == 0.0f) return argmax(logits);
-    if (method_ == Method::race) return sample_race(logits, temperature_, race_);
+    if (method_ == Method::race) return sample_race(logits, temperature_, top_p_, race_);
 
     std::vector<float> probabilities(logits.begin(), logits.end());
     for (float& value : probabilities) value /= temperature_;
@@ -71,7 +71,7 @@ int Sampler::sample(std::span<const float> logits) {
 }
 
 void Sampler::skip(std::span<const float> logits) {
-    if (method_ == Method::race) race_.skip(logits.size());
+    if (method_ == Method::race && temperature_ != 0.0f) sample_race(logits, temperature_, top_p_, race_);
 }
 
 }  // namespace llama512

@@ -33,7 +33,7 @@ int sample_top_p(std::span<const float> probabilities,  // (n), sum 1, n >= 2
 /// How a token is drawn where the choice is not greedy.
 enum class Method {
     top_p,  // softmax, and from the nucleus
-    race,   // the exponential race, from the whole distribution
+    race,   // the exponential race, repeated until its winner is in the nucleus
 };
 
 /// How the next token is chosen.
@@ -41,14 +41,14 @@ class Sampler {
 public:
     /// temperature 0: the most likely token, always (greedy). Otherwise logits are divided by it before softmax.
     /// top_p in (0, 1) keeps the nucleus only; 0 or 1 keeps the whole distribution.
-    /// The race takes no top_p, and any seed.
+    /// The race takes any seed.
     Sampler(float temperature, float top_p, std::uint64_t seed, Method method = Method::top_p)
         : temperature_(temperature), top_p_(top_p), method_(method), random_(seed), race_(seed) {}
 
     int sample(std::span<const float> logits);  // (vocab_size)
 
-    /// The next token is that of the prompt, so these logits are not sampled. The race goes on all the same: its numbers belong to
-    /// a position and a token, whatever was said before.
+    /// The next token is that of the prompt, so these logits are not sampled. The race is run all the same, its repetitions too,
+    /// and its winner is not asked: so what follows draws the same numbers, whether a token was said or told.
     void skip(std::span<const float> logits);  // (vocab_size)
 
 private:

@@ -129,7 +129,10 @@ class CommandLine(FolderTest):
 
     def test_the_race(self) -> None:
         warm = ("--temp", "1.5", "--sampler", "race")
-        self.assertEqual(self.tokens(*warm, "-s", "0"), self.tokens(*warm, "-s", "0", "--top-p", "0.1"))  # 0 is a seed, too
+        self.assertEqual(self.tokens(*warm, "-s", "0"), self.tokens(*warm, "-s", "0", "--top-p", "1"))  # 0 is a seed, too
+        self.assertEqual(self.tokens(*warm, "-s", "0"), self.tokens(*warm, "-s", "0", "--top-p", "0"))
+        self.assertNotEqual(self.tokens(*warm, "-s", "0"), self.tokens(*warm, "-s", "0", "--top-p", "0.1"))
+        self.assertEqual(self.tokens(*warm, "-s", "0", "--top-p", "1e-6"), self.tokens())  # the most likely token alone
         self.assertNotEqual(self.tokens(*warm, "-s", "0"), self.tokens(*warm, "-s", "1"))
         self.assertNotEqual(self.tokens(*warm, "-s", "7"), self.tokens("--temp", "1.5", "-s", "7"))
         self.assertEqual(self.tokens("--temp", "1.5", "-s", "7"), self.tokens("--temp", "1.5", "-s", "7", "--sampler", "top-p"))

@@ -10,7 +10,7 @@
 ;     7E00h … FDFFh     while loading: a chunk, which is what one call of the BIOS reads. Chunk 0 is read last: it begins with
 ;                       sector 1, which so is where it runs
 ;     … 100FEh          the line that is typed
-;     1 MB …            the image from its sector 1 on, so that 55 AA stands before the first weight
+;     1 MB …            the image from its sector 1 on, so that the end of sector 1 stands before the first weight
 ;     WALK              the walk (see transformer.inc): it begins with the last four bytes of the image, which are padding
 ;
 ; SEGMENTS. All have base 100h, labels are offsets in it. 10h, which is the data segment's selector in protected mode, is in real
@@ -98,12 +98,13 @@ bos             equ     RECORDS + RECORD_BYTES + TEXT_BYTES - BEFORE_EMBEDDING
 story:
                 mov     sp, STACK               ; whatever was on the stack: a story may have been stopped
                 call    newline
-                mov     al, '>'
-                call    putc
                 mov     edi, TEXT               ; all of it, for protected mode
                 mov     al, ' '                 ; a text begins with a space @tokenizer
                 stosb                           ; @tokenizer
                 mov     esi, edi                ; where it is empty
+                mov     al, '>'
+.echo:
+                call    putc
 .key:
                 call    poll
                 jz      .key
@@ -118,9 +119,7 @@ story:
                 cmp     di, byte -1             ; the line is full
                 je      .key
                 stosb
-.echo:
-                call    putc
-                jmp     short .key
+                jmp     short .echo
 .back:
                 cmp     di, si
                 jbe     .key
@@ -388,8 +387,8 @@ behind_entry    equ     $ - $$
 ; spell: the text's tokens. Three steps, each of which is proved in spelling.py.
 ;   in     esi = TEXT + 1, edi = behind the text
 ;   out    on the stack: for each token where it begins in the text, and its record; then the text's end and 0
-; A run of `.scan` goes through the records, and for each one through all places where ebp tokens of the list, which are one text
-; as they stand, may be it. For 2 tokens and more: they become one, and the run begins again. So records that come first are best.
+; A run of `.scan` goes through the records, and for each one through all places in the list where ebp + 1 tokens may have its
+; text. If these are 2 or more, they become one, and the run begins again: so records that come first are best.
 ; ---------------------------------------------------------------------------------------------------------------
 ; @tokenizer
 spell:
@@ -397,7 +396,7 @@ spell:
                 je      .empty
                 dec     esi                     ; with the space
 .empty:
-                xor     eax, eax                ; no record yet; and what ends the list for runs of ebp tokens
+                xor     eax, eax                ; no record yet; and what ends the list for runs of several tokens
 %rep 2 * CHARACTER_BYTES - 3 + 2 * (CHARACTER_BYTES == 1)
                 push    eax
 %endrep
@@ -411,9 +410,9 @@ spell:
   %assign CHARACTERS RECORDS + (FIRST_CHARACTER - 1) * RECORD_BYTES
   %assign PIECES     RECORDS + RECORD_BYTES
                 mov     eax, CHARACTERS         ; first, characters of several bytes
-                push    byte CHARACTER_BYTES
+                push    byte CHARACTER_BYTES - 1
 %else
-                push    byte 2
+                push    byte 1
 %endif
                 pop     ebp
 .scan:
@@ -428,8 +427,8 @@ spell:
                 mov     ecx, [edx]              ; the length of its text; zeros behind the last one
                 jecxz   .end
 .pair:
-                mov     edi, [ebx]              ; where the first of ebp tokens begins
-                mov     ecx, [ebx + 8 * ebp]    ; and where the last one ends
+                mov     edi, [ebx]              ; where the first token begins
+                mov     ecx, [ebx + 8 * ebp + 8] ; and where the last one ends
                 add     ebx, byte 8
                 jecxz   .record                 ; there are fewer
                 sub     ecx, edi
@@ -439,16 +438,16 @@ spell:
                 repe cmpsb
                 jne     .pair
                 mov     [ebx - 4], edx          ; of one token the last record that fits: a character rather than a byte
-                cmp     ebp, byte 1
-                je      .pair
+                test    ebp, ebp
+                jz      .pair
                 mov     edi, ebx                ; the others go: all behind them moves down, and more; 4 KB are more than the list
-                lea     esi, [ebx + 8 * ebp - 8]
+                lea     esi, [ebx + 8 * ebp]
                 mov     ch, 4
                 rep movsd
                 jmp     short .scan
 .end:
                 dec     ebp
-                jnz     .scan
+                jns     .scan
 %if CHARACTER_BYTES > 1
                 inc     ebp                     ; then, with all records, two tokens, and one
                 inc     ebp
@@ -470,7 +469,9 @@ spell:
 ; The story
 ; ---------------------------------------------------------------------------------------------------------------
 ; @loop
+%if CHARACTER_BYTES > 1
                 xor     eax, eax
+%endif                                          ; otherwise it is still 0
                 mov     ecx, WALK_BYTES / 4 + 1
                 mov     ebp, rows               ; @matmul
                 mov     edi, [ebp + walk - rows]
@@ -512,17 +513,20 @@ token:
                 pop     ecx
                 loop    .again
                 SETC    VOCAB_SIZE              ; @matmul
+%ifdef TEMPERATURE
+                push    edi                     ; @sampling
+%endif
                 call    ebp                     ; logits; greedy: edx = the slot of the best @matmul
 %ifdef TEMPERATURE
 ; ---------------------------------------------------------------------------------------------------------------
 ; A race over all tokens; with TOP_P another one, until the winner is in the nucleus.
-;   in     edi = the last slot, token 0's
+;   in     edi = the last slot, token 0's; on the stack, the slot before the first one
 ;   out    edx = the winner's slot
 ; ---------------------------------------------------------------------------------------------------------------
 ; @sampling
+                pop     ebx
 draw:
                 push    dword [ebp + lowest - rows] ; the best sum
-                lea     ebx, [edi - 4 * VOCAB_SIZE]
                 SETC    VOCAB_SIZE
 .race:
                 add     ebx, byte 4
@@ -543,7 +547,7 @@ draw:
                 SETC    VOCAB_SIZE
                 fldz                            ;                                            | rest s 1
 .sum:
-                fld     dword [ebx]             ; from the last slot back
+                fld     dword [ebx]             ; from the last slot back, to the one before the first
                 fsub    dword [edx]
                 ftst
                 fnstsw  ax
@@ -595,7 +599,7 @@ draw:
                 bits    16
                 call    putc
                 call    poll
-                jnz     story                   ; a key: the end
+                jnz     stop.told               ; a key: the end
                 call    protected_mode
                 bits    32
                 popad
@@ -611,19 +615,24 @@ stop:
 %ifdef READ_ERROR
                 js      error                   ; only when there is no memory: a record's address, a slot's are positive @loading
 %endif
+.told:
                 jmp     story
 
+code_end:
 %ifdef PARTITION
                 bits    32
                 LAYER_CODE
                 jmp     ebp                     ; to rows
+last_gap        equ     1022 - ($ - $$)
+                times   last_gap db 0
+; before the first weight @header
+                db      0x16, 0xc3
 %else
-                POLL_CODE
+last_gap        equ     1024 - (code_end - $$) - (poll_end - poll)
+                times   last_gap db 0
+                POLL_CODE                       ; ends with what stands before the first weight: int 16h, ret  (saves 2)
+poll_end:
 %endif
-code_end:
-; @header
-                times   1022 - ($ - $$) db 0
-                db      0x55, 0xaa              ; before the first weight
 model:
                 incbin  "model.packed"
 image_end:
@@ -633,5 +642,5 @@ gaps            equ     gap + 510 - behind_entry
 %else
 gaps            equ     gap
 %endif
-padding         equ     gaps + (1022 - (code_end - $$)) + ($ - image_end) ; free: never read as data, never executed
+padding         equ     gaps + last_gap + ($ - image_end) ; free: never read as data, never executed
 code_sectors    equ     2

@@ -367,4 +367,5 @@ LAYOUTS = {
     "doubles-by-rows": Layout(doubles, doubles_by_rows_workspace, encodings=FOR_DOUBLES, empty_pieces=False),
     "asm-linux": Layout(asm_linux, asm_linux_workspace, step_value=X87_STEP, apart={"int4": asm_linux_apart}, empty_pieces=False),
     "boot": Layout(boot, boot_workspace, before=b"\x55\xaa", step_value=X87_STEP, empty_pieces=False),  # the boot sector's signature
+    "boot-chat": Layout(boot, boot_workspace, before=b"\x16\xc3", step_value=X87_STEP, empty_pieces=False),  # the end of its code
 }

@@ -3,26 +3,32 @@
     import bochs
     result = bochs.run(image, folder)
     result.memory, result.writes        # text memory's characters; a write into the code's page, or ""
+    result = bochs.run(image, folder, lines=[b"", b"Once"])      # typed over COM1, each at the prompt of an engine that takes them
+    result.serial                       # all that COM1 got
 
 Needs the Debian packages bochs, bochs-sdl, bochsbios and vgabios; versions 2.7 (Debian 12) and 3.0 (Debian 13) are
 known to work. Debian builds Bochs with its debugger, which reads commands from stdin: stop at 7C00h, where the BIOS
 hands over; watch the code's page; run. Bochs says in its log when the processor halts with interrupts off; a SIGINT
-then brings the debugger back, which writes text memory to a file.
+then brings the debugger back, which writes text memory to a file. COM1 is a terminal that belongs to this test.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import pty
 import shutil
 import signal
 import subprocess
 import time
+import tty
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Sequence
 
 from common.errors import UserError
+from common.machine.console import PROMPT
 from common.machine.qemu import CYLINDER, TEXT_MEMORY, on_disk
 
 PROGRAM = "bochs-bin"  # Debian's `bochs` is a script that asks questions before it starts this
@@ -31,6 +37,8 @@ VGA_BIOS = (Path("/usr/share/vgabios/vgabios.bin"), Path("/usr/share/bochs/VGABI
 
 CODE_PAGE = 0x7000
 WATCHED = 0x1000
+ONE_SECTOR = 0xE00  # of it up to the end of the boot sector, where that loads others behind it
+QUIET = 1.5  # seconds without a new byte behind a prompt: it waits there
 
 HALTED = "HLT instruction with IF=0"
 CAUGHT = "Caught write watch point"
@@ -45,6 +53,7 @@ vgaromimage: file={vga_bios}
 ata0-master: type=disk, path="{disk}", mode=flat, cylinders={cylinders}, heads=16, spt=63
 boot: disk
 clock: sync=none
+{com1}
 log: {log}
 panic: action=fatal
 error: action=report
@@ -59,6 +68,7 @@ class Result:
     before: bytes  # the same when the boot sector started
     registers: str  # as Bochs lists them
     writes: str  # "", or the first write into the boot sector's page
+    serial: bytes  # what COM1 got, if lines were typed there
 
 
 @functools.cache
@@ -69,8 +79,10 @@ def _debugger(program: str) -> list[str]:
     return ["-debugger"] if b" -debugger" in said else []
 
 
-def run(image: Path, folder: Path, cpu: str = "pentium", memory: int = 32, timeout: float = 60) -> Result:
-    """Boots an image, and waits until the processor halts for good."""
+def run(image: Path, folder: Path, cpu: str = "pentium", memory: int = 32, timeout: float = 60,
+        lines: Sequence[bytes] | None = None, watched: int = WATCHED) -> Result:
+    """Boots an image, and waits until the processor halts for good; or types lines, each at a prompt, and waits for the prompt that
+    follows. `watched`: how many bytes of the code's page must not be written to."""
     programs = (PROGRAM, "bochs")
     program = next((name for name in programs if shutil.which(name)), None)
     vga_bios = next((path for path in VGA_BIOS if path.is_file()), None)
@@ -83,8 +95,13 @@ def run(image: Path, folder: Path, cpu: str = "pentium", memory: int = 32, timeo
     for path in files.values():
         path.unlink(missing_ok=True)
     disk = on_disk(image, files["disk"])
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    os.set_blocking(ours, False)
+    com1 = f"com1: enabled=1, mode=term, dev={os.ttyname(theirs)}" if lines is not None else ""
+    serial, moved = bytearray(), time.monotonic()
     files["rc"].write_text(CONFIGURATION.format(
-        memory=memory, cpu=cpu, bios=BIOS, vga_bios=vga_bios, disk=disk.name, log=files["log"].name,
+        memory=memory, cpu=cpu, bios=BIOS, vga_bios=vga_bios, disk=disk.name, log=files["log"].name, com1=com1,
         cylinders=disk.stat().st_size // CYLINDER), "utf-8")
     with files["out"].open("wb") as out:
         process = subprocess.Popen(
@@ -104,6 +121,15 @@ def run(image: Path, folder: Path, cpu: str = "pentium", memory: int = 32, timeo
                 raise UserError(f"Bochs: waited for {what}: {why}; it said {(said('out') + said('log'))[-500:]!r}")
             time.sleep(0.05)
 
+    def at_prompt(count: int) -> bool:
+        """Whether so many prompts are there, and nothing else has come for a while."""
+        nonlocal moved
+        with suppress(BlockingIOError):
+            while data := os.read(ours, 1 << 16):
+                serial.extend(data)
+                moved = time.monotonic()
+        return (b"\r\n" + serial).count(PROMPT) >= count and serial.endswith(b">") and time.monotonic() - moved > QUIET
+
     def command(text: str) -> None:
         assert process.stdin
         process.stdin.write(text.encode() + b"\n")
@@ -113,8 +139,15 @@ def run(image: Path, folder: Path, cpu: str = "pentium", memory: int = 32, timeo
         command("pb 0x7c00\nc")
         wait(lambda: ") Breakpoint " in said("out"), "the boot sector to start")
         command(f'writemem "{files["before"].name}" {TEXT_MEMORY[0]:#x} {TEXT_MEMORY[1]}')
-        command(f"watch w {CODE_PAGE:#x} {WATCHED:#x}\nc")
-        wait(lambda: HALTED in said("log") or CAUGHT in said("out"), "the processor to halt")
+        command(f"watch w {CODE_PAGE:#x} {watched:#x}\nc")
+        if lines is None:
+            wait(lambda: HALTED in said("log") or CAUGHT in said("out"), "the processor to halt")
+        else:
+            for count, line in enumerate([*lines, None], 1):
+                wait(lambda: at_prompt(count) or CAUGHT in said("out"), f"prompt {count}")
+                if line is not None:
+                    os.write(ours, line + b"\r")
+                    moved = time.monotonic()
         writes = ""
         if CAUGHT in said("out"):
             writes = next(line for line in said("out").splitlines() if CAUGHT in line)
@@ -123,10 +156,12 @@ def run(image: Path, folder: Path, cpu: str = "pentium", memory: int = 32, timeo
         command(f'r\nwritemem "{files["memory"].name}" {TEXT_MEMORY[0]:#x} {TEXT_MEMORY[1]}\nq')
         process.wait(20)
         output = said("out")
-        if f"write watchpoint at 0x{CODE_PAGE:012x} len={WATCHED} inserted" not in output:
+        if f"write watchpoint at 0x{CODE_PAGE:012x} len={watched} inserted" not in output:
             raise UserError("Bochs: the watch point was not set")
         return Result(files["memory"].read_bytes()[::2], files["before"].read_bytes()[::2],
-                      output[output.rindex("rax:"):], writes)
+                      output[output.rindex("rax:"):], writes, bytes(serial))
     finally:
+        os.close(ours)
+        os.close(theirs)
         process.kill()
         process.communicate()

@@ -20,6 +20,8 @@ from images import BootTest, boot
 from common.errors import UserError
 
 ENGINE = images.engine_argument()
+# An engine of several sectors loads them itself, behind the first one.
+WATCHED = bochs.ONE_SECTOR if images.screen.style(ENGINE) == images.screen.CHAT else bochs.WATCHED
 
 
 class Bochs(BootTest):
@@ -28,13 +30,24 @@ class Bochs(BootTest):
         for encoding in ENGINE.encodings:
             with self.subTest(encoding):
                 sample = images.sample(ENGINE, model, self.folder / encoding, encoding)
-                result = bochs.run(sample.image, self.folder, timeout=120)
+                talks = images.screen.style(ENGINE) == images.screen.CHAT
+                result = bochs.run(sample.image, self.folder, timeout=300, lines=[b""] if talks else None, watched=WATCHED)
                 self.assertEqual(result.writes, "", "a write into the code's page")
                 cells = bytes(byte for character in result.memory for byte in (character, 7))
-                # Bochs's COM1 is not connected, and nobody lists writes: what the screen shows at the end says it all.
-                serial = sample.expected.text if images.screen.style(ENGINE) == images.screen.LINES else b""
+                # Where Bochs's COM1 is not connected, nobody lists writes: what the screen shows at the end says it all.
+                serial = sample.expected.text if images.screen.style(ENGINE) == images.screen.LINES else result.serial
                 self.assertEqual(images.problem(sample, cells, sample.expected.text, serial, result.before), "")
-                print(f"{ENGINE.name} {encoding}: {len(sample.expected.tokens)} tokens equal in Bochs, no write into 7000h-7FFFh")
+                print(f"{ENGINE.name} {encoding}: {len(sample.expected.tokens)} tokens equal in Bochs, no write into "
+                      f"{bochs.CODE_PAGE:X}h-{bochs.CODE_PAGE + WATCHED - 1:X}h")
+
+    @unittest.skipUnless(images.screen.style(ENGINE) == images.screen.CHAT, "it takes no lines")
+    def test_a_typed_line(self) -> None:
+        sample = images.sample(ENGINE, images.short_model(self.folder), self.folder / "typed")
+        result = bochs.run(sample.image, self.folder, timeout=300, lines=[b"A fox", b""], watched=WATCHED)
+        answers = [images.matching.expect(sample.built.effective, prompt=line).text for line in ("A fox", "")]
+        told = images.console.plain(result.serial).removeprefix(b"\n")
+        self.assertEqual(told, b">A fox\n%b\n>\n%b\n>" % tuple(answers))
+        self.assertEqual(images.screen.problem(result.memory, result.serial, images.screen.CHAT, result.before), "")
 
     def test_page_in_qemu(self) -> None:
         """After a run the whole page 7000h-7FFFh is as the firmware and the disk made it."""

@@ -24,8 +24,9 @@ from common.engine import builds, engines
 from common.engine.builds import Built
 from common.engine.engines import Engine
 from common.errors import UserError
-from common.machine import pc as pc_machine, qemu as machine, screen
-from common.machine.qemu import SECTOR, Machine
+from common.machine import console, pc as pc_machine, qemu as machine, screen
+from common.machine.console import Conversation
+from common.machine.qemu import Machine
 from common.match import matching
 from common.match.matching import Expected
 from common.model import checkpoint, models, random_model
@@ -101,7 +102,7 @@ class Run:
 
     cells: bytes  # text memory, characters and attributes
     shown: bytes  # what was written to its characters, by an engine of style CELLS
-    serial: bytes  # all that COM1 got
+    serial: bytes  # all that COM1 got; from an engine of style CHAT with its prompts
     before: bytes  # the characters that the boot sector found in text memory
     page: bytes  # 7000h to 7FFFh
     model: bytes  # the packed model in memory, up to the end of its last sector
@@ -112,16 +113,22 @@ class Run:
 
 def boot(sample: Sample, cpu: str = "qemu32", memory: int | None = None, disk: str = "ide", timeout: float = TIMEOUT,
          **options: Any) -> Run:
-    """Boots a sample's image, and waits for the end of its story."""
+    """Boots a sample's image, and waits for the end of its story; from an engine that takes lines, that of an empty one."""
     start = time.monotonic()
     with Machine(sample.image, cpu, memory or pc_machine.memory_for(sample.built), disk, **options) as pc:
-        pc.wait_until_stopped(timeout)
+        if screen.style(sample.engine) == screen.CHAT:
+            talk = Conversation(pc)
+            talk.to_the_end(timeout)
+            serial = talk.output
+        else:
+            pc.wait_until_stopped(timeout)
+            serial = pc.serial()
         seconds = time.monotonic() - start
         cells = pc.memory(*machine.TEXT_MEMORY)
         shown = pc.cells() if screen.style(sample.engine) == screen.CELLS else b""
-        serial = pc.serial()
         page = pc.memory(0x7000, 0x1000)
-        model = pc.memory(rules.image_of(sample.built).address(SECTOR), sample.image.stat().st_size - SECTOR)
+        image = rules.image_of(sample.built)
+        model = pc.memory(image.address(image.model_offset), sample.image.stat().st_size - image.model_offset)
         icount = pc.call("query-replay")["icount"] - pc.icount
     return Run(cells, shown, serial, pc.before, page, model, seconds,
                problem(sample, cells, shown, serial, pc.before), icount)
@@ -129,10 +136,16 @@ def boot(sample: Sample, cpu: str = "qemu32", memory: int | None = None, disk: s
 
 def problem(sample: Sample, cells: bytes, shown: bytes, serial: bytes, before: bytes) -> str:
     """What is wrong with what the engine said, "" when nothing is. `cells` is all of text memory, `shown` is what was
-    written to its characters (no matter for an engine of style LINES), `before` the characters that were there."""
+    written to its characters (of matter for an engine of style CELLS only), `before` the characters that were there."""
     how, text, memory = screen.style(sample.engine), sample.expected.text, cells[::2]
-    difference = matching.compare(serial if how == screen.LINES else shown, sample.expected, screen.seen(sample.engine))
-    if how == screen.LINES and difference:
+    said = serial if how == screen.LINES else shown
+    if how == screen.CHAT:  # the prompt, an empty line, the story, the prompt
+        begin, end = serial.find(b">") + 1, len(serial) - len(console.PROMPT)
+        if serial[:begin] not in (b">", console.PROMPT) or serial[end:] != console.PROMPT or serial[begin:begin + 2] != console.NEWLINE:
+            return f"COM1: no story between two prompts; it got {serial!r}"
+        text, said = serial, console.plain(serial[begin + 2:end])
+    difference = matching.compare(said, sample.expected, screen.seen(sample.engine))
+    if how != screen.CELLS and difference:
         return f"COM1: {difference}; it got {serial!r}"
     if how == screen.CELLS and serial:
         return f"COM1 got {serial!r} from an engine that does not use it"

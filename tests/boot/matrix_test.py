@@ -62,7 +62,7 @@ class Faults(BootTest):
         problem = images.problem
         self.assertEqual(problem(sample, run.cells, run.shown, run.serial, run.before), "")
         length = len(sample.expected.text)
-        for place in (0, length - 1, length, screen.CELL_COUNT - 1):  # the last two are behind the text
+        for place in (0, length - 1, length, screen.CELL_COUNT - 1):  # where no prompt is, the last two are behind the text
             with self.subTest(place=place):
                 wrong = bytearray(run.cells)
                 wrong[2 * place] ^= 1
@@ -80,7 +80,7 @@ class Faults(BootTest):
         sample = self.small_sample(ENGINE)
         image = bytearray(sample.image.read_bytes())
         first_text = next(span for span in images.manifest(sample)["spans"] if span["tensor"] == "wcls")
-        start = images.SECTOR + first_text["offset"]
+        start = images.rules.image_of(sample.built).model_offset + first_text["offset"]
         for i in range(start + 1, start + first_text["rows"] * first_text["row_bytes"], 2):
             image[i] ^= 0x80
         path = self.folder / "changed.img"

@@ -50,7 +50,7 @@ class Bochs(BootTest):
         self.assertEqual(images.screen.problem(result.memory, result.serial, images.screen.CHAT, result.before), "")
 
     def test_page_in_qemu(self) -> None:
-        """After a run the whole page 7000h-7FFFh is as the firmware and the disk made it."""
+        """After a run the whole page 7000h-7FFFh is as the firmware and the disk made it; the packed model, too."""
         sample = self.small_sample(ENGINE)
         halt = self.folder / "halt.img"
         halt.write_bytes(images.machine.HALT)
@@ -62,8 +62,11 @@ class Bochs(BootTest):
         image = sample.image.read_bytes()
         self.assertEqual(run.page[0xC00:0xE00], image[:512], "the boot sector changed itself")
         self.assertEqual(run.page[:0xC00], before[:0xC00], "something was written below the boot sector")
-        self.assertEqual(run.page[0xE00:], before[0xE00:], "something was written behind the boot sector")
-        self.assertEqual(run.model, image[512:], "the model is not where it belongs, or it changed")
+        model = images.rules.image_of(sample.built).model_offset
+        behind = image[512:model] + before[0xC00 + model:]  # more code, or what was there
+        self.assertEqual(run.page[0xE00:], behind, "something was written behind the boot sector")
+        packed = image[model:model + sample.built.packed]
+        self.assertEqual(run.model[:len(packed)], packed, "the model is not where it belongs, or it changed")
 
     def assemble(self, code: str) -> Path:
         source, image = self.folder / "planted.asm", self.folder / "planted.img"

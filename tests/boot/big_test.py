@@ -10,6 +10,7 @@ By default small models are booted as if they were large ones. `everything` boot
 from __future__ import annotations
 
 import random
+import sys
 import unittest
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ import bochs
 import images
 from images import BootTest, Sample, boot
 from support import cases, plant, rules
+from support.skip import SKIP
 
 from common.engine import builds, limits, packing
 from common.engine.nasm import SectorFull
@@ -215,4 +217,7 @@ class Large(BigTest):
 
 
 if __name__ == "__main__":
+    if ENGINE.large is None:
+        print(f"SKIP: {ENGINE.name}: it has no variant for large models, or needs none")
+        sys.exit(SKIP)
     unittest.main()

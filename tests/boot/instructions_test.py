@@ -8,7 +8,8 @@ repeated string instruction counts once per repetition. It counts from the engin
 before that the firmware reads the disk, and polls it the longer the busier the machine is. Clearing memory stays in, so the
 figure is an upper bound. The counting is checked with a loop of known length.
 
-Without stories260K the default model is measured, and reported only. Exit status 77 (SKIP): neither is there.
+Without stories260K the default model is measured, and reported only. Exit status 77 (SKIP): neither is there,
+or the engine waits at a prompt.
 """
 
 from __future__ import annotations
@@ -57,6 +58,9 @@ def symbol(built: builds.Built, name: str) -> int:
 
 def main() -> int:
     engine = images.engine_argument()
+    if images.screen.style(engine) == images.screen.CHAT:
+        print(f"SKIP: {engine.name}: what it does at its prompt would count, and that depends on this machine")
+        return SKIP
     try:
         model = models.find_model(MODEL)
     except UserError as error:

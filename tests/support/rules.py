@@ -481,21 +481,23 @@ class DiskImage(Image):
     @classmethod
     def padding(cls, program: bytes, code: int, size: int) -> list[range]:
         """Where the bytes are that only fill the sectors with code, so many as are said. In one sector they are all in front of
-        the signature, or of a partition's entry. In several they are in front of the last signature, behind an entry, and what is
-        more than the zeros there is at the end of the longest other row of zeros."""
+        the signature, or of a partition's entry, and behind it. In several they are that, too, and the longest row of zeros in each
+        one; of zeros that are more than is said, the first ones are code."""
         table = range(cls.TABLE.start + 16, cls.TABLE.stop) if cls.has_partition(program) else range(0)
         found, size = [table] * bool(table), size - len(table)
-        end = code - len(cls.SIGNATURE) * program[:code].endswith(cls.SIGNATURE)
         if code == cls.SECTOR:
-            end = cls.TABLE.start if table else end
+            end = cls.TABLE.start if table else code - len(cls.SIGNATURE) * program[:code].endswith(cls.SIGNATURE)
             return [range(end - size, end), *found]
-        last = min(size, end - len(program[:end].rstrip(b"\0")))
-        found.insert(0, range(end - last, end))
-        if size > last:
-            rows = re.finditer(rb"\0+", program[:cls.TABLE.start if table else end - last])
-            longest = max(rows, key=lambda row: row.end() - row.start()).end()
-            found.append(range(longest - (size - last), longest))
-        return found
+        rows = []
+        for sector in range(0, code, cls.SECTOR):
+            end = cls.TABLE.start if table and not sector else sector + cls.SECTOR
+            zeros = max(re.finditer(rb"\0+", program[sector:end]), key=lambda row: row.end() - row.start())
+            rows.append(range(sector + zeros.start(), sector + zeros.end()))
+        more = sum(map(len, rows)) - size
+        # A row is in front of a label, so its end is known; what is code's is taken from the longest one, where it matters least.
+        rows.sort(key=len)
+        rows[-1] = range(rows[-1].start + more, rows[-1].stop)
+        return [*rows[::-1], *found]
 
     def offset(self, address: int) -> int | None:
         if self.entry <= address < self.entry + self.code_bytes:

@@ -40,7 +40,7 @@
 ;
 ; Needs a 486 with FPU, and a BIOS with INT 13h extensions. `llama512 build` assembles it.
 
-[map symbols engine.map]                ; the build reads `padding` and `code_sectors` from it
+[map symbols engine.map]                ; the build reads `padding` and `code_sectors` from it, tests free_N
 %include "model.inc"
 %include WEIGHTS
 %define EPS       [ebp + eps - rows]    ; ebp means SS
@@ -264,7 +264,9 @@ error:
 %else
 before          equ     $ - $$
 gap             equ     510 - before - (load_end - layer)
+free_1          equ     before
                 times   gap db 0
+free_1_end      equ     $ - $$
                 bits    32
                 LAYER_CODE                      ; see transformer.inc
 %endif
@@ -360,13 +362,16 @@ load_end:
                 TYPE_CODE
                 call    protected_mode
                 bits    32
-                jmp     short spell
+                jmp     spell
 before          equ     $ - $$
 gap             equ     PARTITION_PLACE - before
+free_1          equ     before
                 times   gap db 0
+free_1_end      equ     $ - $$
                 PARTITION_DATA
-behind_entry    equ     $ - $$
-                times   510 - behind_entry db 0
+free_2          equ     $ - $$
+                times   510 - free_2 db 0
+free_2_end      equ     510
                 db      0x55, 0xaa
 %else
 ; The signature is executed: push bp; stosb, into memory that nobody uses (saves 3). @header
@@ -624,12 +629,16 @@ code_end:
                 LAYER_CODE
                 jmp     ebp                     ; to rows
 last_gap        equ     1022 - ($ - $$)
+free_3          equ     $ - $$
                 times   last_gap db 0
+free_3_end      equ     $ - $$
 ; before the first weight @header
                 db      0x16, 0xc3
 %else
 last_gap        equ     1024 - (code_end - $$) - (poll_end - poll)
+free_3          equ     $ - $$
                 times   last_gap db 0
+free_3_end      equ     $ - $$
                 POLL_CODE                       ; ends with what stands before the first weight: int 16h, ret  (saves 2)
 poll_end:
 %endif
@@ -638,7 +647,7 @@ model:
 image_end:
                 times   IMAGE_BYTES - ($ - $$) db 0
 %ifdef PARTITION
-gaps            equ     gap + 510 - behind_entry
+gaps            equ     gap + 510 - free_2
 %else
 gaps            equ     gap
 %endif

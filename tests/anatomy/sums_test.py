@@ -148,15 +148,17 @@ class Defects(FolderTest):
                     explain(built)
 
     def test_fills_are_explained_where_they_are_counted(self) -> None:
-        """`times` and `align` in the code are counted; those that make a disk image's sectors full are not."""
+        """`times` and `align` in the code are counted; those that make a disk image's sectors full are not. (Code that has the padding
+        in front of it takes no `align`: each would wait for the other.)"""
         for engine in ENGINES:
             if engine.toolchain == "nasm":
                 with self.subTest(engine=engine.name), tempfile.TemporaryDirectory() as folder:
                     golf = Path(folder) / "golf"
                     shutil.copytree(ROOT / "golf", golf)
                     path = golf / "asm" / "transformer.inc"
+                    align = "" if engine.spells else "                align 8\n"
                     path.write_text(path.read_text("utf-8").replace(
-                        "\nrows:\n", "\nrows:\n                times 3 nop\n                align 8\n"), "utf-8")
+                        "\nrows:\n", f"\nrows:\n                times 3 nop\n{align}"), "utf-8")
                     with other_sources(Path(folder)):
                         built = builds.build(engine, self.model, self.folder / "filled")
                         units = explain(built)

@@ -20,8 +20,8 @@ MANIFEST = {"spans": [{"tensor": "w", "offset": 0, "rows": 1, "row_bytes": SECTO
 MODEL = b"\x90\xfa\xf4".ljust(SECTOR, b"\1")  # nop; cli; hlt
 
 
-def disk(sector: bytes, counted: int) -> DiskImage:
-    return DiskImage(sector + MODEL, MODEL, MANIFEST, counted)
+def disk(sector: bytes, counted: int, *free: range) -> DiskImage:
+    return DiskImage(sector + MODEL, MODEL, MANIFEST, counted, free)
 
 
 class Places(unittest.TestCase):
@@ -54,23 +54,25 @@ class Places(unittest.TestCase):
         self.assertEqual(low.address(SECTOR), 0x9200)
 
     def test_two_sectors(self) -> None:
-        """The second one follows the first, and the model is loaded behind a copy of it at 1 MB. Padding is the
-        longest row of zeros of each; the first ones of the longest of them are code where these are more."""
+        """The second one follows the first, and the model is loaded behind a copy of it at 1 MB. Padding is where the source says."""
         code = (b"\x90" * 300 + bytes(100) + b"\x90" * 110 + b"\x55\xAA" + b"\xFA\x00\xDB\xE3".ljust(510, b"\0") + b"\x55\xAA")
-        image = disk(code, 2 * SECTOR - 506 - 90)
-        self.assertEqual(rules.execution_problems(image, [(ENTRY, 300), (ENTRY + 400, 126)]), [])
-        for address, place in {ENTRY + 300: "padding", ENTRY + 399: "padding", ENTRY + SECTOR + 14: "padding", 0x100000: "copy",
+        free = range(310, 400), range(SECTOR + 4, SECTOR + 510)
+        image = disk(code, 2 * SECTOR - 506 - 90, *free)
+        self.assertEqual(rules.execution_problems(image, [(ENTRY, 310), (ENTRY + 400, 116)]), [])
+        for address, place in {ENTRY + 310: "padding", ENTRY + 399: "padding", ENTRY + SECTOR + 4: "padding", 0x100000: "copy",
                                0x1001FF: "copy", 0x100200: "model", 0x1003FF: "model", 0x100400: "memory", 0x8000: "memory",
                                0x9200: "memory"}.items():
             with self.subTest(hex(address)):
                 found = rules.execution_problems(image, [(ENTRY, 2), (address, 1)])
                 self.assertEqual(len(found), 1)
                 self.assertIn(place, found[0])
-        self.assertEqual((image.counted_bytes, image.code_end), (428, SECTOR + 14))
+        self.assertEqual((image.counted_bytes, image.code_end), (428, SECTOR + 4))
         self.assertEqual((image.address(2 * SECTOR), image.offset(0x100200)), (0x100200, 2 * SECTOR))
-        self.assertEqual((image.soon([]), image.elsewhere()), (ENTRY + SECTOR + 2, ENTRY + SECTOR + 14))
-        with self.assertRaisesRegex(ValueError, "the padding at 414 is not zero"):
-            disk(code, 2 * SECTOR - 506 - 202)
+        self.assertEqual((image.soon([]), image.elsewhere()), (ENTRY + SECTOR + 2, ENTRY + SECTOR + 4))
+        with self.assertRaisesRegex(ValueError, "708 bytes are not counted, but padding is at"):
+            disk(code, 2 * SECTOR - 506 - 202, *free)
+        with self.assertRaisesRegex(ValueError, "the padding at 299 is not zero"):
+            disk(code, 2 * SECTOR - 506 - 91, range(299, 390), free[1])
         with self.assertRaisesRegex(ValueError, "not at the beginning of a sector"):
             disk(bytes(700), 20)
 

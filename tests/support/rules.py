@@ -450,13 +450,13 @@ class DiskImage(Image):
     SEGMENT = re.compile(rb"\xFF\xFF(...)\x93\xCF(.)", re.DOTALL)
     FNINIT = b"\xDB\xE3"
 
-    def __init__(self, program: bytes, packed: bytes, manifest: dict, counted: int) -> None:
+    def __init__(self, program: bytes, packed: bytes, manifest: dict, counted: int, free: Sequence[range] = ()) -> None:
         super().__init__(program, packed, manifest)
         self.code_bytes = self.model_offset
         sectors, rest = divmod(self.code_bytes, self.SECTOR)
         if not sectors or rest:
             raise ValueError(f"the model is at {self.model_offset}, not at the beginning of a sector behind the first one")
-        padding = self.padding(program, self.code_bytes, self.code_bytes - counted)
+        padding = self.padding(program, self.code_bytes, self.code_bytes - counted, free)
         self.code_end = padding[0].start
         self.model = self.LOW if sectors == 1 else self.HIGH + self.code_bytes - self.SECTOR  # where it is loaded
         segment = self.SEGMENT.search(program[:self.SECTOR])
@@ -479,25 +479,16 @@ class DiskImage(Image):
         return (status, first, sectors) == (0x80, 1, len(program) // cls.SECTOR - 1)
 
     @classmethod
-    def padding(cls, program: bytes, code: int, size: int) -> list[range]:
+    def padding(cls, program: bytes, code: int, size: int, free: Sequence[range]) -> list[range]:
         """Where the bytes are that only fill the sectors with code, so many as are said. In one sector they are all in front of
-        the signature, or of a partition's entry, and behind it. In several they are that, too, and the longest row of zeros in each
-        one; of zeros that are more than is said, the first ones are code."""
+        the signature, or of a partition's entry, and behind it. In several they are where the source says."""
+        if code > cls.SECTOR:
+            if sum(map(len, free)) != size:
+                raise ValueError(f"{size} bytes are not counted, but padding is at {free}")
+            return sorted(free, key=len, reverse=True)
         table = range(cls.TABLE.start + 16, cls.TABLE.stop) if cls.has_partition(program) else range(0)
-        found, size = [table] * bool(table), size - len(table)
-        if code == cls.SECTOR:
-            end = cls.TABLE.start if table else code - len(cls.SIGNATURE) * program[:code].endswith(cls.SIGNATURE)
-            return [range(end - size, end), *found]
-        rows = []
-        for sector in range(0, code, cls.SECTOR):
-            end = cls.TABLE.start if table and not sector else sector + cls.SECTOR
-            zeros = max(re.finditer(rb"\0+", program[sector:end]), key=lambda row: row.end() - row.start())
-            rows.append(range(sector + zeros.start(), sector + zeros.end()))
-        more = sum(map(len, rows)) - size
-        # A row is in front of a label, so its end is known; what is code's is taken from the longest one, where it matters least.
-        rows.sort(key=len)
-        rows[-1] = range(rows[-1].start + more, rows[-1].stop)
-        return [*rows[::-1], *found]
+        end = cls.TABLE.start if table else code - len(cls.SIGNATURE) * program[:code].endswith(cls.SIGNATURE)
+        return [range(end - (size - len(table)), end), table]
 
     def offset(self, address: int) -> int | None:
         if self.entry <= address < self.entry + self.code_bytes:
@@ -718,9 +709,17 @@ IMAGES = {"elf": ElfImage, "disk": DiskImage, "flat": FlatImage, "pe": PeImage, 
 
 def image_of(built: Built) -> Image:
     """What was built."""
-    return IMAGES[built.engine.target.image](
-        built.program.read_bytes(), (built.files / "model.packed").read_bytes(),
-        json.loads((built.files / "manifest.json").read_text("utf-8")), built.counted)
+    image, free = IMAGES[built.engine.target.image], free_ranges(built)
+    return image(built.program.read_bytes(), (built.files / "model.packed").read_bytes(),
+                 json.loads((built.files / "manifest.json").read_text("utf-8")), built.counted, *[free] * bool(free))
+
+
+def free_ranges(built: Built) -> list[range]:
+    """Where a source of several sectors says that padding is: from the symbol free_N to free_N_end, in NASM's map."""
+    path = built.files / "engine.map"
+    text = path.read_text("utf-8") if path.is_file() else ""
+    symbols = {name: int(value, 16) for value, name in re.findall(r"^ *([0-9A-F]+) .*\b(free_\w+)$", text, re.MULTILINE)}
+    return [range(place, symbols[f"{name}_end"]) for name, place in symbols.items() if not name.endswith("_end")]
 
 
 # `0x002000a6:  83 ec 18    subl …`: bytes, or as other machines' disassemblers write them, halfwords or words;

@@ -49,14 +49,14 @@ class Row:
 def units(built: Built, program: bytes) -> list[Unit]:
     """What the sources make: all counted bytes but those in the packed model."""
     found: list[Unit] = []
-    fills: list[Unit] = []  # units that only fill
+    fills: list[Unit] = []  # units that only fill, with zeros
     reader = _Reader(built)
     for row in rows(built.files / "engine.lst"):
         chain = reader.lines(row)
         if row.size and row.offset is not None:
             code = not DATA.match(row.text)
             found.append(unit(program, row.offset, row.size, code, instruction(chain), chain))
-            fills += [found[-1]] * bool(FILL.match(row.text))
+            fills += [found[-1]] * bool(FILL.match(row.text) and not any(found[-1].data))
     free = images.of(built.engine).padding(built.files)
     while fills and 0 < len(fills[-1].data) <= free:  # a disk image's last fills are its padding
         free -= len(fills[-1].data)

@@ -214,12 +214,15 @@ class Shape:
     name: str
     config: Config
     longest_piece: int
+    first_character: int = 0  # from this token on the vocabulary has characters of up to so many bytes
+    character_bytes: int = 1
 
 
 def shapes() -> list[Shape]:
     """The shapes that budgets are for; the first one is the headline's."""
-    return [Shape(row["name"], Config(**{name: value for name, value in row.items()
-                                         if name not in ("name", "longest_piece")}, tied=True), row["longest_piece"])
+    known = Config.__dataclass_fields__
+    return [Shape(config=Config(**{name: value for name, value in row.items() if name in known}, tied=True),
+                  **{name: value for name, value in row.items() if name not in known})
             for row in inputs.table()["shapes"]]
 
 

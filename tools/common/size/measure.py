@@ -63,7 +63,12 @@ def budget_model(folder: Path, shape: Shape | None = None) -> Model:
     made in no time."""
     shape = shape or engines.budget_shape()
     weights = random_model.weights(shape.config, seed=512, block=1009)
-    return random_model.write(folder, shape.name, weights, shape.longest_piece)
+    vocabulary = random_model.pieces(shape.config.vocab_size, shape.longest_piece)
+    if shape.character_bytes > 1:
+        characters = range(shape.first_character, shape.config.vocab_size)
+        first = 1 << 5 * shape.character_bytes  # the first character of that many bytes, or a later one
+        vocabulary[shape.first_character:] = [chr(first + place).encode() for place, _ in enumerate(characters)]
+    return random_model.write(folder, shape.name, weights, vocabulary=vocabulary)
 
 
 @contextlib.contextmanager

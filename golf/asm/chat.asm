@@ -123,7 +123,7 @@ story:
 .back:
                 cmp     di, si
                 jbe     .key
-.character:                                     ; to its first byte
+.character:                                     ; to its first byte (or, of bytes that are no text, as far as the space)
                 dec     di
                 cmp     byte [di], 0xc0 - 256
                 jl      .character

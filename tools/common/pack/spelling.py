@@ -10,7 +10,8 @@ records goes through the records instead, and merges where it finds one first:
 1. Every byte is a piece of text. Records from `first_character` on, all of which are single characters, make one of the bytes of
    each character that the vocabulary has.
 2. Again and again the first record from token 2 on that is the text of two neighbours makes one of them, the leftmost of equals.
-3. Each of them is the last token with its text: a character rather than its byte; token 0 where there is none.
+3. Each of them is the last token with its text: a character rather than its byte. Where there is none, which the reference would
+   refuse, the text ends.
 
 These are the reference's tokens for every text that it takes (UTF-8 that the vocabulary can spell), if
 

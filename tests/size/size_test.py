@@ -93,7 +93,8 @@ class Counting(FolderTest):
 
     def test_weights_do_not_matter(self) -> None:
         shape = engines.budget_shape()
-        other = random_model.write(self.folder, "m", random_model.weights(shape.config, 2, spread=100), shape.longest_piece)
+        other = random_model.write(self.folder, "m", random_model.weights(shape.config, 2, spread=100),
+                                   vocabulary=measure.vocabulary(shape))
         for engine in ENGINES:
             with self.subTest(engine=engine.name):
                 first, second = self.build(engine), builds.build(engine, other, self.folder / "engines")
@@ -139,14 +140,21 @@ class Counting(FolderTest):
                     self.assertGreater(built.counted, 52)  # an ELF header at the least
 
     def check_image(self, built: builds.Built, model_bytes: int) -> None:
-        """A disk image: the sector, the model, zeros to a whole sector. What is not counted of the sector is zero."""
-        image = built.program.read_bytes()
-        self.assertEqual(image[512:512 + model_bytes], (built.files / "model.packed").read_bytes())
-        self.assertEqual(len(image), 512 + -(-model_bytes // 512) * 512)
-        self.assertEqual(image[512 + model_bytes:].strip(b"\0"), b"")
-        self.assertLessEqual(built.counted, 512)
-        code = built.counted - 2  # and the signature
-        self.assertEqual(image[code:510].strip(b"\0"), b"")
+        """A disk image: the sectors with code, the model, zeros to a whole sector. What is not counted of the former is zero."""
+        image, known = built.program.read_bytes(), rules.image_of(built)
+        start = known.model_offset
+        self.assertEqual(start % 512, 0)
+        self.assertEqual(image[start:start + model_bytes], (built.files / "model.packed").read_bytes())
+        self.assertEqual(len(image) % 512, 0)
+        self.assertEqual(image[start + model_bytes:].strip(b"\0"), b"")
+        self.assertLessEqual(built.counted, start)
+        if start == 512:
+            self.assertEqual(len(image), 512 + -(-model_bytes // 512) * 512)
+            code = built.counted - 2  # and the signature
+            self.assertEqual(image[code:510].strip(b"\0"), b"")
+        else:
+            free = [place for place in range(start) if not known.counted[place]]
+            self.assertEqual((len(free), {image[place] for place in free}), (start - built.counted, {0}))
         self.assertEqual(image[510:512], b"\x55\xaa")
 
     def test_size_is_of_the_program_that_was_built(self) -> None:

@@ -63,12 +63,17 @@ def budget_model(folder: Path, shape: Shape | None = None) -> Model:
     made in no time."""
     shape = shape or engines.budget_shape()
     weights = random_model.weights(shape.config, seed=512, block=1009)
-    vocabulary = random_model.pieces(shape.config.vocab_size, shape.longest_piece)
+    return random_model.write(folder, shape.name, weights, vocabulary=vocabulary(shape))
+
+
+def vocabulary(shape: Shape) -> list[bytes]:
+    """Pieces such as a vocabulary of the shape has: of one length, and where the shape says so, characters."""
+    pieces = random_model.pieces(shape.config.vocab_size, shape.longest_piece)
     if shape.character_bytes > 1:
-        characters = range(shape.first_character, shape.config.vocab_size)
-        first = 1 << 5 * shape.character_bytes  # the first character of that many bytes, or a later one
-        vocabulary[shape.first_character:] = [chr(first + place).encode() for place, _ in enumerate(characters)]
-    return random_model.write(folder, shape.name, weights, vocabulary=vocabulary)
+        first = 1 << 5 * shape.character_bytes  # a character of so many bytes, as those after it are
+        for place in range(shape.first_character, len(pieces)):
+            pieces[place] = chr(first + place).encode()
+    return pieces
 
 
 @contextlib.contextmanager

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
+import struct
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -35,6 +38,8 @@ from common.model.models import Model
 
 ENGINES = [engine for engine in engines.table() if engine.target.machine == "pc"]
 SHORT = 32  # tokens
+SECTOR, TABLE = machine.SECTOR, 446  # bytes, and where the partition table is
+ACTIVE, TYPE = 0x80, 0xDA
 TIMEOUT = 120.0  # seconds for a story
 SMALL = Config(24, 40, 2, 6, 2, 40, 12, False)
 
@@ -51,6 +56,22 @@ class BootTest(FolderTest):
         """Of a model that takes no time."""
         model = random_model.write(self.folder, "small", random_model.weights(SMALL, seed=3, spread=4))
         return sample(engine, model, self.folder / "small")
+
+    def check_partition(self, path: Path) -> None:
+        """An image with an entry of the partition table, for all but sector 0: active, of a type without a file system."""
+        image = path.read_bytes()
+        entry, rest = image[TABLE:TABLE + 16], image[TABLE + 16:SECTOR - 2]
+        self.assertEqual(rest, bytes(48))
+        self.assertEqual(image[SECTOR - 2:SECTOR], b"\x55\xAA")
+        status, head, sector, cylinder, kind, end, first, sectors = struct.unpack("<5B3sII", entry)
+        self.assertEqual((status, kind, end), (ACTIVE, TYPE, b"\xFE\xFF\xFF"))
+        self.assertEqual((cylinder, head, sector), (0, 0, first + 1))  # the first 63 sectors are on the first track
+        self.assertEqual((first, (first + sectors) * SECTOR), (1, len(image)))
+        if shutil.which("sfdisk"):
+            table = json.loads(subprocess.run(["sfdisk", "--json", path], capture_output=True, encoding="utf-8", check=True).stdout)
+            partition, = table["partitiontable"]["partitions"]
+            self.assertEqual((partition["start"], partition["size"], partition["type"], partition["bootable"]),
+                             (first, sectors, "da", True))
 
 
 # --- Models ------------------------------------------------------------------------------------------------------

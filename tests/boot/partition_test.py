@@ -7,16 +7,11 @@
 from __future__ import annotations
 
 import itertools
-import json
-import shutil
-import struct
-import subprocess
 import unittest
 from contextlib import suppress
-from pathlib import Path
 
 import images
-from images import BootTest, boot
+from images import SECTOR, TABLE, BootTest, boot
 from support import rules
 from support.tools import run_tool
 
@@ -27,8 +22,6 @@ from common.errors import UserError
 from common.model.models import Model
 
 ENGINE = images.engine_argument()
-SECTOR, TABLE = 512, 446
-ACTIVE, TYPE = 0x80, 0xDA
 
 
 class Partition(BootTest):
@@ -50,21 +43,6 @@ class Partition(BootTest):
                     return fewer
         raise AssertionError(f"{ENGINE.name}, {encoding}: no room for a partition")
 
-    def check_table(self, path: Path) -> None:
-        image = path.read_bytes()
-        entry, rest = image[TABLE:TABLE + 16], image[TABLE + 16:SECTOR - 2]
-        self.assertEqual(rest, bytes(48))
-        self.assertEqual(image[SECTOR - 2:SECTOR], b"\x55\xAA")
-        status, head, sector, cylinder, kind, end, first, sectors = struct.unpack("<5B3sII", entry)
-        self.assertEqual((status, kind, end), (ACTIVE, TYPE, b"\xFE\xFF\xFF"))
-        self.assertEqual((cylinder, head, sector), (0, 0, first + 1))  # the first 63 sectors are on the first track
-        self.assertEqual((first, (first + sectors) * SECTOR), (1, len(image)))
-        if shutil.which("sfdisk"):
-            table = json.loads(subprocess.run(["sfdisk", "--json", path], capture_output=True, encoding="utf-8", check=True).stdout)
-            partition, = table["partitiontable"]["partitions"]
-            self.assertEqual((partition["start"], partition["size"], partition["type"], partition["bootable"]),
-                             (first, sectors, "da", True))
-
     def test_every_encoding(self) -> None:
         for encoding in ENGINE.encodings:
             engine = self.engine_for(self.model, encoding)
@@ -72,7 +50,7 @@ class Partition(BootTest):
             without = builds.build(ENGINE.without(set(ENGINE.features) - set(engine.features)), self.model, self.folder / "without",
                                    encoding)
             self.assertEqual(built.counted, without.counted + 16)
-            self.check_table(built.program)
+            self.check_partition(built.program)
             self.assertEqual(built.program.read_bytes()[:200], without.program.read_bytes()[:200])
             print(f"{ENGINE.name}: {encoding}: {built.counted} counted bytes, {', '.join(built.engine.features)}", flush=True)
 
@@ -93,7 +71,7 @@ class Partition(BootTest):
             self.skipTest("it takes none")
         engine = self.engine_for(self.model, ENGINE.encodings[0], large=True)
         sample = images.sample(engine, self.model, self.folder)
-        self.check_table(sample.built.program)
+        self.check_partition(sample.built.program)
         self.assertEqual(boot(sample).problem, "")
         print(f"{ENGINE.name}: {sample.built.counted} counted bytes, {', '.join(engine.features)}")
 
@@ -105,7 +83,7 @@ class Partition(BootTest):
         result = run_tool("build", "--engine", ENGINE.name, "--with", "PARTITION", *left_out, "-o", str(self.folder))
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("; PARTITION", result.stdout)
-        self.check_table(self.folder / ENGINE.name)
+        self.check_partition(self.folder / ENGINE.name)
         other = next(engine for engine in engines.table() if not engine.on_request)
         with self.assertRaisesRegex(UserError, f"{other.name}: feature 'PARTITION': .*{ENGINE.name}"):
             other.with_requested(["PARTITION"])

@@ -56,17 +56,17 @@ def _check_merges(vocabulary: Vocabulary, texts: list[bytes]) -> None:
         if token == BOS:
             continue
         ways, ours = _splits(piece, by_piece), _splits(texts[token], by_text)
-        if by_piece[piece] != token:
+        if by_piece.get(piece) != token:
             ways = []  # the reference takes the first one of equal pieces
         if not ways and not ours:
             continue
         said = f"token {token}, {piece!r}: "
+        if token < FIRST or by_text[texts[token]] != token:
+            raise UserError(f"{said}another token has its text, or it is token 0; an engine that makes tokens of a text needs "
+                            "different texts for what can be made of others")
         if ways != ours or piece != texts[token]:
             raise UserError(f"{said}it can be made of others as a text, but not as a piece, or the other way round; an engine that "
                             "makes tokens of a text needs a vocabulary in which every character of a piece is a piece")
-        if token < FIRST or by_text[piece] != token:
-            raise UserError(f"{said}another token has its text, or it is token 0; an engine that makes tokens of a text needs "
-                            "different texts for what can be made of others")
         if before is not None and not scores[token] < scores[before]:
             raise UserError(f"{said}its score is {scores[token]:g}, and that of token {before} is {scores[before]:g}: an engine "
                             "that makes tokens of a text needs scores that fall from token to token")

@@ -162,7 +162,11 @@ class Refused(FolderTest):
     def test_behind_characters(self) -> None:
         self.assertRefused("token 262, b'ab': it is behind token 261, a character of several bytes", vocabulary(["a", "b", "\u00e9", "ab"]))
         self.assertRefused(r"token 260, b'\\xc3\\xa9a': it is behind token 259", vocabulary(["\u00e9", "\u00e9a", "a"]))
-        self.assertRefused("token 260, b'': it is behind token 259", vocabulary(["\u00e9", "", "a"]))
+        longer = spelling.proven(vocabulary(["a", "b", "\u00e9", "abb", "<|end|>"]))  # which no run of two bytes can be
+        self.assertEqual((longer.first_character, longer.character_bytes), (261, 2))
+
+    def test_empty(self) -> None:
+        self.assertRefused("token 260: it is empty", vocabulary(["\u00e9", "", "a"]))
 
     def test_bos(self) -> None:
         """BOS is none of those: whatever its piece is, it is not looked up."""

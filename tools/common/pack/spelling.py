@@ -7,8 +7,8 @@
 The reference merges the pair with the best score (reference/tokenizer.hpp). An engine that has no scores in its vocabulary's
 records goes through the records instead, and merges where it finds one first:
 
-1. Every byte is a piece of text. Records from `first_character` on, all of which are single characters, make one of the bytes of
-   each character that the vocabulary has.
+1. Every byte is a token. From `first_character` on, a record that is the text of neighbours makes one of them: first of as many as
+   the longest character has bytes, then of fewer, down to two. That is each character that the vocabulary has.
 2. Again and again the first record from token 2 on that is the text of two neighbours makes one of them, the leftmost of equals.
 3. Each of them is the last token with its text: a character rather than its byte. Where there is none, which the reference would
    refuse, the text ends.
@@ -17,7 +17,7 @@ These are the reference's tokens for every text that it takes (UTF-8 that the vo
 
 - tokens that can be made of two others have better scores the lower their number is, and different texts,
 - what two of them make is the same in pieces, as the reference has them (`<0x41>`), and in text, as a record has it (`A`),
-- characters of several bytes have the highest numbers.
+- behind the first character of several bytes there are only characters, and pieces of more characters than step 1 joins.
 """
 
 from __future__ import annotations
@@ -35,13 +35,16 @@ FIRST = 2  # the first token that is looked up: BOS has no text, and ends the re
 class Spelling:
     """What an engine needs to know of a vocabulary."""
 
-    first_character: int  # from this token on there are single characters only; vocab_size where none has several bytes
+    first_character: int  # the first one of several bytes; vocab_size where there is none
     character_bytes: int  # of the longest character
 
 
 def proven(vocabulary: Vocabulary) -> Spelling:
     """Refuses a vocabulary that such an engine cannot spell with."""
     pieces, texts = vocabulary.pieces, [printed(piece) for piece in vocabulary.pieces]
+    if b"" in texts[FIRST:]:
+        raise UserError(f"token {texts.index(b'', FIRST)}: it is empty, and would be the end of the records; an engine that makes "
+                        "tokens of a text needs texts that are not")
     _check_merges(vocabulary, texts)
     _check_bytes(pieces, texts)
     return _characters(texts)
@@ -104,11 +107,19 @@ def _characters(texts: list[bytes]) -> Spelling:
     several = [token for token, text in enumerate(texts) if len(text) > 1 and _is_character(text) and token != BOS]
     if not several:
         return Spelling(len(texts), 1)
+    longest = max(len(texts[token]) for token in several)
     for token in range(several[0], len(texts)):
-        if not _is_character(texts[token]):
+        # Step 1 joins at most as many bytes, or characters, as the longest character has bytes: what has more is not met there.
+        if 1 < _characters_at_least(texts[token]) <= longest:
             raise UserError(f"token {token}, {texts[token]!r}: it is behind token {several[0]}, a character of several bytes; an "
-                            "engine that makes tokens of a text needs a vocabulary that has only single characters from there on")
-    return Spelling(several[0], max(len(texts[token]) for token in several))
+                            "engine that makes tokens of a text needs a vocabulary that has only characters and long pieces from "
+                            "there on")
+    return Spelling(several[0], longest)
+
+
+def _characters_at_least(text: bytes) -> int:
+    """Of how many characters it is; where it is no UTF-8, of two bytes and more."""
+    return len(text.decode("utf-8")) if _is_utf8(text) else min(len(text), 2)
 
 
 def _is_character(text: bytes) -> bool:

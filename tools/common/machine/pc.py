@@ -92,12 +92,10 @@ def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:
 
 def count(built: Built, timeout: float) -> tuple[bytes, int | None]:
     """From the boot sector's first instruction on; what is executed elsewhere is the firmware. Of an engine that waits at a
-    prompt, what it does there is left out, as far as the moments are known when that begins and ends: that is not exact."""
+    prompt there is no exact number: how often it looks for a key is not the same each time."""
+    if screen.style(built.engine) == screen.CHAT:
+        return run(built, False, True, timeout).text, None
     with Counter(qemu.QEMU, code(built)) as counter, machine(built, extra=counter.options) as pc:
-        if screen.style(built.engine) == screen.CHAT:
-            talk = Conversation(pc, meter=counter.value)
-            talk.to_the_end(timeout)
-            return bytes(talk.text), int(talk.used)
         return _text(built, pc, False, timeout), counter.value()
 
 

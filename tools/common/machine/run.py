@@ -14,7 +14,7 @@ A kind of machine is one module beside this one, which a target names (`machine`
     measure(built, runs)                 several times: text, seconds of the processor in the fastest run, bytes of memory
                                          (None: not known)
     count(built, timeout)                under an emulator that counts: the text, and how many instructions the engine executed
-                                         (None: its code is none of a processor's); a MissingTool when it cannot count
+                                         (None: its code is none of a processor's, or it waits for keys); a MissingTool when it cannot count
     memory(built)                        bytes of memory that the engine uses, by what it is: of the model, and those that it works
                                          in; or more, where it asks its machine for more
     check(engine)                        MissingTool when this machine lacks what it needs to run the engine
@@ -76,7 +76,7 @@ def measure(built: Built, runs: int) -> tuple[bytes, float, int | None]:
 
 
 def count(built: Built, expected: Expected | None = None) -> tuple[bytes, int | None]:
-    """Text, and the number of instructions that the engine executed for it (None: its code is none of a processor's)."""
+    """Text, and the number of instructions that the engine executed for it (None: its code is none of a processor's, or it waits for keys)."""
     return machine(built.engine).count(built, max(TIMEOUT, SLOWEST * expected.seconds) if expected else TIMEOUT)
 
 

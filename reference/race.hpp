@@ -39,6 +39,10 @@ namespace llama512 {
 /// n is odd, and stays odd as the multiplier is: so s is never 0, whose logarithm is infinite. It repeats after 2^33 numbers.
 /// The multiplier is large enough that one number does not show in the next (their correlation is about 1 / 8153), and so small
 /// that 8153 n has 49 bits, which neither a double nor the x87's registers round.
+///
+/// What it lacks: 8153 is 1 modulo 8, so 8153^512 is 1 modulo 2^12. Of a vocabulary of 512 (similarly of other powers of two), one
+/// token's numbers in successive races therefore have constant second differences: evenly spread, but not independent. Many thousand
+/// races with the very same logits may show it in a test of chi-square; in a story the logits change from race to race.
 class RaceRandom {
 public:
     /// Any seed, 0 too; there are 32768 beginnings.

@@ -21,6 +21,7 @@ examples:
   tools/llama512 boot --window
   tools/llama512 boot --engine asm-boot-chat                       type to it
   tools/llama512 boot --engine asm-boot-chat --prompt "The dragon was sad" --prompt "A fox"
+  tools/llama512 boot --engine asm-boot-chat --temperature 0.8 --top-p 0.9 --seed clock
   tools/llama512 boot --image story.img --disk usb --screenshot story.png
 """
 
@@ -139,8 +140,9 @@ def instead_of(engine: Engine, model: Model, options: argparse.Namespace) -> lis
     if options.prompt is not None:
         return []
     talks = screen.style(engine) == screen.CHAT
-    others = [(other.name, other.sampled(engine.sampling) if engine.sampling else other) for other in bootable()
-              if other.name != engine.name and talks == (screen.style(other) == screen.CHAT)]
+    drawn = engine.sampling
+    others = [(other.name, other.sampled(drawn) if drawn else other) for other in bootable()
+              if other.name != engine.name and talks == (screen.style(other) == screen.CHAT) and (not drawn or other.draws(drawn))]
     if not engine.comforts or packing.fitting(engine, model, options.encoding) == engine:
         return others
     return [(f"the same without {' and '.join(engine.comforts)}", engine.without(engine.comforts)), *others]

@@ -51,19 +51,19 @@ def main() -> None:
     for option, given in (("--without", options.without), ("--with", options.requested)):
         if given and not options.engine:
             parser.error(f"{option}: say which --engine it is for")
+    drawn = sampling.chosen(parser, options)
     model = find_model(options.model, options.tokenizer)
     chosen = here.choose(options.engine, to_run=False)
     if options.features:
-        if options.prompt is not None or options.without or options.requested or options.temperature is not None:
+        if options.prompt is not None or options.without or options.requested or drawn:
             parser.error("--features: it tries all of them, and goes without --prompt, --with, --without and --temperature")
         for engine in chosen if options.engine else [engine for engine in chosen if engine.features]:
             print_features(engine, model, options)
         return
     if options.prompt is not None and not options.engine:
         chosen = [engine for engine in chosen if engine.prompts]
-    drawn = sampling.chosen(parser, options)
     if drawn:
-        chosen = [engine.sampled(drawn) for engine in chosen if engine.samples or options.engine]
+        chosen = [engine.sampled(drawn) for engine in chosen if engine.draws(drawn) or options.engine]
     for engine in (engine.without(options.without).with_requested(options.requested) for engine in chosen):
         if options.prompt is None:
             built = builds.build(engine, model, options.output, options.encoding)

@@ -46,7 +46,7 @@ def main() -> None:
     drawn = sampling.chosen(parser, options)
     if options.engine == "reference":
         if drawn:
-            raise UserError("reference: --temperature: it has options of its own: -- --temp T --sampler race --seed N")
+            raise UserError("reference: --temperature: it has options of its own: -- --temp T --top-p P --sampler race --seed N")
         if options.prompt is not None:
             raise UserError("reference: --prompt: it has options of its own: -- -p TEXT")
         if options.encoding:

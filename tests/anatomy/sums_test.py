@@ -102,8 +102,8 @@ class Anatomy(unittest.TestCase):
                 self.check(builds.build(replace(engine, features=()).with_requested([feature]), self.model, self.folder / "asked"))
             if engine.large:
                 self.check(builds.build(engine.large, self.model, self.folder / "large"))
-            for seed in (1, None) if engine.samples else ():
-                sampled = engine.without(engine.features[-1:]).sampled(Sampling(0.8, seed))
+            for sampling in filter(engine.draws, (Sampling(0.8, 1), Sampling(0.8, None), Sampling(0.8, 1, 0.9))):
+                sampled = engine.without(engine.features[-1:]).sampled(sampling)
                 self.check(builds.build(sampled, self.model, self.folder / "sampled"))
 
     def test_other_shapes(self) -> None:

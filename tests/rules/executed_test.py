@@ -74,8 +74,8 @@ class Executed(FolderTest):
 
     def test_sampled(self) -> None:
         """An engine that draws its tokens reads its own code as numbers, and still executes nothing else."""
-        if ENGINE.samples:
-            self.check(SMALL, ENGINE.encodings[0], ENGINE.sampled(Sampling(0.8, 0)))
+        for sampling in filter(ENGINE.draws, (Sampling(0.8, 0), Sampling(0.8, 0, 0.9))):
+            self.check(SMALL, ENGINE.encodings[0], ENGINE.sampled(sampling))
 
     def test_elf(self) -> None:
         """The header says what the target says that a kernel sees."""

@@ -70,7 +70,7 @@ class Features(unittest.TestCase):
             names = [*engine.features, *engine.choices, *beyond[:1], *(f"{comfort}, with {beyond[0]}" for comfort in beyond[1:]),
                      *engine.on_request,
                      *["PROMPT of one token"] * engine.prompts,
-                     *["TEMPERATURE", "CLOCK, with TEMPERATURE"] * engine.samples,
+                     *(feature if feature == "TEMPERATURE" else f"{feature}, with TEMPERATURE" for feature in engine.samples),
                      *(f"{other} instead of {engine.encodings[0]}" for other in engine.encodings[1:]),
                      *(f"nothing but {flag}" for flag in engine.flags_alone)]
             expected += [(engine.name, name) for name in names]

@@ -366,9 +366,11 @@ class Tool(BuildTest):
                                    + (f"; {', '.join(engine.features)}" if engine.features else ""))
 
     def test_temperature(self) -> None:
-        able = [engine.name for engine in here.choose(None, to_run=False) if engine.samples]
-        for seed, feature in (("3", "SEED=3"), ("clock", "CLOCK")):
-            result = run_tool("build", "--model", self.model.checkpoint, "--temperature", "0.8", "--seed", seed, "-o", self.out)
+        for arguments, feature, known in ((("--seed", "3"), "SEED=3", "TEMPERATURE"),
+                                          (("--seed", "clock", "--top-p", "0"), "CLOCK", "TEMPERATURE"),
+                                          (("--top-p", "0.9"), "TOP_P=0.9, SEED=0", "TOP_P")):
+            able = [engine.name for engine in here.choose(None, to_run=False) if known in engine.samples]
+            result = run_tool("build", "--model", self.model.checkpoint, "--temperature", "0.8", *arguments, "-o", self.out)
             self.assertEqual(result.returncode, 0, result.stderr)
             lines = result.stdout.splitlines()
             self.assertEqual([line.partition(":")[0].rpartition("/")[2] for line in lines], able)
@@ -376,6 +378,8 @@ class Tool(BuildTest):
         for arguments, status, said in ((["--temperature", "0.8", "--engine", ENGINE.name], 1, "this engine is greedy"),
                                         (["--temperature", "0.01"], 1, "temperature: 0.01"),
                                         (["--temperature", "1", "--seed", "x"], 2, "argument --seed: 'x'"),
+                                        (["--temperature", "1", "--top-p", "1.5"], 1, "top-p: 1.5, a number above 0"),
+                                        (["--top-p", "0.9"], 2, "--top-p: it is for --temperature"),
                                         (["--seed", "1"], 2, "--seed: it is for --temperature")):
             result = run_tool("build", "--model", self.model.checkpoint, "-o", self.out, *arguments)
             self.assertEqual(result.returncode, status, result.stderr)

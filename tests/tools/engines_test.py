@@ -136,6 +136,18 @@ class Table(FolderTest):
         self.assertIsNone(engine.sampling)
         greedy = next(engine for engine in engines.table() if not engine.samples)
         self.assertUserError(f"{greedy.name}: temperature: 0.8: this engine is greedy; .*{engine.name}", greedy.sampled, Sampling(0.8))
+        nucleus = Sampling(0.8, 1, 0.9)
+        able, all_tokens = (next(engine for engine in engines.table() if engine.samples and engine.draws(nucleus) is draws)
+                            for draws in (True, False))
+        self.assertEqual(able.sampled(nucleus).features, (*able.features, "TEMPERATURE=0.8", "TOP_P=0.9", "SEED=1"))
+        self.assertEqual(able.sampled(nucleus).sampling, nucleus)
+        self.assertEqual(able.sampled(nucleus).optional_features, able.optional_features)
+        self.assertUserError(f"{all_tokens.name}: top-p: 0.9: this engine draws from all tokens; {able.name} can", all_tokens.sampled,
+                             nucleus)
+        self.assertTrue(all_tokens.draws(Sampling(0.8, 1, 1.0)))
+        self.assertFalse(greedy.draws(Sampling(0.8)))
+        for top_p in (0.0, -0.1, 1.01, 1e300, 1e-60, float("nan")):
+            self.assertUserError("top-p: .* a number above 0, to 1, is needed", Sampling, 1.0, 0, top_p)
         for temperature in (0.0, 0.049, 1001.0, -1.0, float("nan")):
             self.assertUserError("temperature: .* a number from 0.05 to 1000 is needed", Sampling, temperature)
         for seed in (-1, 2**64):

@@ -87,4 +87,6 @@ def write(engine: Engine, config: Config, encoding: str, spans: Sequence[Span], 
                         for name, value in (known | assembler_constants(config, epsilon)).items())
         if engine.sampling:
             file.write(f"%define {'RACE_START_BITS':<16} {race.start_bits(engine.sampling)}\n")
+            if engine.sampling.has_nucleus:
+                file.write(f"%define {'TOP_P_BITS':<16} {race.top_p_bits(engine.sampling)}\n")
         file.writelines([f'\n%define WEIGHTS "weights/{encoding}.inc"\n\n', *limits.nasm_assertions(engine)])

@@ -44,7 +44,7 @@ class Engine:
     beyond: Mapping[str, Any] | None = field(default=None, hash=False)  # features and memory_map for large models
     arithmetic: str = "x87"  # what it computes in: a key of common.match.domain.LIMITS
     console: str = ""  # of a machine that has several: where its text goes
-    samples: bool = False  # whether its source knows the features of common.pack.race
+    samples: tuple[str, ...] = ()  # which features of common.pack.race its source knows
     spells: bool = False  # whether it makes tokens of a text itself, by the order of their numbers (common.pack.spelling)
     prompts: bool = False  # whether its source knows PROMPT
     on_request: tuple[str, ...] = ()  # features that a build has where it is asked for them
@@ -102,12 +102,20 @@ class Engine:
         """How it draws its tokens, by its features; None: greedy."""
         return race.of(self.features)
 
+    def draws(self, sampling: Sampling) -> bool:
+        """Whether its source knows what this asks for."""
+        return race.FEATURE in self.samples and (race.TOP_P in self.samples or not sampling.has_nucleus)
+
     def sampled(self, sampling: Sampling) -> Engine:
         """The same engine, but it draws its tokens."""
         if not self.samples:
             able = [engine.name for engine in table() if engine.samples]
             raise UserError(f"{self.name}: temperature: {sampling.temperature}: this engine is greedy; {', '.join(able)} can draw "
                             "tokens")
+        if not self.draws(sampling):
+            able = [engine.name for engine in table() if engine.draws(sampling)]
+            raise UserError(f"{self.name}: top-p: {sampling.top_p}: this engine draws from all tokens; {', '.join(able)} can draw "
+                            "from the most likely ones")
         return replace(self, features=(*self.features, *sampling.features))
 
     @property
@@ -134,7 +142,7 @@ class Engine:
 
 def table() -> list[Engine]:
     """All engines, in the table's order."""
-    lists = ("encodings", "features", "choices", "flags_alone", "on_request")
+    lists = ("encodings", "features", "choices", "flags_alone", "samples", "on_request")
     rows = inputs.table()["engines"]
     for row in rows:
         _check(row)
@@ -160,6 +168,8 @@ def _check(row: Mapping) -> None:
         for value in row[name] if name == "encodings" else [row[name]]:
             if value not in values:
                 raise UserError(f"{where}: {name}: {value!r}, known are {', '.join(values)}")
+    if not set(row.get("samples", ())) <= set(race.KNOWN):
+        raise UserError(f"{where}: samples: {row['samples']}, known are {', '.join(race.KNOWN)}")
     shapes = [shape["name"] for shape in inputs.table()["shapes"]]
     if not row["budgets"] or any(set(budgets) != set(shapes) for budgets in row["budgets"].values()):
         raise UserError(f"{where}: budgets: {row['budgets']}, a compiler with budgets for {', '.join(shapes)} is needed")

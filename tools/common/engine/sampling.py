@@ -16,9 +16,12 @@ FOLDER = "sampled"  # where such engines are built, in the folder of the greedy 
 
 
 def add_options(parser: ArgumentParser, engines: str) -> None:
-    """--temperature and --seed. `engines`: which ones."""
+    """--temperature, --top-p and --seed. `engines`: which ones."""
     parser.add_argument("--temperature", type=float, metavar="T",
                         help=f"draw the story's tokens at this temperature, as `reference --sampler race` does; {engines}")
+    parser.add_argument("--top-p", type=float, metavar="P",
+                        help="for --temperature: draw from the most likely tokens of total probability P (default: 1, from all "
+                             "of them; 0 means that too)")
     parser.add_argument("--seed", type=_seed, metavar="N",
                         help=f"for --temperature: the same seed tells the same story; {CLOCK}: another one each time (default: 0)")
 
@@ -26,10 +29,11 @@ def add_options(parser: ArgumentParser, engines: str) -> None:
 def chosen(parser: ArgumentParser, options: Namespace) -> Sampling | None:
     """What these options say."""
     if options.temperature is None:
-        if options.seed is not None:
-            parser.error("--seed: it is for --temperature")
+        for option, given in (("--seed", options.seed), ("--top-p", options.top_p)):
+            if given is not None:
+                parser.error(f"{option}: it is for --temperature")
         return None
-    return Sampling(options.temperature, None if options.seed == CLOCK else options.seed or 0)
+    return Sampling(options.temperature, None if options.seed == CLOCK else options.seed or 0, options.top_p or 1.0)
 
 
 def _seed(text: str) -> int | str:

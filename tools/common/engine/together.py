@@ -6,7 +6,7 @@
     sets[0].features, sets[0].counted
 
 What a set is made of: the engine's features and choices, those that it has where it is asked for them, what large models need (in every set where the model is one), and
-where the engine can draw tokens TEMPERATURE and CLOCK.
+where the engine can draw tokens TEMPERATURE, TOP_P and CLOCK, as far as its source knows them.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ class Together:
 def known(engine: Engine) -> tuple[str, ...]:
     """All features that a set may have, in the order of a table."""
     beyond = engine.beyond["features"] if engine.beyond else ()
-    drawn = (race.FEATURE, race.CLOCK) if engine.samples else ()
-    return *engine.features, *beyond, *engine.on_request, *engine.choices, *drawn
+    return *engine.features, *beyond, *engine.on_request, *engine.choices, *engine.samples
 
 
 def fitting_sets(engine: Engine, model: Model, encoding: str) -> list[Together]:
@@ -51,8 +50,11 @@ def fitting_sets(engine: Engine, model: Model, encoding: str) -> list[Together]:
         raise UserError(f"{engine.name}: features: it has none that could be left out")
     found = []
     drawn: dict[tuple[str, ...], Sampling | None] = {(): None}
-    if engine.samples:
-        drawn |= {(race.FEATURE,): Sampling(1.0, 0), (race.FEATURE, race.CLOCK): Sampling(1.0, None)}
+    for top_p, seed in itertools.product((1.0, 0.5), (0, None)):
+        sampling = Sampling(1.0, seed, top_p)
+        names = tuple(feature.partition("=")[0] for feature in sampling.features if not feature.startswith(race.SEED))
+        if {*names} <= {*engine.samples}:
+            drawn[names] = sampling
     is_large = packing.fitting(engine, model, encoding) != engine
     beyond = [] if is_large else [()]
     if engine.beyond:

@@ -30,7 +30,7 @@ from common.pack.race import Sampling
 from common.project import ROOT
 
 SMALLEST_GAP = 1e-3  # a smaller gap between the two best logits is a near-tie, which rounding may decide either way
-SMALLEST_RACE_GAP = 1e-5  # the same where tokens are drawn: of the best two sums times the temperature, which is a gap of logits
+SMALLEST_RACE_GAP = 1e-5  # the same where tokens are drawn: of a race's best two, and of its winner and the nucleus' border (see race.border)
 TIMEOUT = 600.0  # seconds without a token after which the reference is stuck; and an engine when it is not done
 SLOWEST = 1000.0  # times the reference's time that an engine may take when that is more: an emulated one is slow
 
@@ -98,6 +98,8 @@ def expect(model: Model, logits_file: Path | None = None, steps: int = 0, sampli
             command += ["--prompt", prompt]
         if sampling:
             command += ["--temp", repr(sampling.temperature), "--sampler", "race", "--seed", str(sampling.seed)]
+            if sampling.has_nucleus:
+                command += ["--top-p", repr(sampling.top_p)]
         start = time.monotonic()
         said = bytearray()
         with errors.open("wb") as file, streams.running(command, talks=True, stderr=file) as process:
@@ -120,18 +122,14 @@ def read_logits(path: Path, vocab_size: int) -> np.ndarray:
 
 def gaps(path: Path, vocab_size: int) -> list[float]:
     """The difference between the best two logits of every row in a file of --logits."""
-    return _best_two_apart(read_logits(path, vocab_size).astype(np.float64)).tolist()
+    best = np.partition(read_logits(path, vocab_size).astype(np.float64), -2, 1)
+    return (best[:, -1] - best[:, -2]).tolist()
 
 
 def race_gaps(path: Path, vocab_size: int, sampling: Sampling) -> list[float]:
-    """How far the winner of each pass's race is ahead, in logits: so much must they be off to let another token win."""
-    sums = race.sums(read_logits(path, vocab_size), sampling)
-    return (_best_two_apart(sums) * sampling.temperature).tolist()
-
-
-def _best_two_apart(values: np.ndarray) -> np.ndarray:
-    best = np.partition(values, -2, 1)
-    return best[:, -1] - best[:, -2]
+    """How close each pass's races were, in logits: so much must two of them be off to let another token win, or to keep one that was
+    not in the nucleus, or the other way round."""
+    return [min(each.gap for each in races) for races in race.run(read_logits(path, vocab_size), sampling)]
 
 
 def smallest_gap(path: Path, vocab_size: int) -> tuple[float, int]:

@@ -63,9 +63,12 @@ def price_list(names: Sequence[str] | None = None, model: Model | None = None) -
                 prices.append(Price(engine.name, "PROMPT of one token", *(
                     build(replace(engine, features=(*rest, *prompt))).counted for prompt in ((f"PROMPT={BOS}",), ()))))
             if engine.samples:
-                seeded, by_clock = (build(engine.sampled(Sampling(1.0, seed))).counted for seed in (0, None))
-                prices += [Price(engine.name, race.FEATURE, seeded, full),
-                           Price(engine.name, f"{race.CLOCK}, with {race.FEATURE}", by_clock, seeded)]
+                drawn = build(engine.sampled(Sampling(1.0))).counted
+                prices.append(Price(engine.name, race.FEATURE, drawn, full))
+                for feature, sampling in ((race.TOP_P, Sampling(1.0, top_p=0.5)), (race.CLOCK, Sampling(1.0, None))):
+                    if feature in engine.samples:
+                        with_it = build(engine.sampled(sampling)).counted
+                        prices.append(Price(engine.name, f"{feature}, with {race.FEATURE}", with_it, drawn))
             first, *others = engine.encodings
             prices += [Price(engine.name, f"{other} instead of {first}", build(engine, other).counted, full)
                        for other in others]

@@ -92,6 +92,7 @@ class Table(FolderTest):
         self.assertUserError("target.json: image: it is not there", getattr, target, "image")
         for field, value, said in (("layout", "heap", "'heap', known are "), ("memory_map", "none", "'none', known are "),
                                    ("encodings", ["f16"], "'f16', known are "), ("colour", 1, "unknown"),
+                                   ("samples", ["SEED"], "known are TEMPERATURE, TOP_P, CLOCK"),
                                    ("beyond", {"features": ["X"], "memory_map": "none"}, "features and a memory_map of the table"),
                                    ("beyond", {"features": [], "memory_map": "boot"}, "features and a memory_map of the table"),
                                    ("budgets", {}, "a compiler with budgets for"), ("target", None, "missing"),

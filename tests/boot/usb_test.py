@@ -25,7 +25,8 @@ class Usb(BootTest):
         image, instructions = rules.image_of(sample.built), rules.executed(log.read_text("utf-8"))
         self.assertEqual(rules.execution_problems(image, instructions), [])
         idle = rules.never_executed(image, instructions)
-        self.assertEqual(idle[-1], (image.model_offset - 2, image.model_offset))  # the last signature
+        if image.model_offset == image.SECTOR:  # where more sectors have code, that may execute it
+            self.assertEqual(idle[-1], (image.SECTOR - 2, image.SECTOR))  # the signature
         self.assertLess(sum(end - start for start, end in idle), sample.counted * image.idle_share)
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import functools
 import os
-import pty
 import shutil
 import signal
 import subprocess
@@ -26,6 +25,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Sequence
+
+from support import skip
 
 from common.errors import UserError
 from common.machine.console import PROMPT
@@ -95,10 +96,12 @@ def run(image: Path, folder: Path, cpu: str = "pentium", memory: int = 32, timeo
     for path in files.values():
         path.unlink(missing_ok=True)
     disk = on_disk(image, files["disk"])
-    ours, theirs = pty.openpty()
-    tty.setraw(theirs)
-    os.set_blocking(ours, False)
-    com1 = f"com1: enabled=1, mode=term, dev={os.ttyname(theirs)}" if lines is not None else ""
+    com1, ends = "", ()
+    if lines is not None:
+        ours, theirs = ends = skip.pseudo_terminal()
+        tty.setraw(theirs)
+        os.set_blocking(ours, False)
+        com1 = f"com1: enabled=1, mode=term, dev={os.ttyname(theirs)}"
     serial, moved = bytearray(), time.monotonic()
     files["rc"].write_text(CONFIGURATION.format(
         memory=memory, cpu=cpu, bios=BIOS, vga_bios=vga_bios, disk=disk.name, log=files["log"].name, com1=com1,
@@ -161,7 +164,7 @@ def run(image: Path, folder: Path, cpu: str = "pentium", memory: int = 32, timeo
         return Result(files["memory"].read_bytes()[::2], files["before"].read_bytes()[::2],
                       output[output.rindex("rax:"):], writes, bytes(serial))
     finally:
-        os.close(ours)
-        os.close(theirs)
+        for end in ends:
+            os.close(end)
         process.kill()
         process.communicate()

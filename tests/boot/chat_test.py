@@ -48,7 +48,7 @@ MESSAGE = b"Disk/RAM error"
 MOST = 400  # bytes of a line, whatever the model's seq_len is
 TIMEOUT = 300.0  # seconds for an answer
 STUCK = 20.0  # seconds without a byte
-TOKENS = 2000 if EVERYTHING else 200
+TOKENS = 2000 if EVERYTHING else 100
 SEEDS = 100 if EVERYTHING else 10
 BACK = b"\b \b"  # what Backspace makes of a character on the screen
 RANDOM = Config(24, 40, 2, 6, 2, 512, 44, False)
@@ -254,7 +254,7 @@ class Answers(Chat):
 
     def test_full_story(self) -> None:
         """Of all tokens that the model has room for, of a line of 400 bytes, and from BOS; what does not fit is refused."""
-        for model in self.models() if EVERYTHING else self.models()[-1:]:
+        for model in self.models() if EVERYTHING else self.models()[:1]:
             built = self.build(model)
             most = longest(built)
             line = ("Once upon a time, there was a little fox who had a \"big\" red ball. " * 8)[:most]
@@ -305,7 +305,7 @@ class Answers(Chat):
         for name, known in (("two", TWO_BYTES), ("four", FOUR_BYTES)):
             model = self.random(known, replace(RANDOM, vocab_size=len(known.pieces)), name=name)
             for encoding in ENGINE.encodings:
-                self.check_tokens(self.build(model, encoding), known, 10 * TOKENS // 200, generator)
+                self.check_tokens(self.build(model, encoding), known, max(10, TOKENS // 20), generator)
 
     def test_encodings(self) -> None:
         for model, encoding in itertools.product(self.models(), ENGINE.encodings[1:]):

@@ -10,7 +10,6 @@ characters that stand for others: `|` a line feed, `^` a carriage return, `_` a 
 from __future__ import annotations
 
 import os
-import pty
 import select
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import images
+from support import skip
 from support.folders import FolderTest
 
 from common.engine import engines
@@ -249,7 +249,7 @@ class Tool(ConversationTest):
 
     def live(self, *typed: bytes) -> tuple[bytes, bytes, int]:
         """What a terminal shows, stderr and the status, when these keys are pressed, each time behind a prompt."""
-        ours, theirs = pty.openpty()
+        ours, theirs = skip.pseudo_terminal()
         before = termios.tcgetattr(theirs)
         try:
             with subprocess.Popen(self.command(), stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, cwd=TOOL) as process:

@@ -97,7 +97,8 @@ def for_readme(speeds: Sequence[Speed], runs: int) -> str:
     return (f"Measured on {datetime.date.today().isoformat()} on one core of {processor()}: the fastest of {runs} "
             "whole runs with fables. The boot engines ran once, on\na PC that QEMU emulates: its time, from power-on. "
             "Instructions are all that an engine executes for the story, divided by its\ntokens: counted one by one, on an "
-            "emulated processor; a repeated string instruction is one. They are the same on every machine.\n\n"
+            "emulated processor; a repeated string instruction is one. They are the same on every machine. (None where no\n"
+            "processor has them, or where an engine waits for keys.)\n\n"
             f"{markdown_table([speed.row for speed in speeds], HEADERS, ALIGNMENT)}\n")
 
 

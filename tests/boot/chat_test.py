@@ -240,10 +240,12 @@ def is_text(piece: bytes) -> bool:
 class Answers(Chat):
     def test_prompts(self) -> None:
         """Of every kind; and the longest line, with tokens left."""
-        for model in self.models():
+        *others, last = self.models()  # the last one has characters of several bytes, where it is here
+        for model in (*others, last):
             built = self.build(short(model, 48, self.folder))
             self.assertEqual(longest(built), 46)
-            self.check(built, [*PROMPTS, ("The little fox was " * 3)[:46]])
+            prompts = PROMPTS if EVERYTHING or model == last else PROMPTS[::3]
+            self.check(built, [*prompts, ("The little fox was " * 3)[:46]])
 
     def test_keyboard(self) -> None:
         """All characters that it has, in two lines, and others."""
@@ -548,7 +550,7 @@ class Sampled(Chat):
     def test_seeds(self) -> None:
         if not ENGINE.samples:
             self.skipTest(f"{ENGINE.name} is greedy")
-        model = short(self.models()[-1], 32, self.folder)
+        model = short(self.models()[0], 32, self.folder)
         for seed, top_p in zip(range(SEEDS), itertools.cycle((1.0, 0.9))):
             sampling = Sampling(0.8 if seed % 3 else 1.2, seed, top_p)
             if not ENGINE.draws(sampling):

@@ -89,21 +89,21 @@ def _first(texts: list[bytes]) -> dict[bytes, int]:
 
 def _check_bytes(pieces: list[bytes], texts: list[bytes]) -> None:
     """For each byte, and each character of several, the last token with this text is the reference's."""
-    last = {text: token for token, text in enumerate(texts) if token >= FIRST}
-    for text, token in _first(pieces).items():
+    last, first = {text: token for token, text in enumerate(texts) if token >= FIRST}, _first(pieces)
+    for text, token in first.items():
         if _is_character(text) and last.get(text, 0) != token:
             raise UserError(f"token {token}, {text!r}: token {last[text]} has the same text; an engine that makes tokens of a text "
                             "needs one token for each character, behind those of the bytes")
     for byte in range(256):
         token = FIRST_BYTE + byte
         known = pieces[token:token + 1] and texts[token] == bytes([byte])
-        if known and (byte >= 0x80 or bytes([byte]) not in _first(pieces)) and last[bytes([byte])] != token:
+        if known and (byte >= 0x80 or bytes([byte]) not in first) and last[bytes([byte])] != token:
             raise UserError(f"token {last[bytes([byte])]}, {pieces[last[bytes([byte])]]!r}: it has the text of the byte 0x{byte:02X}; "
                             "an engine that makes tokens of a text needs one token for each byte")
 
 
 def _characters(texts: list[bytes]) -> Spelling:
-    """Where the characters of several bytes are, with nothing else between them and the end."""
+    """Where the characters of several bytes are; nothing from there on may be met in step 1 that is none."""
     several = [token for token, text in enumerate(texts) if len(text) > 1 and _is_character(text) and token != BOS]
     if not several:
         return Spelling(len(texts), 1)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Iterable, Sequence
 
 from support.everything import EVERYTHING
+from support.models import present
 
 import images
 from images import BootTest
@@ -31,7 +32,6 @@ from images import BootTest
 from common.engine import builds
 from common.engine.builds import Built
 from common.engine.engines import Engine
-from common.errors import UserError
 from common.machine import keyboard, pc, screen
 from common.machine.console import KEYBOARD, NEWLINE, PROMPT, SERIAL, Conversation
 from common.machine.qemu import SECTOR, Machine
@@ -66,13 +66,7 @@ class Chat(BootTest):
 
     def models(self) -> list[Model]:
         """The project's models that spell texts of all kinds: one without characters of several bytes, and one with them."""
-        found = []
-        for name in (models.PROJECT_MODEL, models.FALLBACK_MODEL):
-            try:
-                found.append(models.find_model(name))
-            except UserError as error:
-                print(f"SKIP: {error}")
-        return found
+        return present((models.PROJECT_MODEL, models.FALLBACK_MODEL))
 
     def random(self, vocabulary: Path | Vocabulary, config: Config = RANDOM, seed: int = 1, name: str = "random") -> Model:
         """Random weights, with a vocabulary that spells. BOS comes late."""

@@ -13,6 +13,7 @@ import unittest
 from dataclasses import replace
 
 from support.folders import FolderTest
+from support.models import present
 from support.tools import run_tool
 
 from common.engine import builds, engines, prompt as prompts
@@ -44,12 +45,7 @@ class Prompt(FolderTest):
         return text
 
     def test_shipped_models(self) -> None:
-        for name in NAMED_MODELS:
-            try:
-                model = models.find_model(name)
-            except UserError as error:
-                print(f"SKIP: {error}")
-                continue
+        for model in present(NAMED_MODELS):
             texts = {self.check(model, prompt, ENGINE.encodings[0]) for prompt in PROMPTS}
             self.assertEqual(len(texts), len(PROMPTS))
 

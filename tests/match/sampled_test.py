@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from support import cases
+from support.models import present
 
 from common.engine import builds, engines, prompt as prompts
 from common.engine.builds import Built
@@ -142,17 +143,12 @@ def variants(engine: Engine, folder: Path) -> list[str]:
 def named(engine: Engine, folder: Path, everything: bool) -> list[str]:
     """What is wrong with the models of the project that are here."""
     problems = []
-    for name in NAMED_MODELS:
-        try:
-            model = models.find_model(name)
-        except UserError as error:
-            print(f"SKIP: {error}")
-            continue
+    for model in present(NAMED_MODELS):
         found = ways(engine, everything)
-        if not everything and name != models.PROJECT_MODEL and run.emulated(engine):
+        if not everything and model.name != models.PROJECT_MODEL and run.emulated(engine):
             del found[1:]
         for encoding, sampling in itertools.product(engine.encodings if everything else engine.encodings[:1], found):
-            problems.append(check(engine, model, encoding, sampling, folder / name))
+            problems.append(check(engine, model, encoding, sampling, folder / model.name))
     return problems
 
 

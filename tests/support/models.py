@@ -1,12 +1,27 @@
-"""Small models that tests write themselves."""
+"""Small models that tests write themselves, and known ones that are here."""
 
 from __future__ import annotations
 
 import math
 import random
+from typing import Sequence
 
+from common.errors import UserError
 from common.libraries import numpy as np
+from common.model import models
 from common.model.checkpoint import Checkpoint, Config
+from common.model.models import Model
+
+
+def present(names: Sequence[str]) -> list[Model]:
+    """The models of these names that are here; why not, of the others, is printed."""
+    found = []
+    for name in names:
+        try:
+            found.append(models.find_model(name))
+        except UserError as error:
+            print(f"SKIP: {error}")
+    return found
 
 
 def small_checkpoint(tied: bool = True, seed: int = 1) -> Checkpoint:

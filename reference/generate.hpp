@@ -1,32 +1,52 @@
-// The loop that feeds the prompt and then the model's own tokens back to it.
+// The loop that feeds prompts, and then the model's own tokens, back to it.
 #pragma once
 
 #include <cstddef>
 #include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "sampler.hpp"
 #include "transformer.hpp"
 
 namespace llama512 {
 
-/// One forward pass, and the token that follows it.
+/// One position of a story, and the token that follows it.
 struct Step {
     std::size_t pos;
     int token;                      // fed at pos
-    std::span<const float> logits;  // (vocab_size), of the token at pos + 1
+    std::span<const float> logits;  // (vocab_size), of the token at pos + 1; empty where nobody needs them
     int next;                       // the token at pos + 1: the prompt's, or else sampled
+    bool in_prompt;                 // it is the prompt's
+    std::size_t story = 0;
 };
 
-/// Makes forward passes from position 0, at most `max_steps` and at most seq_len, and calls `on_step` after each.
-/// Ends early after a step whose `next` is BOS: the model has finished, and that token is not part of the text.
+/// A story to tell.
+struct Story {
+    std::vector<int> prompt;  // tokens, at least one (BOS)
+    Sampler sampler;
+    std::size_t max_steps;    // positions to feed at most; seq_len ends every story
+};
+
+struct GenerateOptions {
+    bool all_logits = false;    // of the prompt's positions, too
+    std::string name = "model"; // the model's name for messages
+};
+
+/// Tells `stories`, as many at a time as the Transformer has sequences, in passes that they share; each one as if it were told
+/// alone. Feeds the positions of each from 0 and calls `on_step` for each of them, in order, and `on_end` with the story's number
+/// after its last one, with the number of positions that were fed.
+///
+/// A story ends after a step whose `next` is BOS: the model has finished, and that token is not part of the text.
 /// Otherwise the last step's `next` is part of it, although it is never fed.
 ///
-/// `prompt` holds tokens, at least one (BOS). Returns the number of passes made.
-/// Throws Error when the prompt is longer than seq_len, or a logit is not finite (weights too large for float32);
-/// `name` is the model's name for messages.
-std::size_t generate(Transformer& transformer, Sampler& sampler, std::span<const int> prompt, std::size_t max_steps,
-                     const std::function<void(const Step&)>& on_step, const std::string& name = "model");
+/// Throws Error when a prompt is longer than seq_len, or a logit is not finite (weights too large for float32).
+void generate(Transformer& transformer, std::span<Story> stories, const std::function<void(const Step&)>& on_step,
+              const std::function<void(std::size_t story, std::size_t steps)>& on_end, const GenerateOptions& options = {});
+
+/// One story. Returns the number of positions that were fed.
+std::size_t generate(Transformer& transformer, const Sampler& sampler, std::span<const int> prompt, std::size_t max_steps,
+                     const std::function<void(const Step&)>& on_step, const GenerateOptions& options = {});
 
 }  // namespace llama512

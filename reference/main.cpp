@@ -1,11 +1,9 @@
-// The program `reference`, from the command line to a story on stdout.
+// The program `reference`: from the command line to a model, ready to tell stories (tell.hpp).
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <new>
@@ -15,58 +13,20 @@
 #include <vector>
 
 #include "error.hpp"
+#include "fast/fast.hpp"
 #include "files/checkpoint.hpp"
 #include "files/output_file.hpp"
 #include "files/vocabulary.hpp"
-#include "generate.hpp"
 #include "options.hpp"
 #include "sampler.hpp"
+#include "tell.hpp"
+#include "threads.hpp"
+#include "timings.hpp"
 #include "tokenizer.hpp"
 #include "transformer.hpp"
 
 namespace llama512 {
 namespace {
-
-/// Writes to stdout at once, so that the text streams.
-void print(std::string_view text) {
-    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-        throw Error("stdout", "write", std::strerror(errno));
-    }
-}
-
-/// The file's text, without one final newline. Reads no more than max_size + 1 bytes of text.
-std::string read_prompt_file(const std::string& path, std::size_t max_size) {
-    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
-    if (file == nullptr) throw Error(path, "open", std::strerror(errno));
-    std::string text(max_size + 2, '\0');
-    text.resize(std::fread(text.data(), 1, text.size(), file.get()));
-    if (std::ferror(file.get())) throw Error(path, "read", std::strerror(errno));
-    if (text.ends_with('\n')) text.pop_back();
-    return text;
-}
-
-/// The prompt's tokens, BOS first.
-std::vector<int> encode_prompt(const Options& options, const Tokenizer& tokenizer, const Config& config) {
-    // A longer text can be refused without counting its tokens, which takes long for a very long text.
-    const std::size_t max_size = config.seq_len * tokenizer.longest_piece();
-    const bool from_file = !options.prompt_file.empty();
-    const std::string source = from_file ? options.prompt_file : "--prompt";
-    const std::string text = from_file ? read_prompt_file(options.prompt_file, max_size) : options.prompt;
-    if (text.size() > max_size) {
-        throw Error(source, "size", "more than " + std::to_string(max_size) + " bytes, the model's seq_len of " +
-                                        std::to_string(config.seq_len) + " tokens of at most " +
-                                        std::to_string(tokenizer.longest_piece()) + " bytes cannot hold it");
-    }
-    return tokenizer.encode(text, source);
-}
-
-/// The number of forward passes that --steps and --predict allow.
-std::size_t max_steps(const Options& options, std::size_t prompt_size, std::size_t seq_len) {
-    std::size_t steps = options.steps == 0 ? seq_len : std::min(options.steps, seq_len);
-    // The pass of the prompt's last token gives the first generated token.
-    if (options.predict) steps = std::min(steps, prompt_size - 1 + *options.predict);
-    return steps;
-}
 
 /// A seed that is not 0.
 std::uint64_t seed_from_clock() {
@@ -92,57 +52,85 @@ void write_extremes(OutputFile& file, const Extremes& extremes) {
     file.commit();
 }
 
+/// The kernels of that name: "plain", "fast", or "fast-" and a level.
+std::unique_ptr<Kernels> make_kernels(const Options& options, std::size_t threads) {
+    constexpr std::string_view kFast = "fast";
+    std::string names = "plain, fast";
+    if (options.kernels == kFast) return fast_kernels(threads);
+    for (const std::string& level : fast_levels()) {
+        const std::string name = std::string(kFast) + "-" + level;
+        if (options.kernels == name) return fast_kernels(threads, level);
+        names += ", " + name;
+    }
+    throw UsageError("--kernels: '" + options.kernels + "' is not a name of kernels that this processor runs: " + names);
+}
+
+/// The bytes of the matrices, which one pass reads.
+std::vector<std::span<const std::byte>> matrices(const Weights& w, const Kernels& kernels) {
+    std::vector<std::span<const std::byte>> result;
+    for (const std::span<const float> matrix : {w.wq, w.wk, w.wv, w.wo, w.w1, w.w3, w.w2, w.wcls}) {
+        result.push_back(kernels.stored(matrix));
+    }
+    return result;
+}
+
 void run(const Options& options) {
-    const Checkpoint checkpoint(options.model);
+    const Stopwatch load;
+    const std::size_t threads = options.threads == 0 ? physical_cores() : options.threads;
+    const std::unique_ptr<Kernels> fast = options.kernels == plain_kernels().name() ? nullptr : make_kernels(options, threads);
+    const Kernels& kernels = fast == nullptr ? plain_kernels() : *fast;
+
+    const Checkpoint checkpoint(options.model, threads);
     const Config& config = checkpoint.config();
     Vocabulary vocabulary = options.tokenizer.empty() ? checkpoint.vocabulary()
                                                       : read_vocabulary(options.tokenizer, config.vocab_size);
     const std::string tokenizer_file = vocabulary.name;
     const Tokenizer tokenizer(std::move(vocabulary));
-    for (const std::string& input : {options.model, tokenizer_file, options.prompt_file}) {
-        std::error_code ignored;
-        if (std::filesystem::equivalent(options.logits_file, input, ignored)) {
-            throw Error(options.logits_file, "--logits", "this would overwrite " + input + ", another file is needed");
+    for (const auto& [flag, output] : {std::pair{"--logits", options.logits_file}, {"--timings", options.timings_file},
+                                       {"--extremes", options.extremes_file}}) {
+        for (const std::string& input : {options.model, tokenizer_file, options.prompt_file, options.batch_file}) {
+            std::error_code ignored;
+            if (std::filesystem::equivalent(output, input, ignored)) {
+                throw Error(output, flag, "this would overwrite " + input + ", another file is needed");
+            }
         }
     }
-    const std::vector<int> prompt = encode_prompt(options, tokenizer, config);
+
+    const bool many = !options.batch_file.empty();
+    const std::size_t sequences = many ? options.parallel : 1;
+    Transformer transformer(config, checkpoint.weights(),
+                            {.kernels = &kernels,
+                             .n_sequences = sequences,
+                             .max_rows = std::max(sequences, options.batch_size),
+                             .name = options.model});
     const bool seeded = options.seed && (*options.seed != 0 || options.sampler == Method::race);
     const std::uint64_t seed = seeded ? *options.seed : seed_from_clock();
-    Transformer transformer(config, checkpoint.weights(), options.model);
     const float top_p = options.top_p.value_or(options.sampler == Method::race ? 1.0f : 0.9f);
-    Sampler sampler(options.temperature, top_p, seed, options.sampler);
-    const auto logits_file = open_output(options.logits_file);
+    const auto sampler = [&](std::uint64_t story_seed) {
+        return Sampler(options.temperature, top_p, story_seed, options.sampler);
+    };
     const auto extremes_file = open_output(options.extremes_file);
+    const auto timings_file = open_output(options.timings_file);
 
-    const auto print_token = [&](int previous, int token) {
-        if (options.tokens) {
-            print(std::to_string(token) + "\n");
-        } else {
-            const std::string piece = tokenizer.decode(previous, token);
-            if (is_printable(piece)) print(piece);
-        }
-    };
-    const auto on_step = [&](const Step& step) {
-        if (logits_file != nullptr) logits_file->write(step.logits);
-        // BOS, the first of --tokens, waits for the first pass: a model that fails there prints nothing.
-        if (step.pos == 0 && options.tokens) print_token(kBos, step.token);
-        if (step.next != kBos) print_token(step.token, step.next);
-    };
+    const Setup setup{options, tokenizer, transformer, sampler, seed, load};
+    Timings timings = many ? tell_batch(setup) : tell_story(setup);
 
-    const auto start = std::chrono::steady_clock::now();
-    const std::size_t limit = max_steps(options, prompt.size(), config.seq_len);
-    const std::size_t steps = generate(transformer, sampler, prompt, limit, on_step, options.model);
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    if (steps == 0 && options.tokens) print_token(kBos, prompt[0]);
-    if (!options.tokens) print("\n");
-    if (logits_file != nullptr) logits_file->commit();
     if (extremes_file != nullptr) write_extremes(*extremes_file, transformer.extremes());
-
+    if (options.quiet && timings_file == nullptr) return;
+    timings.kernels = kernels.name();
+    timings.threads = threads;
+    timings.sequences = sequences;
+    const auto read = matrices(checkpoint.weights(), kernels);
+    for (const auto matrix : read) timings.weight_bytes += matrix.size();
+    timings.read_bandwidth = read_bandwidth(read, threads);
+    if (timings_file != nullptr) {
+        timings_file->write(json(timings));
+        timings_file->commit();
+    }
     if (!options.quiet) {
-        std::fprintf(stderr, "reference: %zu tokens in %.3f s, %.0f tokens/s", steps, seconds.count(),
-                     static_cast<double>(steps) / seconds.count());
-        if (options.temperature != 0.0f) std::fprintf(stderr, ", seed %llu", static_cast<unsigned long long>(seed));
-        std::fprintf(stderr, "\n");
+        std::string text = lines(timings);
+        if (options.temperature != 0.0f) text += "reference: seed " + std::to_string(seed) + "\n";
+        std::fputs(text.c_str(), stderr);
     }
 }
 

@@ -1,6 +1,8 @@
 #include "ops.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 namespace llama512 {
 
@@ -24,11 +26,11 @@ void matmul(std::span<float> out, std::span<const float> x, std::span<const floa
     for (size_t row = 0; row < out.size(); row++) out[row] = dot(slice(w, row, x.size()), x);
 }
 
-float mean_square(std::span<const float> x) { return dot(x, x) / static_cast<float>(x.size()); }
-
-void rmsnorm(std::span<float> out, std::span<const float> x, std::span<const float> weight, float epsilon) {
-    const float scale = 1.0f / std::sqrt(mean_square(x) + epsilon);
+float rmsnorm(std::span<float> out, std::span<const float> x, std::span<const float> weight, float epsilon) {
+    const float mean_square = dot(x, x) / static_cast<float>(x.size());
+    const float scale = 1.0f / std::sqrt(mean_square + epsilon);
     for (size_t i = 0; i < x.size(); i++) out[i] = weight[i] * (scale * x[i]);
+    return mean_square;
 }
 
 void softmax(std::span<float> x) {
@@ -44,18 +46,52 @@ void softmax(std::span<float> x) {
     for (float& value : x) value /= sum;
 }
 
-void rope(std::span<float> x, size_t head_size, size_t pos, float theta) {
-    for (size_t i = 0; i < x.size(); i += 2) {
-        const float exponent = static_cast<float>(i % head_size) / static_cast<float>(head_size);
-        const float frequency = 1.0f / std::pow(theta, exponent);  // radians per position
+void rope_factors(std::span<float> cos, std::span<float> sin, size_t pos, float theta) {
+    for (size_t i = 0; i < cos.size(); i++) {
+        const float exponent = static_cast<float>(i) / static_cast<float>(cos.size());  // 2i / head_size
+        const float frequency = 1.0f / std::pow(theta, exponent);                      // radians per position
         const float angle = static_cast<float>(pos) * frequency;
-        const float cos = std::cos(angle);
-        const float sin = std::sin(angle);
+        cos[i] = std::cos(angle);
+        sin[i] = std::sin(angle);
+    }
+}
+
+void rope(std::span<float> x, std::span<const float> cos, std::span<const float> sin) {
+    for (size_t i = 0; i < x.size(); i += 2) {
+        const size_t pair = i / 2 % cos.size();
         const float x0 = x[i];
         const float x1 = x[i + 1];
-        x[i] = x0 * cos - x1 * sin;
-        x[i + 1] = x0 * sin + x1 * cos;
+        x[i] = x0 * cos[pair] - x1 * sin[pair];
+        x[i + 1] = x0 * sin[pair] + x1 * cos[pair];
     }
+}
+
+float attention(std::span<float> out, std::span<const float> q, std::span<const float> keys,
+                std::span<const float> values, size_t positions, size_t head_size) {
+    const size_t n_heads = q.size() / head_size;
+    const size_t n_kv_heads = keys.size() / positions / head_size;
+    const float sqrt_head_size = std::sqrt(static_cast<float>(head_size));
+    std::vector<float> scores(positions);  // one head's attention to each position
+    float largest_score = 0.0f;
+
+    for (size_t head = 0; head < n_heads; head++) {
+        const size_t kv_head = head * n_kv_heads / n_heads;
+        const std::span<const float> head_q = slice(q, head, head_size);
+        const std::span<float> head_out = slice(out, head, head_size);
+
+        for (size_t t = 0; t < positions; t++) {
+            const std::span<const float> k = slice(keys, t * n_kv_heads + kv_head, head_size);
+            scores[t] = dot(head_q, k) / sqrt_head_size;
+        }
+        largest_score = std::max(largest_score, largest(scores));
+        softmax(scores);
+        std::ranges::fill(head_out, 0.0f);
+        for (size_t t = 0; t < positions; t++) {
+            const std::span<const float> v = slice(values, t * n_kv_heads + kv_head, head_size);
+            add_scaled(head_out, scores[t], v);
+        }
+    }
+    return largest_score;
 }
 
 void swiglu(std::span<float> gate, std::span<const float> up) {
@@ -63,6 +99,15 @@ void swiglu(std::span<float> gate, std::span<const float> up) {
         const float silu = gate[i] * (1.0f / (1.0f + std::exp(-gate[i])));
         gate[i] = silu * up[i];
     }
+}
+
+float largest(std::span<const float> x) {
+    float result = 0.0f;
+    for (const float value : x) {
+        if (std::isnan(value)) return value;
+        result = std::max(result, std::abs(value));
+    }
+    return result;
 }
 
 int argmax(std::span<const float> x) {

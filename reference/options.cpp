@@ -39,12 +39,27 @@ Choice of the next token:
   -s, --seed N          the same seed gives the same text; without one, and for top-p with 0, it is
                         taken from the clock, and the timing line shows it
 
+Speed:
+      --kernels NAME    fast (default): the widest vectors of this processor; or those of one level:
+                        fast-baseline, fast-avx2, fast-avx512, which all compute the same;
+                        plain: the loops of ops.cpp, the definition of right
+  -t, --threads N       1 to 1024 (default: the physical cores; what is small is computed by one)
+  -b, --batch-size N    tokens of prompts that share a pass over the weights, 1 to 4096 (default 32)
+
+Many stories:
+      --batch FILE      a story for each line of FILE, its prompt (an empty line: none); written to stdout as lines of JSON:
+                        prompt, text, tokens, tokens_per_second, and the seed, which is --seed plus the line's number from 0.
+                        Every story is what it would be alone
+      --batch-folder DIR  write the texts to DIR/1.txt, DIR/2.txt and so on instead
+  -np, --parallel N     stories told at a time, sharing each pass over the weights, 1 to 4096 (default 8)
+
 Output:
       --tokens          print token ids, one per line, BOS first, instead of text
       --logits FILE     write the logits: float32, vocab_size values per position
       --extremes FILE   write the largest magnitudes of the run, a line each: NAME VALUE LAYER POSITION,
                         where NAME is score, gate, up or rms (see Extremes in transformer.hpp)
-      --quiet           no timing line on stderr
+      --timings FILE    write the timings: a JSON object
+      --quiet           no timing lines on stderr
       --version         print the version
   -h, --help            print this help
 
@@ -57,6 +72,7 @@ Examples:
   reference -m stories260K.bin --temp 0.8 --sampler race --seed 0
   reference -m stories260K.bin --tokens --quiet --logits logits.f32
   reference -m stories260K.gguf
+  reference -m stories15M.bin --batch prompts.txt -np 16 --temp 0.8 --seed 1
 )";
 
 namespace {
@@ -126,6 +142,22 @@ std::vector<Flag> make_flags(Options& o) {
          [&o](S flag, S value) {
              o.seed = parse_number<std::uint64_t>(flag, value, "a whole number from 0 to 2^64 - 1", 0, UINT64_MAX);
          }},
+        {nullptr, "--kernels", true, text(o.kernels)},
+        {"-t", "--threads", true,
+         [&o](S flag, S value) {
+             o.threads = parse_number<std::size_t>(flag, value, "a whole number from 1 to 1024", 1, 1024);
+         }},
+        {"-b", "--batch-size", true,
+         [&o](S flag, S value) {
+             o.batch_size = parse_number<std::size_t>(flag, value, "a whole number from 1 to 4096", 1, 4096);
+         }},
+        {nullptr, "--batch", true, text(o.batch_file)},
+        {nullptr, "--batch-folder", true, text(o.batch_folder)},
+        {"-np", "--parallel", true,
+         [&o](S flag, S value) {
+             o.parallel = parse_number<std::size_t>(flag, value, "a whole number from 1 to 4096", 1, 4096);
+         }},
+        {nullptr, "--timings", true, text(o.timings_file)},
         {nullptr, "--tokens", false, on(o.tokens)},
         {nullptr, "--logits", true, text(o.logits_file)},
         {nullptr, "--extremes", true, text(o.extremes_file)},
@@ -176,6 +208,15 @@ Options parse_options(int argc, const char* const* argv) {
     if (options.model.empty()) fail("--model", "a checkpoint file is needed");
     if (prompt_given && !options.prompt_file.empty()) {
         fail("--file", "'" + options.prompt_file + "' is given as well as --prompt, only one is allowed");
+    }
+    if (!options.batch_file.empty()) {
+        const auto alone = [](const char* flag) { fail(flag, "it is for one story, --batch is given as well"); };
+        if (prompt_given) alone("--prompt");
+        if (!options.prompt_file.empty()) alone("--file");
+        if (options.tokens) alone("--tokens");
+        if (!options.logits_file.empty()) alone("--logits");
+    } else if (!options.batch_folder.empty()) {
+        fail("--batch-folder", "'" + options.batch_folder + "' is for the stories of --batch FILE, which is not given");
     }
     return options;
 }

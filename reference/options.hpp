@@ -22,6 +22,13 @@ struct Options {
     std::optional<float> top_p;            // --top-p; without one, 0.9 for sampler top-p, and for the race all tokens
     Method sampler = Method::top_p;        // --sampler
     std::optional<std::uint64_t> seed;     // -s, --seed; without one, from the clock
+    std::string kernels = "fast";          // --kernels
+    std::size_t threads = 0;               // -t, --threads; 0: the physical cores
+    std::size_t batch_size = 32;           // -b, --batch-size
+    std::string batch_file;                // --batch; empty: one story
+    std::string batch_folder;              // --batch-folder; empty: stdout
+    std::size_t parallel = 8;              // -np, --parallel
+    std::string timings_file;              // --timings; empty: none
     bool tokens = false;                   // --tokens
     std::string logits_file;               // --logits; empty: none
     std::string extremes_file;             // --extremes; empty: none

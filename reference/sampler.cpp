@@ -71,7 +71,7 @@ int Sampler::sample(std::span<const float> logits) {
 }
 
 void Sampler::skip(std::span<const float> logits) {
-    if (method_ == Method::race && temperature_ != 0.0f) sample_race(logits, temperature_, top_p_, race_);
+    if (reads_prompts()) sample_race(logits, temperature_, top_p_, race_);
 }
 
 }  // namespace llama512

@@ -51,6 +51,9 @@ public:
     /// and its winner is not asked: so what follows draws the same numbers, whether a token was said or told.
     void skip(std::span<const float> logits);  // (vocab_size)
 
+    /// Whether skip() does anything: whether it matters what the logits of a prompt's positions are.
+    bool reads_prompts() const { return method_ == Method::race && temperature_ != 0.0f; }
+
 private:
     float temperature_;
     float top_p_;

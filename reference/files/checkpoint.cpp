@@ -1,14 +1,21 @@
 #include "files/checkpoint.hpp"
 
+#include <algorithm>
+#include <atomic>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 
 #include "error.hpp"
 #include "files/gguf_model.hpp"
 #include "files/gguf_vocabulary.hpp"
 #include "files/llama2c.hpp"
 #include "files/vocabulary.hpp"
+#include "threads.hpp"
 
 namespace llama512 {
+
+using std::size_t;
 
 namespace {
 
@@ -20,22 +27,33 @@ std::optional<Gguf> open_gguf(const MappedFile& file) {
 
 }  // namespace
 
-void check_finite(const std::string& file, const std::string& tensor, std::span<const float> values) {
-    for (std::size_t i = 0; i < values.size(); i++) {
-        if (!std::isfinite(values[i])) {
-            throw Error(file, tensor,
-                        "element " + std::to_string(i) + " is " + std::to_string(values[i]) +
-                            ", finite weights are needed");
+void check_finite(const std::string& file, const std::string& tensor, std::span<const float> values, size_t threads) {
+    // All at once first, as fast as memory is read: a number is not finite when all bits of its exponent are 1.
+    constexpr size_t kPiece = 1 << 16;
+    constexpr std::uint32_t kExponent = 0x7f800000;
+    std::atomic<bool> all_finite = true;
+    parallel(threads, (values.size() + kPiece - 1) / kPiece, [&](size_t first, size_t last) {
+        bool found = false;
+        for (const float value : values.subspan(first * kPiece, std::min(last * kPiece, values.size()) - first * kPiece)) {
+            found |= (std::bit_cast<std::uint32_t>(value) & kExponent) == kExponent;
         }
-    }
+        if (found) all_finite = false;
+    });
+    if (all_finite) return;
+    const auto bad = std::ranges::find_if_not(values, [](float value) { return std::isfinite(value); });
+    throw Error(file, tensor,
+                "element " + std::to_string(bad - values.begin()) + " is " + std::to_string(*bad) +
+                    ", finite weights are needed");
 }
 
-Checkpoint::Checkpoint(const std::string& path)
-    : file_(path), gguf_(open_gguf(file_)), contents_(gguf_ ? read_gguf_model(*gguf_) : read_llama2c(file_)) {}
+Checkpoint::Checkpoint(const std::string& path, size_t threads)
+    : file_(path),
+      gguf_(open_gguf(file_)),
+      contents_(gguf_ ? read_gguf_model(*gguf_, threads) : read_llama2c(file_, threads)) {}
 
 Vocabulary Checkpoint::vocabulary() const {
     if (gguf_) return read_gguf_vocabulary(*gguf_);
-    const std::size_t vocab_size = config().vocab_size;
+    const size_t vocab_size = config().vocab_size;
     return read_vocabulary(find_tokenizer(file_.path(), vocab_size), vocab_size);
 }
 

@@ -21,8 +21,8 @@ struct Contents {
     std::vector<float> converted;  // tensors that the file does not hold as float32, one after another
 };
 
-/// Throws Error, naming the tensor, the element and its value, unless all are finite.
-void check_finite(const std::string& file, const std::string& tensor, std::span<const float> values);
+/// Throws Error, naming the tensor, the element and its value, unless all are finite. Up to `threads` threads look at them.
+void check_finite(const std::string& file, const std::string& tensor, std::span<const float> values, std::size_t threads);
 
 /// A model file of whichever format, open: GGUF, or llama2.c's. float32 tensors are used in place where the format
 /// allows, in the mapped file.
@@ -31,7 +31,7 @@ public:
     /// Throws Error, naming the field and the value, when the file cannot be read, its header is implausible,
     /// its size is not exactly what the header needs, or a weight is not finite; and when a GGUF file's model is not one
     /// that this engine computes.
-    explicit Checkpoint(const std::string& path);
+    explicit Checkpoint(const std::string& path, std::size_t threads = 1);
 
     const Config& config() const { return contents_.config; }
     /// Valid as long as this Checkpoint lives.

@@ -213,7 +213,7 @@ const GgufTensor& find_tensor(const Gguf& gguf, const TensorsByName& tensors, co
 
 }  // namespace
 
-Contents read_gguf_model(const Gguf& gguf) {
+Contents read_gguf_model(const Gguf& gguf, size_t threads) {
     refuse_what_differs(gguf);
     const std::vector<GgufTensor> file_tensors = gguf.tensors();
     TensorsByName tensors;
@@ -258,7 +258,7 @@ Contents read_gguf_model(const Gguf& gguf) {
             room = room.subspan(stack.size());
         }
         for (size_t part = 0; part < parts[i].size(); part++) {
-            check_finite(gguf.path(), string(parts[i][part]->name), slice(values, part, part_size));
+            check_finite(gguf.path(), string(parts[i][part]->name), slice(values, part, part_size), threads);
         }
         contents.weights.*layout[i].view = values;
     }

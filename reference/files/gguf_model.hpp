@@ -29,6 +29,6 @@ namespace llama512 {
 /// architecture, RoPE scaling, a window, experts, biases, ...), a key or tensor is missing, a shape is not what the keys
 /// say, or a weight is not finite. No key of the model is ignored: of those that begin with "llama.", an unknown one is
 /// refused, as the output could depend on it.
-Contents read_gguf_model(const Gguf& gguf);
+Contents read_gguf_model(const Gguf& gguf, std::size_t threads);
 
 }  // namespace llama512

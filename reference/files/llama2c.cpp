@@ -174,7 +174,7 @@ void dequantize(std::vector<float>& out, const MappedFile& file, size_t offset, 
 
 }  // namespace
 
-Contents read_llama2c(const MappedFile& file) {
+Contents read_llama2c(const MappedFile& file, size_t threads) {
     const Header header = read_header(file);
     const Config& config = header.config;
     const std::vector<Tensor> layout = header.version == 0
@@ -209,7 +209,7 @@ Contents read_llama2c(const MappedFile& file) {
         if (tensor.view != nullptr) weights.*tensor.view = values;
         offset += tensor.n_matrices * matrix_bytes(tensor, header.group_size);
     }
-    for (const NamedTensor& tensor : kTensors) check_finite(file.path(), tensor.name, weights.*tensor.values);
+    for (const NamedTensor& tensor : kTensors) check_finite(file.path(), tensor.name, weights.*tensor.values, threads);
     if (header.tied) weights.wcls = weights.token_embedding;
     return contents;
 }

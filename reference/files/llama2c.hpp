@@ -18,6 +18,6 @@ namespace llama512 {
 /// v0 and v1 tensors are views into the file; v2 matrices are dequantized at once.
 /// Throws Error when the header is implausible, the file's size is not exactly what the header needs, or a weight is
 /// not finite.
-Contents read_llama2c(const MappedFile& file);
+Contents read_llama2c(const MappedFile& file, std::size_t threads);
 
 }  // namespace llama512

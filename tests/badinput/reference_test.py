@@ -319,7 +319,7 @@ class Flags(Case):
         self.misused("-p", "a", names=("--model",))
 
     def test_unknown(self) -> None:
-        for flag in ("--nonsense", "-x", "-t", "--temperature", "--tok", "-", "--", "--nonsense=3", "-n5"):
+        for flag in ("--nonsense", "-x", "--temperature", "--tok", "-", "--", "--nonsense=3", "-n5"):
             with self.subTest(flag):
                 self.misused("-m", str(self.model), flag, names=(f"{flag.split('=')[0]}: no such flag",))
         self.misused(str(self.model), names=(f"{self.model}: unexpected argument",))

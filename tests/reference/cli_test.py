@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -43,7 +44,8 @@ class CommandLine(FolderTest):
             result = self.run_program(flag)
             self.assertEqual((result.returncode, result.stderr), (0, b""))
             for name in (b"--model", b"--tokenizer", b"--prompt", b"--file", b"--predict", b"--steps", b"--temp",
-                         b"--top-p", b"--sampler", b"--seed", b"--tokens", b"--logits", b"--extremes", b"--quiet", b"--version", b"Examples:"):
+                         b"--top-p", b"--sampler", b"--seed", b"--tokens", b"--logits", b"--extremes", b"--kernels", b"--threads",
+                         b"--batch-size", b"--batch", b"--batch-folder", b"--parallel", b"--timings", b"--quiet", b"--version", b"Examples:"):
                 self.assertIn(name, result.stdout)
         result = self.run_program("--version")
         self.assertEqual((result.returncode, result.stderr), (0, b""))
@@ -123,7 +125,7 @@ class CommandLine(FolderTest):
 
         # A run without a seed can be repeated with the seed of its timing line.
         run = self.run_program("-m", str(self.model), *warm, "--tokens")
-        seed = re.fullmatch(rb"reference: \d+ tokens in .* s, .* tokens/s, seed (\d+)\n", run.stderr)
+        seed = re.fullmatch(rb"(?s:.*)reference: seed (\d+)\n", run.stderr)
         assert seed is not None, run.stderr
         self.assertEqual(self.story("--tokens", *warm, "-s", seed[1].decode()), run.stdout)
 
@@ -138,11 +140,89 @@ class CommandLine(FolderTest):
         self.assertEqual(self.tokens("--temp", "1.5", "-s", "7"), self.tokens("--temp", "1.5", "-s", "7", "--sampler", "top-p"))
         self.assertEqual(self.tokens("--sampler", "race", "--temp", "0", "-s", "7"), self.tokens())
         run = self.run_program("-m", str(self.model), *warm, "-s", "0", "--tokens")
-        self.assertRegex(run.stderr, rb", seed 0\n\Z")
+        self.assertRegex(run.stderr, rb"reference: seed 0\n\Z")
 
-    def test_timing_is_one_line_on_stderr(self) -> None:
-        result = self.run_program("-m", str(self.model))
-        self.assertRegex(result.stderr, rb"\Areference: 16 tokens in [0-9.]+ s, [0-9]+ tokens/s\n\Z")
+    def kernels(self) -> list[str]:
+        """All that this processor runs: the message about a name that it does not know lists them."""
+        result = self.run_program("-m", str(self.model), "--kernels", "x")
+        found = re.fullmatch(rb"reference: error: --kernels: 'x' is not a name of kernels that this processor runs: (.*)\n",
+                             result.stderr)
+        assert found is not None and result.returncode == 2, result
+        return found[1].decode().split(", ")
+
+    def test_kernels_threads_and_batches_say_the_same(self) -> None:
+        names = self.kernels()
+        self.assertEqual(names[:3], ["plain", "fast", "fast-baseline"])
+        warm = ("--temp", "1.2", "--seed", "3")
+        for extra in ((), warm, (*warm, "--sampler", "race"), (*warm, "-p", "abc de ab")):
+            expected = self.tokens("--kernels", "plain", *extra)
+            for name in names:
+                for more in ((), ("-t", "3"), ("-b", "1"), ("-b", "2"), ("-b", "4096")):
+                    with self.subTest((name, *more, *extra)):
+                        self.assertEqual(self.tokens("--kernels", name, *more, *extra), expected)
+
+    def test_fast_kernels_compute_the_same_bits(self) -> None:
+        file = self.folder / "logits.f32"
+        logits = {}
+        for name in self.kernels():
+            self.tokens("--kernels", name, "--logits", str(file), "-p", "abc")
+            logits[name] = file.read_bytes()
+        for name in logits.keys() - {"plain"}:
+            self.assertEqual(logits[name], logits["fast"], name)
+
+    def batch(self, text: bytes, *arguments: str) -> list[dict[str, object]]:
+        file = self.folder / "prompts.txt"
+        file.write_bytes(text)
+        return [json.loads(line) for line in self.story("--batch", str(file), *arguments).splitlines()]
+
+    def test_a_batch_tells_what_each_line_tells_alone(self) -> None:
+        prompts = ["ab", "", "de ab de", "f" * 14, "ab", 'a "b"\t\\']
+        for extra in ((), ("--temp", "1.1"), ("--temp", "1.1", "--sampler", "race", "--top-p", "0.9"), ("-n", "3"), ("-n", "0")):
+            for more in ((), ("-np", "1"), ("-np", "4", "-b", "1"), ("-np", "100"), ("-np", "2", "--kernels", "plain")):
+                with self.subTest((*extra, *more)):
+                    told = self.batch("\n".join(prompts).encode() + b"\n", "--seed", "5", *extra, *more)
+                    self.assertEqual([line["prompt"] for line in told], prompts)
+                    for number, line in enumerate(told):
+                        alone = ("-p", prompts[number], "--seed", str(5 + number), *extra)
+                        self.assertEqual(line["index"], number)
+                        self.assertEqual(line["tokens"], self.tokens(*alone))
+                        self.assertEqual(line["text"] + "\n", self.story(*alone).decode("utf-8", "replace"))
+                        self.assertEqual(line.get("seed"), 5 + number if "--temp" in extra else None)
+                        self.assertGreaterEqual(line["tokens_per_second"], 0)
+
+    def test_a_batch_into_a_folder(self) -> None:
+        folder = self.folder / "stories" / "all"
+        self.assertEqual(self.batch(b"ab\nde", "--batch-folder", str(folder)), [])
+        self.assertEqual({path.name: path.read_bytes() for path in folder.iterdir()},
+                         {"1.txt": self.story("-p", "ab"), "2.txt": self.story("-p", "de")})
+
+    def test_an_empty_batch(self) -> None:
+        self.assertEqual(self.batch(b""), [])
+        self.assertEqual(len(self.batch(b"\n")), 1)  # one line, without a prompt
+
+    def test_timing_lines(self) -> None:
+        result = self.run_program("-m", str(self.model), "-p", "ab de", "-t", "1", "--kernels", "plain")
+        number = rb" *[0-9.]+"
+        self.assertRegex(result.stderr, rb"\Areference: +load time =%(n)s ms\n"
+                                        rb"reference: +prompt eval time =%(n)s ms / +3 tokens "
+                                        rb"\(%(n)s ms per token,%(n)s tokens per second\)\n"
+                                        rb"reference: +eval time =%(n)s ms / +13 runs +"
+                                        rb"\(%(n)s ms per token,%(n)s tokens per second\)\n"
+                                        rb"reference: +total time =%(n)s ms / +16 tokens\n"
+                                        rb"reference: +weights read =%(n)s GB/s, [0-9]+ %% of the%(n)s GB/s "
+                                        rb"at which 1 thread reads them \(plain kernels\)\n\Z" % {b"n": number})
+
+    def test_timings_as_json(self) -> None:
+        file = self.folder / "timings.json"
+        self.assertEqual(self.story("-p", "ab de", "--timings", str(file), "--kernels", "fast-baseline", "-t", "2"),
+                         self.story("-p", "ab de"))
+        found = json.loads(file.read_text("ascii"))
+        expected = {"kernels": "fast-baseline", "threads": 2, "sequences": 1, "prompt_tokens": 3, "eval_tokens": 13,
+                    "passes": 13, "weight_bytes": tiny_model.MATRIX_BYTES}
+        self.assertEqual({name: found[name] for name in expected}, expected)
+        for name in ("load_ms", "prompt_ms", "eval_ms", "read_bandwidth"):
+            self.assertGreater(found[name], 0, name)
+        self.assertAlmostEqual(found["first_token_ms"], found["load_ms"] + found["prompt_ms"], delta=0.002)
 
     def test_values_after_an_equals_sign(self) -> None:
         self.assertEqual(self.tokens("--prompt=ab=", "--predict=3"), self.tokens("-p", "ab=", "-n", "3"))

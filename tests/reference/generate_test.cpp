@@ -25,7 +25,8 @@ Outcome run(const TinyModel& model, const std::vector<int>& prompt, std::size_t 
     Outcome result{};
     result.steps = generate(transformer, sampler, prompt, max_steps, [&](const Step& step) {
         EXPECT_EQ(step.pos, result.fed.size());
-        EXPECT_EQ(step.logits.size(), model.config.vocab_size);
+        EXPECT_EQ(step.in_prompt, step.pos + 1 < prompt.size());
+        EXPECT_EQ(step.logits.size(), step.in_prompt ? 0 : model.config.vocab_size);
         result.fed.push_back(step.token);
         result.next.push_back(step.next);
     });

@@ -55,7 +55,7 @@ std::pair<std::vector<int>, Vector> story(const Checkpoint& checkpoint) {
     generate(transformer, greedy, std::vector<int>{1, 7}, 100, [&](const Step& step) {
         tokens.push_back(step.next);
         logits.insert(logits.end(), step.logits.begin(), step.logits.end());
-    });
+    }, {.all_logits = true});
     return {tokens, logits};
 }
 
@@ -121,11 +121,11 @@ TEST_F(GgufModelTest, UsesFloat32InPlaceWhereATensorHasOnePart) {
     write_file(path_, file.bytes());
     const MappedFile mapped(path_);
     const Gguf gguf(mapped);
-    EXPECT_EQ(read_gguf_model(gguf).converted.size(), 0u);
+    EXPECT_EQ(read_gguf_model(gguf, 1).converted.size(), 0u);
     const GgufFile two_layers = gguf_of(TinyModel(kConfig, true), kF32);
     write_file(path_, two_layers.bytes());
     const MappedFile mapped_two(path_);
-    const Contents contents = read_gguf_model(Gguf(mapped_two));
+    const Contents contents = read_gguf_model(Gguf(mapped_two), 1);
     const std::size_t in_layers = 2 * (2 * 32 + 2 * 32 * 32 + 2 * 16 * 32 + 3 * 32 * 64);
     EXPECT_EQ(contents.converted.size(), in_layers);
 }

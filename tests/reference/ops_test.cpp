@@ -43,7 +43,7 @@ TEST(Ops, MatmulIsRowsTimesColumn) {
 
 TEST(Ops, RmsnormDividesByTheRootOfTheMeanSquare) {
     Vector out(2);
-    rmsnorm(out, Vector{3, 4}, Vector{1, 2}, 1e-5f);
+    EXPECT_EQ(rmsnorm(out, Vector{3, 4}, Vector{1, 2}, 1e-5f), 12.5f);
     const float rms = std::sqrt(12.5f + 1e-5f);
     EXPECT_NEAR(out[0], 3 / rms, 1e-6);
     EXPECT_NEAR(out[1], 2 * 4 / rms, 1e-6);
@@ -81,16 +81,24 @@ TEST(Ops, SoftmaxOfLargeValuesDoesNotOverflow) {
     EXPECT_EQ(x, (Vector{0.5f, 0.5f, 0}));
 }
 
+/// rope with the factors of its position.
+void turn(Vector& x, std::size_t head_size, std::size_t pos, float theta) {
+    Vector cos(head_size / 2);
+    Vector sin(head_size / 2);
+    rope_factors(cos, sin, pos, theta);
+    rope(x, cos, sin);
+}
+
 TEST(Ops, RopeLeavesPositionZeroAlone) {
     Vector x = {1, 2, 3, 4};
-    rope(x, 4, 0, 10000.0f);
+    turn(x, 4, 0, 10000.0f);
     EXPECT_EQ(x, (Vector{1, 2, 3, 4}));
 }
 
 TEST(Ops, RopeTurnsAdjacentPairsOfEachHead) {
     // Two heads of size 4. In each, pair 0 turns by pos, pair 1 by pos * 10000^(-2/4) = pos / 100.
     Vector x = {1, 0, 1, 0, 0, 1, 0, 1};
-    rope(x, 4, 3, 10000.0f);
+    turn(x, 4, 3, 10000.0f);
     const double a = 3.0;
     const double b = 0.03;
     const double expected[] = {std::cos(a), std::sin(a), std::cos(b), std::sin(b),
@@ -100,7 +108,7 @@ TEST(Ops, RopeTurnsAdjacentPairsOfEachHead) {
 
 TEST(Ops, RopeThetaIsTheBaseOfTheFrequencies) {
     Vector x = {1, 0, 1, 0};
-    rope(x, 4, 3, 100.0f);  // pair 0 turns by pos whatever theta is, pair 1 by pos * 100^(-2/4) = pos / 10
+    turn(x, 4, 3, 100.0f);  // pair 0 turns by pos whatever theta is, pair 1 by pos * 100^(-2/4) = pos / 10
     const double expected[] = {std::cos(3.0), std::sin(3.0), std::cos(0.3), std::sin(0.3)};
     for (std::size_t i = 0; i < x.size(); i++) EXPECT_NEAR(x[i], expected[i], 1e-6) << i;
 }
@@ -111,12 +119,34 @@ TEST(Ops, RopeMakesScoresDependOnDistanceOnly) {
     const auto score = [&](std::size_t q_pos, std::size_t k_pos) {
         Vector turned_q = q;
         Vector turned_k = k;
-        rope(turned_q, 4, q_pos, 10000.0f);
-        rope(turned_k, 4, k_pos, 10000.0f);
+        turn(turned_q, 4, q_pos, 10000.0f);
+        turn(turned_k, 4, k_pos, 10000.0f);
         return dot(turned_q, turned_k);
     };
     EXPECT_NEAR(score(5, 2), score(105, 102), 1e-5);
     EXPECT_GT(std::abs(score(5, 2) - score(5, 3)), 1e-2);
+}
+
+TEST(Ops, AttentionOfOnePositionIsItsValue) {
+    Vector out(4);
+    const Vector values = {5, 6};  // one key and value head, two query heads
+    EXPECT_EQ(attention(out, Vector{1, 0, 0, -8}, Vector{3, 4}, values, 1, 2), 32.0f / std::sqrt(2.0f));
+    EXPECT_EQ(out, (Vector{5, 6, 5, 6}));
+}
+
+TEST(Ops, AttentionWeighsByTheExponentialOfTheScore) {
+    Vector out(2);
+    const float a = std::log(3.0f) * std::sqrt(2.0f);  // its score is log 3, the other one's 0
+    EXPECT_NEAR(attention(out, Vector{1, 0}, Vector{0, 7, a, 0}, Vector{8, 0, 0, 4}, 2, 2), std::log(3.0), 1e-6);
+    EXPECT_NEAR(out[0], 8 * 0.25, 1e-6);
+    EXPECT_NEAR(out[1], 4 * 0.75, 1e-6);
+}
+
+TEST(Ops, LargestIsAMagnitude) {
+    EXPECT_EQ(largest(Vector{1, -3, 2}), 3.0f);
+    EXPECT_EQ(largest(Vector{-0.0f}), 0.0f);
+    EXPECT_EQ(largest(Vector{1, -INFINITY, 2}), INFINITY);
+    EXPECT_TRUE(std::isnan(largest(Vector{1, NAN, 2})));
 }
 
 TEST(Ops, Swiglu) {

@@ -223,7 +223,7 @@ TEST(Transformer, RefusesAMeanSquareThatIsNotFinite) {
     const auto refusal = [](auto change) {
         TinyModel model(kConfig, false);
         change(model);
-        Transformer transformer(kConfig, model.weights(), "m.bin");
+        Transformer transformer(kConfig, model.weights(), {.name = "m.bin"});
         return error_of([&] {
             for (std::size_t pos = 0; pos < kTokens.size(); pos++) transformer.forward(kTokens[pos], pos);
         });
@@ -273,7 +273,7 @@ TEST(Transformer, RefusesAHugeCache) {
     TinyModel model(kConfig, true);
     model.config.seq_len = 1 << 20;
     model.config.n_layers = 1 << 10;
-    EXPECT_EQ(error_of([&] { Transformer(model.config, model.weights(), "m.bin"); }),
+    EXPECT_EQ(error_of([&] { Transformer(model.config, model.weights(), {.name = "m.bin"}); }),
               "m.bin: seq_len: 1048576 makes a KV cache of 68719476736 bytes, at most 17179869184 are supported");
 }
 

@@ -32,6 +32,10 @@ def tensor_sizes(header: tuple[int, ...]) -> dict[str, int]:
     }
 
 
+MATRICES = ("wq", "wk", "wv", "wo", "w1", "w2", "w3", "wcls")
+MATRIX_BYTES = 4 * sum(tensor_sizes(HEADER[:5] + (-VOCAB_SIZE, SEQ_LEN))[name] for name in MATRICES)  # of random_weights
+
+
 def checkpoint_size(header: tuple[int, ...]) -> int:
     """Bytes of a v0 file."""
     return 28 + 4 * sum(tensor_sizes(header).values())

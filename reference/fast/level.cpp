@@ -1,0 +1,219 @@
+// The operations of ops.hpp for speed, in plain loops over sixteen lanes. Compiled once for each level.
+//
+// LLAMA512_LEVEL is the level's name, LLAMA512_LEVEL_SYMBOL that of what this file exports.
+
+#include "fast/level.hpp"
+
+#include <bit>
+#include <cmath>
+
+#include "fast/lanes.hpp"
+
+namespace llama512::fast {
+
+using std::size_t;
+
+namespace {
+
+// --- Matrix product --------------------------------------------------------------------------------------------------
+
+/// kRows rows of w times kColumns rows of x: each partial sum stays in a register from the first column to the last,
+/// each number that is loaded is used several times.
+template <size_t kRows, size_t kColumns>
+LLAMA512_INLINE void tile(float* out, size_t out_row, const float* x, const float* w, size_t n) {
+    Lanes sums[kRows * kColumns] = {};
+    size_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) {
+        Lanes xs[kColumns];
+        for (size_t column = 0; column < kColumns; column++) xs[column] = load(x + column * n + i);
+        for (size_t row = 0; row < kRows; row++) {
+            __builtin_prefetch(w + (kRows + row) * n + i);  // the tile after this one
+            const Lanes values = load(w + row * n + i);
+            for (size_t column = 0; column < kColumns; column++) {
+                Lanes& sum = sums[column * kRows + row];
+                sum = sum + values * xs[column];
+            }
+        }
+    }
+    float totals[kRows * kColumns];
+    sum(sums, totals);
+    for (size_t column = 0; column < kColumns; column++) {
+        for (size_t row = 0; row < kRows; row++) {
+            float total = totals[column * kRows + row];
+            for (size_t rest = i; rest < n; rest++) total += w[row * n + rest] * x[column * n + rest];
+            out[column * out_row + row] = total;
+        }
+    }
+}
+
+/// As many partial sums as the registers hold.
+#if defined(__AVX512F__)
+constexpr size_t kSums = 16;  // of 32 registers
+#elif defined(__AVX__) || defined(__aarch64__)
+constexpr size_t kSums = 4;  // 8 of 16 registers; 16 of 32
+#else
+constexpr size_t kSums = 2;  // 8 of 16 registers
+#endif
+
+void matmul(float* out, size_t out_row, const float* x, size_t rows, const float* w, size_t n, size_t first, size_t last) {
+    constexpr size_t kWide = kSums >= 4 ? kSums / 4 : 1;  // rows of w with the widest tile
+    constexpr size_t kMost = kSums / kWide;               // rows of x with the widest tile
+    size_t i = first;
+    if (rows == 1) {
+        constexpr size_t kTall = kSums > 8 ? kSums / 2 : kSums;
+        for (; i + kTall <= last; i += kTall) tile<kTall, 1>(out + i, out_row, x, w + i * n, n);
+    } else {
+        for (; i + kWide <= last; i += kWide) {
+            size_t row = 0;
+            for (; row + kMost <= rows; row += kMost) {
+                tile<kWide, kMost>(out + row * out_row + i, out_row, x + row * n, w + i * n, n);
+            }
+            for (; row < rows; row++) tile<kWide, 1>(out + row * out_row + i, out_row, x + row * n, w + i * n, n);
+        }
+    }
+    for (; i < last; i++) {
+        for (size_t row = 0; row < rows; row++) tile<1, 1>(out + row * out_row + i, out_row, x + row * n, w + i * n, n);
+    }
+}
+
+// --- Norm, rotation, activation --------------------------------------------------------------------------------------
+
+float rmsnorm(float* out, const float* x, const float* weight, size_t n, float epsilon) {
+    float square;
+    tile<1, 1>(&square, 1, x, x, n);
+    const float mean_square = square / static_cast<float>(n);
+    const float scale = 1.0f / std::sqrt(mean_square + epsilon);
+    for (size_t i = 0; i < n; i++) out[i] = weight[i] * (scale * x[i]);
+    return mean_square;
+}
+
+void rope(float* x, size_t heads, const float* cos, const float* sin, size_t head_size) {
+    for (size_t head = 0; head < heads; head++, x += head_size) {
+        for (size_t i = 0; i < head_size / 2; i++) {
+            const float x0 = x[2 * i];
+            const float x1 = x[2 * i + 1];
+            x[2 * i] = x0 * cos[i] - x1 * sin[i];
+            x[2 * i + 1] = x0 * sin[i] + x1 * cos[i];
+        }
+    }
+}
+
+void swiglu(float* gate, const float* up, size_t n) {
+    const Lanes one = all(1.0f);
+    const auto step = [&](const Lanes& z, const Lanes& u) {
+        return z * (one / (one + exp(map(z, [](Register value) { return -value; })))) * u;
+    };
+    size_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) store(gate + i, step(load(gate + i), load(up + i)));
+    if (i < n) {
+        float rest[2 * kLanes] = {};
+        for (size_t j = i; j < n; j++) {
+            rest[j - i] = gate[j];
+            rest[kLanes + j - i] = up[j];
+        }
+        store(rest, step(load(rest), load(rest + kLanes)));
+        for (size_t j = i; j < n; j++) gate[j] = rest[j - i];
+    }
+}
+
+void add(float* x, const float* y, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] += y[i];
+}
+
+/// The bits of a float without its sign are ordered as magnitudes are, with infinity and then NaN above all.
+float largest(const float* x, size_t n) {
+    std::uint32_t most = 0;
+    for (size_t i = 0; i < n; i++) {
+        const std::uint32_t magnitude = std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffff;
+        most = magnitude > most ? magnitude : most;
+    }
+    return std::bit_cast<float>(most);
+}
+
+// --- Attention -------------------------------------------------------------------------------------------------------
+
+/// scores[t] = q . k / sqrt(head_size) for whole blocks of positions: lane t is position t, and the sum runs over the components.
+LLAMA512_INLINE void score_block(float* scores, const float* q, const float* keys, size_t head_size, float root) {
+    Lanes sum = {};
+    for (size_t i = 0; i < head_size; i++) sum = sum + all(q[i]) * load(keys + i * kLanes);
+    store(scores, sum / all(root));
+}
+
+/// kRows components of out = the values of all positions times the scores.
+template <size_t kRows>
+LLAMA512_INLINE void weigh(float* out, const float* scores, const float* values, size_t kv_dim, size_t blocks, float total) {
+    Lanes sums[kRows] = {};
+    for (size_t block = 0; block < blocks; block++) {
+        const Lanes weight = load(scores + block * kLanes);
+        for (size_t i = 0; i < kRows; i++) sums[i] = sums[i] + weight * load(values + (block * kv_dim + i) * kLanes);
+    }
+    float totals[kRows];
+    sum(sums, totals);
+    for (size_t i = 0; i < kRows; i++) out[i] = totals[i] / total;
+}
+
+float attention(float* out, const float* q, size_t heads, const float* keys, const float* values, size_t kv_dim, size_t pos,
+                size_t head_size, float* scores) {
+    const size_t blocks = pos / kLanes + 1;
+    const float root = std::sqrt(static_cast<float>(head_size));
+    float largest_score = 0.0f;
+    for (size_t head = 0; head < heads; head++, q += head_size, out += head_size) {
+        for (size_t block = 0; block < blocks; block++) {
+            score_block(scores + block * kLanes, q, keys + block * kv_dim * kLanes, head_size, root);
+        }
+        const float magnitude = largest(scores, pos + 1);
+        largest_score = magnitude > largest_score ? magnitude : largest_score;
+
+        // Softmax. The lanes after pos, of which nothing is known, weigh 0.
+        for (size_t t = pos + 1; t < blocks * kLanes; t++) scores[t] = -INFINITY;
+        Lanes maxima = load(scores);
+        for (size_t block = 1; block < blocks; block++) maxima = max(maxima, load(scores + block * kLanes));
+        float lanes[kLanes];
+        store(lanes, maxima);
+        float most = lanes[0];
+        for (size_t i = 1; i < kLanes; i++) most = lanes[i] > most ? lanes[i] : most;
+        Lanes sums = {};
+        for (size_t block = 0; block < blocks; block++) {
+            const Lanes weight = exp(load(scores + block * kLanes) + all(-most));
+            store(scores + block * kLanes, weight);
+            sums = sums + weight;
+        }
+        const float total = sum(sums);
+
+        size_t i = 0;
+        for (; i + kSums <= head_size; i += kSums) {
+            weigh<kSums>(out + i, scores, values + i * kLanes, kv_dim, blocks, total);
+        }
+        for (; i < head_size; i++) weigh<1>(out + i, scores, values + i * kLanes, kv_dim, blocks, total);
+    }
+    return largest_score;
+}
+
+// --- Memory ----------------------------------------------------------------------------------------------------------
+
+/// Eight pages at a time, each from its beginning to its end, as a product reads several rows.
+float read(const float* x, size_t n) {
+    constexpr size_t kStreams = 8;
+    constexpr size_t kPage = 4096 / sizeof(float);
+    Lanes sums[kStreams] = {};
+    size_t i = 0;
+    for (; i + kStreams * kPage <= n; i += kStreams * kPage) {
+        for (size_t j = i; j < i + kPage; j += kLanes) {
+            for (size_t stream = 0; stream < kStreams; stream++) {
+                __builtin_prefetch(x + j + (kStreams + stream) * kPage);
+                sums[stream] = sums[stream] + load(x + j + stream * kPage);
+            }
+        }
+    }
+    for (; i + kLanes <= n; i += kLanes) sums[i / kLanes % kStreams] = sums[i / kLanes % kStreams] + load(x + i);
+    float result = 0.0f;
+    for (const Lanes& lanes : sums) result += sum(lanes);
+    return result;
+}
+
+}  // namespace
+
+extern const Level LLAMA512_LEVEL_SYMBOL;
+const Level LLAMA512_LEVEL_SYMBOL = {LLAMA512_LEVEL, matmul, rmsnorm, rope, attention, swiglu, add, largest, read};
+
+}  // namespace llama512::fast

@@ -1,0 +1,157 @@
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "error.hpp"
+#include "files/output_file.hpp"
+#include "generate.hpp"
+#include "tell.hpp"
+
+namespace llama512 {
+namespace {
+
+/// The lines of a file. A final newline ends the last line, and begins none.
+std::vector<std::string> read_lines(const std::string& path) {
+    std::error_code ignored;
+    if (std::filesystem::is_directory(path, ignored)) throw Error(path, "open", std::strerror(EISDIR));
+    errno = 0;
+    std::ifstream file(path, std::ios::binary);
+    if (!file) throw Error(path, "open", std::strerror(errno));
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(file, line);) lines.push_back(line);
+    if (file.bad()) throw Error(path, "read", std::strerror(errno));
+    return lines;
+}
+
+/// Bytes of the character that begins at text[i], or 0 where none does: UTF-8, RFC 3629.
+std::size_t character(const std::string& text, std::size_t i) {
+    const auto byte = [&](std::size_t at) { return at < text.size() ? static_cast<unsigned char>(text[at]) : 0u; };
+    const unsigned first = byte(i);
+    const std::size_t size = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+    for (std::size_t k = 1; k < size; k++) {
+        if ((byte(i + k) & 0xc0) != 0x80) return 0;
+    }
+    const unsigned second = byte(i + 1);
+    const bool wrong = (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
+                       (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f);
+    return wrong ? 0 : size;
+}
+
+/// A string of JSON, RFC 8259. A byte that belongs to no character becomes U+FFFD.
+std::string json_string(const std::string& text) {
+    std::string result = "\"";
+    for (std::size_t i = 0; i < text.size();) {
+        const std::size_t size = character(text, i);
+        const char c = text[i];
+        if (size == 0) {
+            result += "\\ufffd";
+        } else if (c == '"' || c == '\\') {
+            result += {'\\', c};
+        } else if (static_cast<unsigned char>(c) < 0x20) {
+            char escape[8];
+            std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(c));
+            result += escape;
+        } else {
+            result += text.substr(i, size);
+        }
+        i += size == 0 ? 1 : size;
+    }
+    return result + "\"";
+}
+
+/// A story of the batch, as far as it is told.
+struct Told {
+    std::vector<int> tokens = {kBos};  // BOS, the prompt, and what was sampled
+    std::string text;                  // of all but BOS
+    double begun = 0;                  // seconds since the first pass
+    double ended = 0;
+    std::size_t steps = 0;
+    bool complete = false;
+};
+
+std::string json_line(std::size_t index, const std::string& prompt, const Told& told, const Options& options,
+                      std::uint64_t seed) {
+    std::ostringstream line;
+    line << "{\"index\": " << index << ", \"prompt\": " << json_string(prompt) << ", \"text\": " << json_string(told.text)
+         << ", \"tokens\": [";
+    for (std::size_t i = 0; i < told.tokens.size(); i++) line << (i == 0 ? "" : ", ") << told.tokens[i];
+    line << "]";
+    if (options.temperature != 0.0f) line << ", \"seed\": " << seed;
+    const double seconds = told.ended - told.begun;
+    line << ", \"tokens_per_second\": " << (seconds > 0 ? static_cast<double>(told.steps) / seconds : 0) << "}\n";
+    return line.str();
+}
+
+}  // namespace
+
+Timings tell_batch(const Setup& setup) {
+    const Options& options = setup.options;
+    const Config& config = setup.transformer.config();
+    const std::vector<std::string> prompts = read_lines(options.batch_file);
+    if (prompts.size() > std::numeric_limits<std::uint64_t>::max() - setup.seed) {
+        throw UsageError("--seed: " + std::to_string(setup.seed) + " is too large to be counted on for each of " +
+                         std::to_string(prompts.size()) + " lines");
+    }
+    if (!options.batch_folder.empty()) {
+        std::error_code failed;
+        std::filesystem::create_directories(options.batch_folder, failed);
+        if (failed) throw Error(options.batch_folder, "create", failed.message());
+    }
+
+    std::vector<Story> stories;
+    for (std::size_t i = 0; i < prompts.size(); i++) {
+        const std::string source = options.batch_file + ":" + std::to_string(i + 1);
+        std::vector<int> prompt = encode_prompt(prompts[i], source, setup.tokenizer, config);
+        if (prompt.size() > config.seq_len) {
+            throw Error(source, "prompt",
+                        std::to_string(prompt.size()) + " tokens (BOS included), at most the model's seq_len of " +
+                            std::to_string(config.seq_len) + " are supported");
+        }
+        const std::size_t limit = max_steps(options, prompt.size());
+        stories.push_back({std::move(prompt), setup.sampler(setup.seed + i), limit});
+    }
+
+    Timings timings;
+    timings.load = setup.load.seconds();
+    const Stopwatch watch;
+    std::vector<Told> told(stories.size());
+    std::size_t next_to_print = 0;
+    const auto on_step = [&](const Step& step) {
+        Told& story = told[step.story];
+        if (step.pos == 0) story.begun = watch.seconds();
+        (step.pos < stories[step.story].prompt.size() ? timings.prompt_tokens : timings.eval_tokens)++;
+        if (step.next == kBos) return;
+        story.tokens.push_back(step.next);
+        const std::string piece = setup.tokenizer.decode(step.token, step.next);
+        if (is_printable(piece)) story.text += piece;
+    };
+    const auto on_end = [&](std::size_t number, std::size_t steps) {
+        told[number].ended = watch.seconds();
+        told[number].steps = steps;
+        told[number].complete = true;
+        // Lines are written in the order of the file, as soon as all before are told.
+        for (; next_to_print < told.size() && told[next_to_print].complete; next_to_print++) {
+            const std::size_t i = next_to_print;
+            if (options.batch_folder.empty()) {
+                print(json_line(i, prompts[i], told[i], options, setup.seed + i));
+            } else {
+                OutputFile file(options.batch_folder + "/" + std::to_string(i + 1) + ".txt");
+                file.write(told[i].text + "\n");
+                file.commit();
+            }
+            told[i] = {};
+        }
+    };
+    generate(setup.transformer, stories, on_step, on_end, {.all_logits = false, .name = options.model});
+    timings.eval = watch.seconds();
+    timings.passes = setup.transformer.passes();
+    return timings;
+}
+
+}  // namespace llama512

@@ -25,7 +25,7 @@ void check_finite(const Kernels& ops, std::span<const float> logits, size_t pos,
 /// A story that is being told, in one of the Transformer's sequences.
 struct Telling {
     size_t story;
-    std::vector<int> tokens;  // fed already, and those that can be fed next: the prompt, or the token that was sampled
+    std::vector<int> tokens;  // fed already, and those that can be fed next: the prompt, or the token that was sampled and guesses
     size_t pos = 0;           // of the first one that was not fed
 };
 
@@ -64,11 +64,16 @@ void generate(Transformer& transformer, std::span<Story> stories, const std::fun
         if (reserved == 0) return;
         for (size_t sequence = 0; sequence < sequences.size(); sequence++) {
             if (!sequences[sequence]) continue;
-            const auto& [number, tokens, pos] = *sequences[sequence];
+            auto& [number, tokens, pos] = *sequences[sequence];
             const Story& story = stories[number];
             const bool all_logits = options.all_logits || story.sampler.reads_prompts();
             const size_t room = transformer.max_rows() - batch.size() - --reserved;
-            const size_t end = std::min({tokens.size(), pos + room, story.max_steps, seq_len});
+            const size_t last = std::min({pos + room, story.max_steps, seq_len});
+            if (options.draft != nullptr && pos + 1 == tokens.size()) {
+                const std::vector<int> guesses = options.draft->guess(tokens, story.sampler, last - pos - 1);
+                tokens.insert(tokens.end(), guesses.begin(), guesses.end());
+            }
+            const size_t end = std::min(tokens.size(), last);
             for (size_t p = pos; p < end; p++) {
                 batch.push_back({tokens[p], p, sequence, all_logits || p + 1 >= story.prompt.size()});
             }
@@ -79,13 +84,22 @@ void generate(Transformer& transformer, std::span<Story> stories, const std::fun
             std::optional<Telling>& telling = sequences[input.sequence];
             const std::span<const float> row = logits.first(input.wants_logits ? vocab_size : 0);
             logits = logits.subspan(row.size());
-            if (!telling) continue;  // it ended within its prompt
+            // After its end, and after a wrong guess, nothing counts.
+            if (!telling || input.pos != telling->pos || input.token != telling->tokens[input.pos]) continue;
             Story& story = stories[telling->story];
             check_finite(transformer.kernels(), row, input.pos, options.name);
             const bool in_prompt = input.pos + 1 < story.prompt.size();
-            if (in_prompt) story.sampler.skip(row);
-            if (!in_prompt) telling->tokens.push_back(story.sampler.sample(row));
             telling->pos++;
+            if (in_prompt) {
+                story.sampler.skip(row);
+            } else {
+                const int sampled = story.sampler.sample(row);
+                const bool guessed = telling->pos < telling->tokens.size() && telling->tokens[telling->pos] == sampled;
+                if (!guessed) {
+                    telling->tokens.resize(telling->pos);
+                    telling->tokens.push_back(sampled);
+                }
+            }
             const int next = telling->tokens[telling->pos];
             on_step({input.pos, input.token, row, next, in_prompt, telling->story});
             if (next == kBos || telling->pos == std::min(story.max_steps, seq_len)) {

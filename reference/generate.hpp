@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "draft.hpp"
 #include "sampler.hpp"
 #include "transformer.hpp"
 
@@ -31,6 +32,7 @@ struct Story {
 
 struct GenerateOptions {
     bool all_logits = false;    // of the prompt's positions, too
+    Draft* draft = nullptr;     // guesses tokens ahead; for one story only
     std::string name = "model"; // the model's name for messages
 };
 
@@ -41,12 +43,14 @@ struct GenerateOptions {
 /// A story ends after a step whose `next` is BOS: the model has finished, and that token is not part of the text.
 /// Otherwise the last step's `next` is part of it, although it is never fed.
 ///
+/// With a draft, several positions are fed at once, and those after a wrong guess again; on_step sees none of it.
+///
 /// Throws Error when a prompt is longer than seq_len, or a logit is not finite (weights too large for float32).
 void generate(Transformer& transformer, std::span<Story> stories, const std::function<void(const Step&)>& on_step,
-              const std::function<void(std::size_t story, std::size_t steps)>& on_end, const GenerateOptions& options = {});
+              const std::function<void(std::size_t story, std::size_t steps)>& on_end, const GenerateOptions& options = GenerateOptions());
 
 /// One story. Returns the number of positions that were fed.
 std::size_t generate(Transformer& transformer, const Sampler& sampler, std::span<const int> prompt, std::size_t max_steps,
-                     const std::function<void(const Step&)>& on_step, const GenerateOptions& options = {});
+                     const std::function<void(const Step&)>& on_step, const GenerateOptions& options = GenerateOptions());
 
 }  // namespace llama512

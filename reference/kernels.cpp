@@ -39,6 +39,7 @@ public:
     void swiglu(std::span<float> gate, std::span<const float> up) const override { llama512::swiglu(gate, up); }
     void add(std::span<float> x, std::span<const float> y) const override { llama512::add(x, y); }
     float largest(std::span<const float> x) const override { return llama512::largest(x); }
+    int argmax(std::span<const float> x) const override { return llama512::argmax(x); }
 };
 
 }  // namespace

@@ -7,11 +7,13 @@
 #include <filesystem>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "draft.hpp"
 #include "error.hpp"
 #include "fast/fast.hpp"
 #include "files/checkpoint.hpp"
@@ -52,17 +54,15 @@ void write_extremes(OutputFile& file, const Extremes& extremes) {
     file.commit();
 }
 
-/// The kernels of that name: "plain", "fast", or "fast-" and a level.
-std::unique_ptr<Kernels> make_kernels(const Options& options, std::size_t threads) {
-    constexpr std::string_view kFast = "fast";
+/// The level of --kernels, empty: the widest. Throws UsageError where this processor has no kernels of that name.
+std::string level_of(const std::string& kernels) {
     std::string names = "plain, fast";
-    if (options.kernels == kFast) return fast_kernels(threads);
     for (const std::string& level : fast_levels()) {
-        const std::string name = std::string(kFast) + "-" + level;
-        if (options.kernels == name) return fast_kernels(threads, level);
-        names += ", " + name;
+        if (kernels == "fast-" + level) return level;
+        names += ", fast-" + level;
     }
-    throw UsageError("--kernels: '" + options.kernels + "' is not a name of kernels that this processor runs: " + names);
+    if (kernels == "fast" || kernels == "plain") return "";
+    throw UsageError("--kernels: '" + kernels + "' is not a name of kernels that this processor runs: " + names);
 }
 
 /// The bytes of the matrices, which one pass reads.
@@ -77,9 +77,7 @@ std::vector<std::span<const std::byte>> matrices(const Weights& w, const Kernels
 void run(const Options& options) {
     const Stopwatch load;
     const std::size_t threads = options.threads == 0 ? physical_cores() : options.threads;
-    const std::unique_ptr<Kernels> fast = options.kernels == plain_kernels().name() ? nullptr : make_kernels(options, threads);
-    const Kernels& kernels = fast == nullptr ? plain_kernels() : *fast;
-
+    const std::string level = level_of(options.kernels);
     const Checkpoint checkpoint(options.model, threads);
     const Config& config = checkpoint.config();
     Vocabulary vocabulary = options.tokenizer.empty() ? checkpoint.vocabulary()
@@ -96,23 +94,52 @@ void run(const Options& options) {
         }
     }
 
+    std::unique_ptr<Kernels> fast;
+    if (options.quantization != Quantization::none) {
+        fast = quantized_kernels(options.quantization, config, checkpoint.weights(), threads, level);
+    } else if (options.kernels != plain_kernels().name()) {
+        fast = fast_kernels(threads, level);
+    }
+    const Kernels& kernels = fast == nullptr ? plain_kernels() : *fast;
+
     const bool many = !options.batch_file.empty();
     const std::size_t sequences = many ? options.parallel : 1;
     Transformer transformer(config, checkpoint.weights(),
                             {.kernels = &kernels,
                              .n_sequences = sequences,
-                             .max_rows = std::max(sequences, options.batch_size),
+                             .max_rows = std::max({sequences, options.batch_size, options.draft_max + 1}),
                              .name = options.model});
     const bool seeded = options.seed && (*options.seed != 0 || options.sampler == Method::race);
     const std::uint64_t seed = seeded ? *options.seed : seed_from_clock();
     const float top_p = options.top_p.value_or(options.sampler == Method::race ? 1.0f : 0.9f);
     const auto sampler = [&](std::uint64_t story_seed) {
-        return Sampler(options.temperature, top_p, story_seed, options.sampler);
+        return Sampler(options.temperature, top_p, story_seed, options.sampler, kernels);
     };
     const auto extremes_file = open_output(options.extremes_file);
     const auto timings_file = open_output(options.timings_file);
 
-    const Setup setup{options, tokenizer, transformer, sampler, seed, load};
+    // The draft shares the model's weights, but for the matrices.
+    std::unique_ptr<Kernels> draft_kernels;
+    std::optional<Transformer> draft_model;
+    std::optional<Draft> draft;
+    if (options.draft != Quantization::none) {
+        draft_kernels = quantized_kernels(options.draft, config, checkpoint.weights(), threads, level);
+        draft_model.emplace(config, checkpoint.weights(),
+                            TransformerOptions{.kernels = draft_kernels.get(), .max_rows = options.batch_size, .name = options.model});
+        draft.emplace(*draft_model, options.draft_max);
+    }
+
+    // What --quantize changes is told beside the timings.
+    std::unique_ptr<Kernels> exact_kernels;
+    std::optional<Transformer> unrounded;
+    if (options.quantization != Quantization::none && (!options.quiet || timings_file != nullptr)) {
+        exact_kernels = fast_kernels(threads, level);
+        unrounded.emplace(config, checkpoint.weights(),
+                          TransformerOptions{.kernels = exact_kernels.get(), .max_rows = options.batch_size, .name = options.model});
+    }
+
+    const Setup setup{options, tokenizer, transformer, draft ? &*draft : nullptr, unrounded ? &*unrounded : nullptr,
+                      sampler, seed, load};
     Timings timings = many ? tell_batch(setup) : tell_story(setup);
 
     if (extremes_file != nullptr) write_extremes(*extremes_file, transformer.extremes());

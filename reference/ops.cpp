@@ -112,8 +112,12 @@ float largest(std::span<const float> x) {
 
 int argmax(std::span<const float> x) {
     size_t best = 0;
+    float most = x[0];
     for (size_t i = 1; i < x.size(); i++) {
-        if (x[i] > x[best]) best = i;
+        if (x[i] > most) {
+            most = x[i];
+            best = i;
+        }
     }
     return static_cast<int>(best);
 }

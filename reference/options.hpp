@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "fast/quantized.hpp"
 #include "sampler.hpp"
 
 namespace llama512 {
@@ -23,6 +24,9 @@ struct Options {
     Method sampler = Method::top_p;        // --sampler
     std::optional<std::uint64_t> seed;     // -s, --seed; without one, from the clock
     std::string kernels = "fast";          // --kernels
+    Quantization quantization = Quantization::none;  // --quantize
+    Quantization draft = Quantization::none;         // --draft
+    std::size_t draft_max = 3;             // --draft-max
     std::size_t threads = 0;               // -t, --threads; 0: the physical cores
     std::size_t batch_size = 32;           // -b, --batch-size
     std::string batch_file;                // --batch; empty: one story

@@ -58,7 +58,7 @@ int sample_top_p(std::span<const float> probabilities, float top_p, float coin) 
 }
 
 int Sampler::sample(std::span<const float> logits) {
-    if (temperature_ == 0.0f) return argmax(logits);
+    if (temperature_ == 0.0f) return kernels_->argmax(logits);
     if (method_ == Method::race) return sample_race(logits, temperature_, top_p_, race_);
 
     std::vector<float> probabilities(logits.begin(), logits.end());

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels.hpp"
 #include "race.hpp"
 
 namespace llama512 {
@@ -42,8 +43,9 @@ public:
     /// temperature 0: the most likely token, always (greedy). Otherwise logits are divided by it before softmax.
     /// top_p in (0, 1) keeps the nucleus only; 0 or 1 keeps the whole distribution.
     /// The race takes any seed.
-    Sampler(float temperature, float top_p, std::uint64_t seed, Method method = Method::top_p)
-        : temperature_(temperature), top_p_(top_p), method_(method), random_(seed), race_(seed) {}
+    Sampler(float temperature, float top_p, std::uint64_t seed, Method method = Method::top_p,
+            const Kernels& kernels = plain_kernels())
+        : temperature_(temperature), top_p_(top_p), method_(method), kernels_(&kernels), random_(seed), race_(seed) {}
 
     int sample(std::span<const float> logits);  // (vocab_size)
 
@@ -58,6 +60,7 @@ private:
     float temperature_;
     float top_p_;
     Method method_;
+    const Kernels* kernels_;  // of argmax
     Random random_;
     RaceRandom race_;
 };

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "error.hpp"
+#include "first_difference.hpp"
 
 namespace llama512 {
 
@@ -38,6 +39,12 @@ std::size_t max_steps(const Options& options, std::size_t prompt_size) {
     // The pass of the prompt's last token gives the first generated token.
     if (options.predict) steps = std::min(steps, prompt_size - 1 + *options.predict);
     return steps;
+}
+
+Agreement compare(const Setup& setup, std::span<const int> tokens, std::size_t prompt_size, std::uint64_t seed) {
+    if (setup.unrounded == nullptr) return {};
+    const auto difference = first_difference(*setup.unrounded, tokens, prompt_size, setup.sampler(seed));
+    return {true, difference ? std::optional(difference->pos) : std::nullopt};
 }
 
 }  // namespace llama512

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "draft.hpp"
 #include "options.hpp"
 #include "sampler.hpp"
 #include "timings.hpp"
@@ -20,6 +22,8 @@ struct Setup {
     const Options& options;
     const Tokenizer& tokenizer;
     Transformer& transformer;
+    Draft* draft;            // null: none
+    Transformer* unrounded;  // with --quantize: the model in float32, of one sequence; null: nobody asks
     std::function<Sampler(std::uint64_t seed)> sampler;
     std::uint64_t seed;     // of the first story
     const Stopwatch& load;  // runs since the program began
@@ -38,6 +42,9 @@ std::vector<int> encode_prompt(const std::string& text, const std::string& sourc
 
 /// The number of positions that --steps and --predict allow.
 std::size_t max_steps(const Options& options, std::size_t prompt_size);
+
+/// With --quantize: compares a story with the one that float32 would have told. `tokens` as in first_difference.
+Agreement compare(const Setup& setup, std::span<const int> tokens, std::size_t prompt_size, std::uint64_t seed);
 
 /// The story of --prompt or --file: text, or tokens, to stdout.
 Timings tell_story(const Setup& setup);

@@ -73,6 +73,7 @@ struct Told {
     double ended = 0;
     std::size_t steps = 0;
     bool complete = false;
+    Agreement agreement;
 };
 
 std::string json_line(std::size_t index, const std::string& prompt, const Told& told, const Options& options,
@@ -83,6 +84,14 @@ std::string json_line(std::size_t index, const std::string& prompt, const Told& 
     for (std::size_t i = 0; i < told.tokens.size(); i++) line << (i == 0 ? "" : ", ") << told.tokens[i];
     line << "]";
     if (options.temperature != 0.0f) line << ", \"seed\": " << seed;
+    if (told.agreement.compared) {
+        line << ", \"first_difference\": ";
+        if (told.agreement.first_difference) {
+            line << *told.agreement.first_difference;
+        } else {
+            line << "null";
+        }
+    }
     const double seconds = told.ended - told.begun;
     line << ", \"tokens_per_second\": " << (seconds > 0 ? static_cast<double>(told.steps) / seconds : 0) << "}\n";
     return line.str();
@@ -122,19 +131,24 @@ Timings tell_batch(const Setup& setup) {
     const Stopwatch watch;
     std::vector<Told> told(stories.size());
     std::size_t next_to_print = 0;
+    double not_telling = 0;  // seconds that the comparisons took
     const auto on_step = [&](const Step& step) {
         Told& story = told[step.story];
-        if (step.pos == 0) story.begun = watch.seconds();
+        if (step.pos == 0) story.begun = watch.seconds() - not_telling;
         (step.pos < stories[step.story].prompt.size() ? timings.prompt_tokens : timings.eval_tokens)++;
-        if (step.next == kBos) return;
         story.tokens.push_back(step.next);
+        if (step.next == kBos) return;
         const std::string piece = setup.tokenizer.decode(step.token, step.next);
         if (is_printable(piece)) story.text += piece;
     };
     const auto on_end = [&](std::size_t number, std::size_t steps) {
-        told[number].ended = watch.seconds();
+        told[number].ended = watch.seconds() - not_telling;
         told[number].steps = steps;
         told[number].complete = true;
+        const Stopwatch comparing;
+        told[number].agreement = compare(setup, told[number].tokens, stories[number].prompt.size(), setup.seed + number);
+        not_telling += comparing.seconds();
+        if (told[number].tokens.size() > 1 && told[number].tokens.back() == kBos) told[number].tokens.pop_back();
         // Lines are written in the order of the file, as soon as all before are told.
         for (; next_to_print < told.size() && told[next_to_print].complete; next_to_print++) {
             const std::size_t i = next_to_print;
@@ -148,8 +162,8 @@ Timings tell_batch(const Setup& setup) {
             told[i] = {};
         }
     };
-    generate(setup.transformer, stories, on_step, on_end, {.all_logits = false, .name = options.model});
-    timings.eval = watch.seconds();
+    generate(setup.transformer, stories, on_step, on_end, {.name = options.model});
+    timings.eval = watch.seconds() - not_telling;
     timings.passes = setup.transformer.passes();
     return timings;
 }

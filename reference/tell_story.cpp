@@ -50,7 +50,9 @@ Timings tell_story(const Setup& setup) {
     timings.load = setup.load.seconds();
     const Stopwatch watch;
     std::size_t passes_of_prompt = 0;
+    std::vector<int> tokens = {kBos};
     const auto on_step = [&](const Step& step) {
+        tokens.push_back(step.next);
         if (step.in_prompt || step.pos + 1 == prompt.size()) {
             timings.prompt_tokens++;
             timings.prompt = watch.seconds();
@@ -64,7 +66,7 @@ Timings tell_story(const Setup& setup) {
         if (step.next != kBos) print_token(step.token, step.next);
     };
     const std::size_t limit = max_steps(options, prompt.size());
-    const GenerateOptions generate_options = {.all_logits = logits_file != nullptr, .name = options.model};
+    const GenerateOptions generate_options = {.all_logits = logits_file != nullptr, .draft = setup.draft, .name = options.model};
     const std::size_t steps = generate(setup.transformer, setup.sampler(setup.seed), prompt, limit, on_step, generate_options);
     if (steps == 0 && options.tokens) print_token(kBos, prompt[0]);
     if (!options.tokens) print("\n");
@@ -72,6 +74,7 @@ Timings tell_story(const Setup& setup) {
 
     timings.eval = watch.seconds() - timings.prompt;
     timings.passes = setup.transformer.passes() - passes_of_prompt;
+    timings.agreement = compare(setup, tokens, prompt.size(), setup.seed);
     return timings;
 }
 

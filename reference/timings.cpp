@@ -31,6 +31,11 @@ double bytes_per_second(const Timings& t) {
     return per(static_cast<double>(t.weight_bytes) * static_cast<double>(t.passes), t.eval);
 }
 
+std::string json_agreement(const Agreement& a) {
+    if (!a.compared) return "";
+    return ", \"first_difference\": " + (a.first_difference ? std::to_string(*a.first_difference) : "null");
+}
+
 }  // namespace
 
 std::string lines(const Timings& t) {
@@ -42,6 +47,11 @@ std::string lines(const Timings& t) {
     text += format("reference: %16s = %10.2f GB/s, %.0f %% of the %.2f GB/s at which %zu thread%s read%s them (%s kernels)\n",
                    "weights read", bytes_per_second(t) / 1e9, 100 * per(bytes_per_second(t), t.read_bandwidth),
                    t.read_bandwidth / 1e9, t.threads, t.threads == 1 ? "" : "s", t.threads == 1 ? "s" : "", t.kernels.c_str());
+    if (t.agreement.compared) {
+        text += t.agreement.first_difference
+                    ? format("reference: float32 would have said another token %zu\n", *t.agreement.first_difference)
+                    : "reference: float32 would have said the same tokens\n";
+    }
     return text;
 }
 
@@ -50,8 +60,9 @@ std::string json(const Timings& t) {
                   "\"prompt_tokens\": %zu, \"prompt_ms\": %.3f, ",
                   t.kernels.c_str(), t.threads, t.sequences, t.load * 1e3, (t.load + t.prompt) * 1e3, t.prompt_tokens,
                   t.prompt * 1e3) +
-           format("\"eval_tokens\": %zu, \"eval_ms\": %.3f, \"passes\": %zu, \"weight_bytes\": %zu, \"read_bandwidth\": %.6g}\n",
-                  t.eval_tokens, t.eval * 1e3, t.passes, t.weight_bytes, t.read_bandwidth);
+           format("\"eval_tokens\": %zu, \"eval_ms\": %.3f, \"passes\": %zu, \"weight_bytes\": %zu, \"read_bandwidth\": %.6g",
+                  t.eval_tokens, t.eval * 1e3, t.passes, t.weight_bytes, t.read_bandwidth) +
+           json_agreement(t.agreement) + "}\n";
 }
 
 }  // namespace llama512

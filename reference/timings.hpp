@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <optional>
 #include <string>
 
 namespace llama512 {
@@ -14,6 +15,12 @@ public:
 
 private:
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+/// How a story that was told with rounded weights compares with float32's.
+struct Agreement {
+    bool compared = false;
+    std::optional<std::size_t> first_difference;  // the number of the token, BOS being 0; none: all are the same
 };
 
 /// A run in figures. Times are in seconds.
@@ -28,6 +35,7 @@ struct Timings {
     double eval = 0;                    // all the rest
     std::size_t passes = 0;             // over the weights, in `eval`
     std::size_t weight_bytes = 0;       // that one pass reads
+    Agreement agreement;
     double read_bandwidth = 0;          // bytes a second at which the threads read those weights, when they do nothing else
 };
 

@@ -11,6 +11,10 @@
 #include <cstdint>
 #include <utility>
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 namespace llama512::fast {
 namespace {  // compiled once for each level: no two levels may share a function
 
@@ -115,6 +119,85 @@ LLAMA512_INLINE Register exp(Register x) {
 
 LLAMA512_INLINE Lanes exp(const Lanes& a) {
     return map(a, [](Register x) { return exp(x); });
+}
+
+// --- Integers --------------------------------------------------------------------------------------------------------
+
+/// Sixteen int32.
+struct IntLanes {
+    Integers part[kParts];
+};
+
+/// Sixteen pairs of int16.
+typedef std::int16_t Halves __attribute__((vector_size(kWidth * sizeof(float))));
+struct PairLanes {
+    Halves part[kParts];
+};
+
+LLAMA512_INLINE IntLanes all(std::int32_t value) {
+    IntLanes result;
+    for (std::size_t p = 0; p < kParts; p++) result.part[p] = Integers{} + value;
+    return result;
+}
+
+LLAMA512_INLINE Lanes to_float(const IntLanes& a) {
+    Lanes result;
+    for (std::size_t p = 0; p < kParts; p++) result.part[p] = __builtin_convertvector(a.part[p], Register);
+    return result;
+}
+
+/// Sixteen pairs of int8.
+LLAMA512_INLINE PairLanes load_int8(const std::byte* bytes) {
+    typedef std::int8_t Bytes __attribute__((vector_size(2 * kWidth), aligned(1), may_alias));
+    PairLanes result;
+    for (std::size_t p = 0; p < kParts; p++) {
+        const Bytes part = *reinterpret_cast<const Bytes*>(bytes + p * 2 * kWidth);
+#if defined(__AVX512BW__)  // g++ makes two halves of it
+        result.part[p] = bits<Halves>(_mm512_cvtepi8_epi16(bits<__m256i>(part)));
+#else
+        result.part[p] = __builtin_convertvector(part, Halves);
+#endif
+    }
+    return result;
+}
+
+/// Sixteen pairs of 4 bits, from 0 to 15.
+LLAMA512_INLINE PairLanes load_int4(const std::byte* bytes) {
+    typedef std::uint8_t Bytes __attribute__((vector_size(kWidth), aligned(1), may_alias));
+    [[maybe_unused]] typedef std::uint16_t Shorts __attribute__((vector_size(2 * kWidth)));
+    PairLanes result;
+    for (std::size_t p = 0; p < kParts; p++) {
+        const Bytes part = *reinterpret_cast<const Bytes*>(bytes + p * kWidth);
+#if defined(__AVX512BW__)
+        const Integers both = bits<Integers>(_mm512_cvtepu8_epi32(bits<__m128i>(part)));
+#else  // in two steps, for both of which there is an instruction
+        const Integers both = __builtin_convertvector(__builtin_convertvector(part, Shorts), Integers);
+#endif
+        result.part[p] = bits<Halves>((both | (both << 12)) & 0x000f000f);
+    }
+    return result;
+}
+
+/// The sum of both products of each pair. The pair `x` is the same for all lanes.
+LLAMA512_INLINE Integers multiply_pairs(Halves w, Integers x) {
+#if defined(__AVX512BW__)
+    return bits<Integers>(_mm512_madd_epi16(bits<__m512i>(w), bits<__m512i>(x)));
+#elif defined(__AVX2__)
+    return bits<Integers>(_mm256_madd_epi16(bits<__m256i>(w), bits<__m256i>(x)));
+#elif defined(__SSE2__)
+    return bits<Integers>(_mm_madd_epi16(bits<__m128i>(w), bits<__m128i>(x)));
+#else
+    const auto first = [](Integers pair) { return (pair << 16) >> 16; };
+    const auto second = [](Integers pair) { return pair >> 16; };
+    const Integers pairs = bits<Integers>(w);
+    return first(pairs) * first(x) + second(pairs) * second(x);
+#endif
+}
+
+LLAMA512_INLINE IntLanes add_products(const IntLanes& sum, const PairLanes& w, std::int32_t x) {
+    IntLanes result;
+    for (std::size_t p = 0; p < kParts; p++) result.part[p] = sum.part[p] + multiply_pairs(w.part[p], Integers{} + x);
+    return result;
 }
 
 // --- Sums of lanes ---------------------------------------------------------------------------------------------------

@@ -46,6 +46,9 @@ LLAMA512_INLINE void tile(float* out, size_t out_row, const float* x, const floa
     }
 }
 
+/// How far ahead of a stream of bytes the memory is asked for it.
+constexpr size_t kPrefetchBytes = 1024;
+
 /// As many partial sums as the registers hold.
 #if defined(__AVX512F__)
 constexpr size_t kSums = 16;  // of 32 registers
@@ -55,24 +58,102 @@ constexpr size_t kSums = 4;  // 8 of 16 registers; 16 of 32
 constexpr size_t kSums = 2;  // 8 of 16 registers
 #endif
 
+/// kRows rows of w times all rows of x, four, two or one at a time.
+template <size_t kRows>
+LLAMA512_INLINE void stripe(float* out, size_t out_row, const float* x, size_t rows, const float* w, size_t n) {
+    size_t row = 0;
+    if constexpr (4 * kRows <= kSums) {
+        for (; row + 4 <= rows; row += 4) tile<kRows, 4>(out + row * out_row, out_row, x + row * n, w, n);
+    }
+    if constexpr (2 * kRows <= kSums) {
+        for (; row + 2 <= rows; row += 2) tile<kRows, 2>(out + row * out_row, out_row, x + row * n, w, n);
+    }
+    for (; row < rows; row++) tile<kRows, 1>(out + row * out_row, out_row, x + row * n, w, n);
+}
+
 void matmul(float* out, size_t out_row, const float* x, size_t rows, const float* w, size_t n, size_t first, size_t last) {
-    constexpr size_t kWide = kSums >= 4 ? kSums / 4 : 1;  // rows of w with the widest tile
-    constexpr size_t kMost = kSums / kWide;               // rows of x with the widest tile
+    constexpr size_t kTall = kSums > 8 ? 8 : kSums;         // rows of w for one row of x
+    constexpr size_t kWide = kSums > 4 ? kSums / 4 : 1;     // for several
     size_t i = first;
     if (rows == 1) {
-        constexpr size_t kTall = kSums > 8 ? kSums / 2 : kSums;
         for (; i + kTall <= last; i += kTall) tile<kTall, 1>(out + i, out_row, x, w + i * n, n);
     } else {
-        for (; i + kWide <= last; i += kWide) {
-            size_t row = 0;
-            for (; row + kMost <= rows; row += kMost) {
-                tile<kWide, kMost>(out + row * out_row + i, out_row, x + row * n, w + i * n, n);
+        for (; i + kWide <= last; i += kWide) stripe<kWide>(out + i, out_row, x, rows, w + i * n, n);
+    }
+    for (; i < last; i++) stripe<1>(out + i, out_row, x, rows, w + i * n, n);
+}
+
+/// kBlocks blocks of 16 rows of w times kColumns rows of x. Each block is a stream of bytes of its own.
+template <bool int4, size_t kBlocks, size_t kColumns>
+LLAMA512_INLINE void packed_tile(float* out, size_t out_row, const PackedRows& x, const PackedMatrix& w, size_t block,
+                                 size_t column) {
+    const size_t pair_bytes = int4 ? kPackedRows : 2 * kPackedRows;
+    const size_t scale_bytes = kPackedRows * sizeof(float);
+    const size_t group_bytes = scale_bytes + w.columns / 2 * pair_bytes;
+    const size_t block_bytes = w.groups * group_bytes;
+    const std::byte* bytes = w.bytes + block * block_bytes;
+    Lanes sums[kBlocks][kColumns] = {};
+    for (size_t group = 0; group < w.groups; group++) {
+        IntLanes products[kBlocks][kColumns];
+        const std::int16_t* values[kColumns];
+        for (size_t c = 0; c < kColumns; c++) {
+            const size_t at = (column + c) * w.groups + group;
+            for (size_t b = 0; b < kBlocks; b++) products[b][c] = all(int4 ? -8 * x.sums[at] : 0);
+            values[c] = x.values + at * w.columns;
+        }
+        const std::byte* pairs = bytes + scale_bytes;
+        for (size_t i = 0; i < w.columns; i += 2, pairs += pair_bytes) {
+            for (size_t b = 0; b < kBlocks; b++) {
+                __builtin_prefetch(pairs + b * block_bytes + kPrefetchBytes);
+                const PairLanes weights = int4 ? load_int4(pairs + b * block_bytes) : load_int8(pairs + b * block_bytes);
+                for (size_t c = 0; c < kColumns; c++) {
+                    std::int32_t pair;
+                    __builtin_memcpy(&pair, values[c] + i, sizeof pair);
+                    products[b][c] = add_products(products[b][c], weights, pair);
+                }
             }
-            for (; row < rows; row++) tile<kWide, 1>(out + row * out_row + i, out_row, x + row * n, w + i * n, n);
+        }
+        for (size_t b = 0; b < kBlocks; b++) {
+            const Lanes scales = load(reinterpret_cast<const float*>(bytes + b * block_bytes));
+            for (size_t c = 0; c < kColumns; c++) {
+                const float scale = x.scales[(column + c) * w.groups + group];
+                sums[b][c] = sums[b][c] + to_float(products[b][c]) * (scales * all(scale));
+            }
+        }
+        bytes += group_bytes;
+    }
+    for (size_t b = 0; b < kBlocks; b++) {
+        const size_t first = (block + b) * kPackedRows;
+        for (size_t c = 0; c < kColumns; c++) {
+            float rows[kLanes];
+            store(rows, sums[b][c]);
+            float* const to = out + (column + c) * out_row + first;
+            for (size_t i = 0; i < kPackedRows && first + i < w.rows; i++) to[i] = rows[i];
         }
     }
-    for (; i < last; i++) {
-        for (size_t row = 0; row < rows; row++) tile<1, 1>(out + row * out_row + i, out_row, x + row * n, w + i * n, n);
+}
+
+template <bool int4>
+LLAMA512_INLINE void packed_blocks(float* out, size_t out_row, const PackedRows& x, size_t rows, const PackedMatrix& w,
+                                   size_t first, size_t last) {
+    size_t block = first;
+    if (rows == 1) {
+        for (; block + 4 <= last; block += 4) packed_tile<int4, 4, 1>(out, out_row, x, w, block, 0);
+    }
+    for (; block < last; block++) {
+        size_t row = 0;
+        for (; row + 4 <= rows; row += 4) packed_tile<int4, 1, 4>(out, out_row, x, w, block, row);
+        for (; row + 2 <= rows; row += 2) packed_tile<int4, 1, 2>(out, out_row, x, w, block, row);
+        for (; row < rows; row++) packed_tile<int4, 1, 1>(out, out_row, x, w, block, row);
+    }
+}
+
+void matmul_packed(float* out, size_t out_row, const PackedRows& x, size_t rows, const PackedMatrix& w, size_t first,
+                   size_t last) {
+    if (w.int4) {
+        packed_blocks<true>(out, out_row, x, rows, w, first, last);
+    } else {
+        packed_blocks<false>(out, out_row, x, rows, w, first, last);
     }
 }
 
@@ -130,6 +211,26 @@ float largest(const float* x, size_t n) {
     return std::bit_cast<float>(most);
 }
 
+/// The largest of the lanes.
+LLAMA512_INLINE float most_of(const Lanes& lanes) {
+    float values[kLanes];
+    store(values, lanes);
+    float most = values[0];
+    for (size_t i = 1; i < kLanes; i++) most = values[i] > most ? values[i] : most;
+    return most;
+}
+
+size_t argmax(const float* x, size_t n) {
+    Lanes maxima = all(-INFINITY);
+    size_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) maxima = max(maxima, load(x + i));
+    float most = most_of(maxima);
+    for (; i < n; i++) most = x[i] > most ? x[i] : most;
+    size_t first = 0;
+    while (x[first] != most) first++;
+    return first;
+}
+
 // --- Attention -------------------------------------------------------------------------------------------------------
 
 /// scores[t] = q . k / sqrt(head_size) for whole blocks of positions: lane t is position t, and the sum runs over the components.
@@ -168,10 +269,7 @@ float attention(float* out, const float* q, size_t heads, const float* keys, con
         for (size_t t = pos + 1; t < blocks * kLanes; t++) scores[t] = -INFINITY;
         Lanes maxima = load(scores);
         for (size_t block = 1; block < blocks; block++) maxima = max(maxima, load(scores + block * kLanes));
-        float lanes[kLanes];
-        store(lanes, maxima);
-        float most = lanes[0];
-        for (size_t i = 1; i < kLanes; i++) most = lanes[i] > most ? lanes[i] : most;
+        const float most = most_of(maxima);
         Lanes sums = {};
         for (size_t block = 0; block < blocks; block++) {
             const Lanes weight = exp(load(scores + block * kLanes) + all(-most));
@@ -214,6 +312,6 @@ float read(const float* x, size_t n) {
 }  // namespace
 
 extern const Level LLAMA512_LEVEL_SYMBOL;
-const Level LLAMA512_LEVEL_SYMBOL = {LLAMA512_LEVEL, matmul, rmsnorm, rope, attention, swiglu, add, largest, read};
+const Level LLAMA512_LEVEL_SYMBOL = {LLAMA512_LEVEL, matmul, matmul_packed, rmsnorm, rope, attention, swiglu, add, largest, argmax, read};
 
 }  // namespace llama512::fast

@@ -9,8 +9,27 @@
 
 namespace llama512::fast {
 
-/// A matrix in groups of columns of integers, see quantized.hpp.
-struct PackedMatrix;
+/// A matrix of integers with scales (quantized.hpp), as Level::matmul_packed reads it: from its first byte to its last.
+///
+/// Blocks of 16 rows, the lanes. In a block: groups of columns. In a group: 16 scales (float32), and then, for each pair of
+/// columns, the integers of the 16 rows: int8 for both columns of row 0, of row 1, ...; or 4 bits each, plus 8, the first
+/// column's in the lower half of a byte. Rows and columns that the matrix does not have are 0.
+struct PackedMatrix {
+    const std::byte* bytes;
+    std::size_t rows;
+    std::size_t groups;  // of a row
+    std::size_t columns;  // of a group, even
+    bool int4;
+};
+
+constexpr std::size_t kPackedRows = 16;  // of a block
+
+/// Rows of x in the same groups of columns.
+struct PackedRows {
+    const std::int16_t* values;  // (rows, groups, columns), in 8 bits
+    const float* scales;         // (rows, groups)
+    const std::int32_t* sums;    // (rows, groups)  of the values
+};
 
 struct Level {
     const char* name;
@@ -20,6 +39,10 @@ struct Level {
                    const float* x, std::size_t rows,  // (rows, n)
                    const float* w, std::size_t n,     // (d, n)
                    std::size_t first, std::size_t last);
+
+    /// out[row * out_row + i] = w's row i . x's row, for the blocks of rows of w from `first` to `last`.
+    void (*matmul_packed)(float* out, std::size_t out_row, const PackedRows& x, std::size_t rows, const PackedMatrix& w,
+                          std::size_t first, std::size_t last);
 
     /// out = weight * x / sqrt(mean(x^2) + epsilon); returns mean(x^2).
     float (*rmsnorm)(float* out, const float* x, const float* weight, std::size_t n, float epsilon);
@@ -36,6 +59,7 @@ struct Level {
     void (*swiglu)(float* gate, const float* up, std::size_t n);
     void (*add)(float* x, const float* y, std::size_t n);
     float (*largest)(const float* x, std::size_t n);
+    std::size_t (*argmax)(const float* x, std::size_t n);
 
     /// Reads memory and does nothing else. What it returns has no meaning.
     float (*read)(const float* x, std::size_t n);

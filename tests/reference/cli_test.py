@@ -44,7 +44,7 @@ class CommandLine(FolderTest):
             result = self.run_program(flag)
             self.assertEqual((result.returncode, result.stderr), (0, b""))
             for name in (b"--model", b"--tokenizer", b"--prompt", b"--file", b"--predict", b"--steps", b"--temp",
-                         b"--top-p", b"--sampler", b"--seed", b"--tokens", b"--logits", b"--extremes", b"--kernels", b"--threads",
+                         b"--top-p", b"--sampler", b"--seed", b"--tokens", b"--logits", b"--extremes", b"--kernels", b"--quantize", b"--draft", b"--draft-max", b"--threads",
                          b"--batch-size", b"--batch", b"--batch-folder", b"--parallel", b"--timings", b"--quiet", b"--version", b"Examples:"):
                 self.assertIn(name, result.stdout)
         result = self.run_program("--version")
@@ -199,6 +199,39 @@ class CommandLine(FolderTest):
     def test_an_empty_batch(self) -> None:
         self.assertEqual(self.batch(b""), [])
         self.assertEqual(len(self.batch(b"\n")), 1)  # one line, without a prompt
+
+    def test_quantize_says_where_it_leaves_float32(self) -> None:
+        file = self.folder / "timings.json"
+        exact = {extra: self.tokens(*extra) for extra in ((), ("--temp", "1.3", "--seed", "2"), ("-p", "ab de"))}
+        found = set()
+        for quantization in ("int8", "int4"):
+            for extra, expected in exact.items():
+                rounded = self.tokens("--quantize", quantization, *extra, "--timings", str(file))
+                timings = json.loads(file.read_text("ascii"))
+                parted = next((i for i, (a, b) in enumerate(zip(rounded, expected)) if a != b), None)
+                self.assertEqual(timings["first_difference"], parted)
+                self.assertIn(timings["kernels"], [f"{name}-{quantization}" for name in self.kernels()])
+                found.add(parted)
+                said = self.run_program("-m", str(self.model), "--quantize", quantization, *extra).stderr
+                self.assertIn(b"float32 would have said " + (b"the same tokens\n" if parted is None else
+                                                            b"another token %d\n" % parted), said)
+                told = self.batch(b"" if not extra else b"ab de\n", "--quantize", quantization)
+                self.assertEqual([line for line in told if "first_difference" in line], [])  # --quiet
+        self.assertGreater(len(found), 1)
+        file.write_bytes(b"ab de\n\n")
+        lines = self.run_program("-m", str(self.model), "--quantize", "int4", "--batch", str(file)).stdout.splitlines()
+        for prompt, line in zip(("ab de", ""), lines, strict=True):
+            expected = self.tokens("-p", prompt)
+            story = json.loads(line)
+            self.assertEqual(story["first_difference"],
+                             next((i for i, (a, b) in enumerate(zip(story["tokens"], expected)) if a != b), None))
+
+    def test_a_draft_changes_nothing(self) -> None:
+        for extra in ((), ("--temp", "1.3", "--seed", "2"), ("-p", "ab de"), ("--steps", "3"), ("-n", "0"),
+                      ("--temp", "1", "--sampler", "race", "--seed", "0")):
+            for draft in (("int8",), ("int4",), ("int4", "--draft-max", "1"), ("int8", "--draft-max", "64", "-b", "1")):
+                with self.subTest((draft, extra)):
+                    self.assertEqual(self.tokens("--draft", *draft, *extra), self.tokens(*extra))
 
     def test_timing_lines(self) -> None:
         result = self.run_program("-m", str(self.model), "-p", "ab de", "-t", "1", "--kernels", "plain")

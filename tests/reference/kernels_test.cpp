@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fast/fast.hpp"
+#include "fast/quantized.hpp"
 #include "threads.hpp"
 #include "tiny_model.hpp"
 #include "transformer.hpp"
@@ -147,6 +148,19 @@ TEST(Kernels, Largest) {
     compare([&](const Kernels& ops) { return Vector{float(std::isnan(ops.largest(x)))}; }, 0.0f);
 }
 
+TEST(Kernels, ArgmaxTakesTheLowestIndexOnTies) {
+    for (const std::size_t n : {1u, 3u, 16u, 33u, 100u}) {
+        for (std::size_t most = 0; most < n; most++) {
+            Vector x(n, -2.0f);
+            x[most] = x[n - 1] = -1.0f;
+            for (const auto& ops : all_fast()) EXPECT_EQ(ops->argmax(x), static_cast<int>(most)) << n << ops->name();
+            EXPECT_EQ(plain_kernels().argmax(x), static_cast<int>(most)) << n;
+        }
+    }
+    const Vector zeros = {-1.0f, -0.0f, 0.0f};
+    for (const auto& ops : all_fast()) EXPECT_EQ(ops->argmax(zeros), 1) << ops->name();
+}
+
 /// Attention of positions 0 to n - 1, one after the other, and of the largest scores.
 Vector attend(const Kernels& ops, std::size_t head_size, std::size_t n_heads, std::size_t n_kv_heads, std::size_t n,
               float scale) {
@@ -191,6 +205,102 @@ TEST(Kernels, ThreadsShareAllWork) {
     EXPECT_GE(physical_cores(), 1u);
 }
 
+// --- Rounded weights -------------------------------------------------------------------------------------------------
+
+/// Whole numbers from -127 to 127, the largest in every group of 32 columns being 127: int8 holds them exactly.
+Vector whole_numbers(std::size_t n, std::uint32_t seed, float most) {
+    Vector values = random_values(n, seed, most);
+    for (float& value : values) value = std::round(value);
+    for (std::size_t i = 0; i < n; i += 32) values[i] = i % 64 == 0 ? most : -most;
+    return values;
+}
+
+/// All matrices of a model of one layer, of which wq is `w`.
+struct OneMatrix {
+    OneMatrix(Vector w, std::size_t dim) : model({.dim = dim, .hidden_dim = 3, .n_layers = 1, .n_heads = 1, .n_kv_heads = 1,
+                                                 .vocab_size = 5, .seq_len = 4}, true) {
+        model.wq = std::move(w);
+    }
+    TinyModel model;
+};
+
+TEST(Kernels, QuantizedProductsOfWholeNumbersAreExact) {
+    for (const std::size_t dim : {4u, 32u, 34u, 64u, 128u, 144u}) {
+        // Rows begin a group of columns each: make every row's groups begin with the largest magnitude.
+        Vector w;
+        for (std::size_t row = 0; row < dim; row++) {
+            const Vector values = whole_numbers(dim, 1 + static_cast<std::uint32_t>(row), 127);
+            w.insert(w.end(), values.begin(), values.end());
+        }
+        const OneMatrix one(w, dim);
+        const Weights weights = one.model.weights();
+        for (const std::size_t rows : {1u, 2u, 3u, 7u}) {
+            Vector x;
+            for (std::size_t row = 0; row < rows; row++) {
+                const Vector values = whole_numbers(dim, 100 + static_cast<std::uint32_t>(row), 127);
+                x.insert(x.end(), values.begin(), values.end());
+            }
+            Vector expected(rows * dim);
+            plain_kernels().matmul(expected, x, w, rows);  // exact, too: all sums are below 2^24
+            for (const std::string& level : fast_levels()) {
+                for (const std::size_t threads : {1u, 3u}) {
+                    const auto ops = quantized_kernels(Quantization::int8, one.model.config, weights, threads, level);
+                    Vector out(rows * dim, NAN);
+                    ops->matmul(out, x, weights.wq, rows);
+                    ASSERT_EQ(out, expected) << dim << " " << rows << " " << ops->name();
+                }
+            }
+        }
+    }
+}
+
+TEST(Kernels, QuantizedProductsAreNear) {
+    for (const auto& [quantization, tolerance] : {std::pair{Quantization::int8, 0.02f}, {Quantization::int4, 0.2f}}) {
+        for (const std::size_t dim : {2u, 30u, 32u, 66u, 192u}) {
+            const OneMatrix one(random_values(dim * dim, 1), dim);
+            const Weights weights = one.model.weights();
+            const Vector x = random_values(5 * dim, 2);
+            Vector expected(5 * dim);
+            plain_kernels().matmul(expected, x, weights.wq, 5);
+            Vector first;
+            for (const std::string& level : fast_levels()) {
+                const auto ops = quantized_kernels(quantization, one.model.config, weights, 2, level);
+                Vector out(5 * dim, NAN);
+                ops->matmul(out, x, weights.wq, 5);
+                for (std::size_t i = 0; i < out.size(); i++) {
+                    ASSERT_NEAR(out[i], expected[i], tolerance * std::sqrt(static_cast<float>(dim)))
+                        << dim << " " << ops->name();
+                }
+                if (first.empty()) first = out;
+                ASSERT_EQ(out, first) << dim << " " << ops->name();
+            }
+        }
+    }
+}
+
+TEST(Kernels, QuantizedZerosAndTinyValues) {
+    for (const auto quantization : {Quantization::int8, Quantization::int4}) {
+        for (const float value : {0.0f, 1e-44f, 1e-38f}) {
+            const OneMatrix one(Vector(64 * 64, value), 64);
+            const auto ops = quantized_kernels(quantization, one.model.config, one.model.weights(), 1);
+            Vector out(64, NAN);
+            ops->matmul(out, Vector(64, value), one.model.weights().wq, 1);
+            for (const float found : out) EXPECT_NEAR(found, 0.0f, 1e-30f);
+        }
+    }
+}
+
+TEST(Kernels, QuantizedNeedAMatrixOfTheModel) {
+    const TinyModel model(kTinyConfig, true);
+    const auto ops = quantized_kernels(Quantization::int8, model.config, model.weights(), 1);
+    Vector out(4);
+    EXPECT_THROW(ops->matmul(out, Vector(4), Vector(16), 1), std::out_of_range);
+    EXPECT_EQ(ops->name(), "fast-" + fast_levels().back() + "-int8");
+    // A block of 16 rows, a group of 32 columns for the 16 of the shape: 16 scales, and 16 x 32 bytes; two layers.
+    EXPECT_EQ(ops->stored(model.weights().wq).size(), 2u * (64 + 16 * 32));
+    EXPECT_EQ(plain_kernels().stored(model.weights().wq).size(), 2u * 16 * 16 * 4);
+}
+
 // --- The Transformer with any kernels --------------------------------------------------------------------------------
 
 constexpr Config kConfig = {
@@ -221,7 +331,8 @@ TEST(Kernels, ForwardIsNearThePlainOne) {
 TEST(Kernels, ABatchIsWhatItsRowsAreAlone) {
     const TinyModel model(kConfig, false);
     const auto fast = fast_kernels(2);
-    for (const Kernels* ops : {&plain_kernels(), static_cast<const Kernels*>(fast.get())}) {
+    const auto int4 = quantized_kernels(Quantization::int4, kConfig, model.weights(), 1);
+    for (const Kernels* ops : {&plain_kernels(), static_cast<const Kernels*>(fast.get()), static_cast<const Kernels*>(int4.get())}) {
         const std::vector<int> a = tokens_of(33, 7);
         const std::vector<int> b = tokens_of(33, 11);
         const Vector alone_a = one_by_one(model, *ops, a);

@@ -1,0 +1,35 @@
+#include "draft.hpp"
+
+#include <algorithm>
+
+#include "tokenizer.hpp"
+
+namespace llama512 {
+
+using std::size_t;
+
+std::vector<int> Draft::guess(std::span<const int> tokens, Sampler sampler, size_t n) {
+    std::vector<int> guesses;
+    std::vector<int> text(tokens.begin(), tokens.end());
+    // What is in the cache and still right stays there; the last token is always fed, for its logits.
+    size_t pos = static_cast<size_t>(std::ranges::mismatch(fed_, text).in1 - fed_.begin());
+    pos = std::min(pos, text.size() - 1);
+    fed_.resize(pos);
+    n = std::min({n, max_guesses_, model_.config().seq_len - text.size() + 1});
+    while (guesses.size() < n) {
+        std::vector<Input> batch;
+        for (; pos < text.size() && batch.size() < model_.max_rows(); pos++) {
+            batch.push_back({text[pos], pos, 0, pos + 1 == text.size()});
+            fed_.push_back(text[pos]);
+        }
+        const std::span<const float> logits = model_.forward(batch);
+        if (pos < text.size()) continue;
+        const int next = sampler.sample(logits);
+        if (next == kBos) break;  // the story would end here, nothing follows
+        guesses.push_back(next);
+        text.push_back(next);
+    }
+    return guesses;
+}
+
+}  // namespace llama512

@@ -122,8 +122,8 @@ def listing(options: Namespace) -> None:
 
 def measure(options: Namespace) -> Results:
     program = program_of(options)
-    reference.check(program)
-    plan = study.Plan(program, study.select(contenders(options, program), options.only), chosen_shapes(options), BUILD,
+    everyone = study.select(contenders(options, program), options.only)
+    plan = study.Plan(program, everyone, chosen_shapes(options), BUILD,
                       options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS), options.quick, options.steps)
     if machine.busy() > BUSY:
         print(f"llama512 bench: {machine.busy():.1f} programs have wanted to run in the last minute: on a busy machine figures are too low; "

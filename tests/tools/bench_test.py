@@ -90,7 +90,7 @@ if steps > 1:
 
 def script(path: Path, text: str, **facts: object) -> Path:
     for name, value in ({"PYTHON": sys.executable, "STORY": 24, "GROWS": "", "CHANGES": "{}", "RATE": "1000.000000",
-                         "OPTIONS": " ".join(reference.OPTIONS)} | facts).items():
+                         "OPTIONS": "--timings --threads --kernels --quantize --batch"} | facts).items():
         text = text.replace(f"@{name}@", str(value))
     path.write_text(text, "utf-8")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -233,15 +233,27 @@ class Pinned(FolderTest):
 class Arithmetic(FolderTest):
     def test_rates(self) -> None:
         one = sample("a", 0.5, processor=2.0, weight_bytes=1000, passes=100, bandwidth=400_000.0, first_token=0.25)
-        self.assertEqual([measure(one) for measure in (samples.rate, samples.whole_rate, samples.first_rate, samples.read_rate, samples.share)],
-                         [200, 50.5, 4, 200_000, 0.5])
+        self.assertEqual([measure(one) for measure in (samples.rate, samples.whole_rate, samples.first_rate, samples.read_rate)],
+                         [200, 50.5, 4, 200_000])
         unknown = Sample("s", "a", WHOLE, 5, 0, 1.0, 0.0, 5)
-        self.assertEqual([measure(unknown) for measure in (samples.rate, samples.whole_rate, samples.first_rate, samples.read_rate,
-                                                           samples.share)], [None] * 5)
+        self.assertEqual([measure(unknown) for measure in (samples.rate, samples.whole_rate, samples.first_rate, samples.read_rate)],
+                         [None] * 4)
 
     def test_spread(self) -> None:
         self.assertEqual(samples.spread([4, None, 1, 2, 9]), samples.Spread(3, 1, 9, 4))
         self.assertIsNone(samples.spread([None]))
+
+    def test_share_of_the_bandwidth(self) -> None:
+        """Of the most that was measured, with the same weights and threads: by whoever measured it."""
+        facts = {"weight_bytes": 1000, "passes": 100}
+        found = made([sample("fast", 1.0, 0, bandwidth=125_000.0, **facts), sample("fast", 2.0, 1, bandwidth=200_000.0, **facts),
+                      sample("fast-t2", 0.5, bandwidth=800_000.0, **facts), sample("int8", 0.5, bandwidth=900_000.0, **facts),
+                      sample("llama2c", 2.0, **facts), sample("llama2c-int8", 1.0, **facts), sample("fast", 1.0, 0, "42M", bandwidth=9e9, **facts)])
+        shares = {who.name: found.share("15M", who) for who in found.contenders}
+        self.assertEqual(shares["fast"], samples.Spread(0.375, 0.25, 0.5, 2))
+        self.assertEqual([share and share.middle for share in shares.values()], [0.375, 0.25, 2 / 9, 0.25, 1 / 9])
+        found.samples = [run for run in found.samples if run.bandwidth is None]
+        self.assertIsNone(found.share("15M", found.contenders[0]))
 
     def test_ratios_are_of_the_same_round(self) -> None:
         """A machine that is twice as slow in one round changes no ratio."""
@@ -395,8 +407,9 @@ class ReferencePrograms(FolderTest):
 
     def run_one(self, name: str, kind: str = STORY, steps: int = 11, **facts: object) -> Run:
         program = script(self.folder / "reference", FAKE_REFERENCE, **facts)
-        reference.check(program)
-        return next(each for each in reference.contenders(program, 2) if each.name == name).run(self.model, kind, steps)
+        contender = next(each for each in reference.contenders(program, 2) if each.name == name)
+        reference.check(program, [contender])
+        return contender.run(self.model, kind, steps)
 
     def test_contenders(self) -> None:
         def names(cores: int) -> list[str]:
@@ -440,8 +453,13 @@ class ReferencePrograms(FolderTest):
         self.assertUserError("--timings: no JSON object", reference.read_timings, self.folder / "none", Path("r"))
 
     def test_an_old_program(self) -> None:
-        self.assertUserError("reference: --batch: the program does not know this option; build it anew",
-                             lambda: self.fields("fast", OPTIONS="--timings --kernels --threads --quantize"))
+        """What the contenders need counts, and no more."""
+        old = "--timings --kernels --threads"
+        self.fields("plain", OPTIONS=old)
+        self.assertUserError("reference: --quantize: the program does not know this option; build it anew",
+                             lambda: self.fields("int8", OPTIONS=old))
+        self.assertUserError("reference: --timings, --batch: the program does not know these options", lambda: self.fields(
+            "batch-8", OPTIONS="--threads"))
 
 
 class Study(FolderTest):
@@ -519,7 +537,7 @@ class Reports(FolderTest):
     def test_text(self) -> None:
         text = report.text(made(self.RUNS, notes=["something"], others=[Other("llama.cpp", "m", "F32", 1, 30.25, 0.5, "f.json")]))
         self.assertRegex(text, r"\nFAST +f32 +1 +90\.9 +83\.3 to 100 +4\.00 +2\.00 +90\.9 KB +45 % +100\.0 ms\n")
-        self.assertRegex(text, r"\nLLAMA2C +f32 +1 +45\.5 +41\.7 to 50 +2\.00")
+        self.assertRegex(text, r"\nLLAMA2C +f32 +1 +45\.5 +41\.7 to 50 +2\.00\n")
         self.assertRegex(text, r"\nCPP-X +f32 +1 +10\.1")
         self.assertRegex(text, r"\nllama\.cpp +m +1 +30\.2 +± 0\.5 +f\.json")
         self.assertRegex(text, r"llama2\.c run, 1 thread +15M +f32 +2\.00x +2\.00x to 2\.00x +1\.20x +1\.50x +aim reached\n")
@@ -641,7 +659,7 @@ class Tool(FolderTest):
         """With a tiny model, for what it says and not for how fast."""
         program = matching.reference_program()
         try:
-            reference.check(program)
+            reference.check(program, reference.contenders(program, 2))
         except UserError as problem:
             self.skipTest(str(problem))
         with mock.patch.object(reference, "BATCH_SHAPE", SHAPE.name):

@@ -93,4 +93,5 @@ def value(results: Results, figure: Figure) -> Spread | None:
     these = results.of(figure.shape, figure.who, figure.kind)
     if figure.other:
         return samples.ratio(these, results.of(figure.shape, figure.other, figure.kind), figure.measure)
-    return samples.of(these, samples.share)
+    who = results.who(figure.who)
+    return results.share(figure.shape, who) if who else None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 from common import processes
 from common.bench import pinned
@@ -22,7 +22,6 @@ from common.errors import UserError
 
 BATCH_SHAPE = "15M"
 BATCH = 8  # sequences
-OPTIONS = ("--timings", "--kernels", "--threads", "--quantize", "--batch")
 NUMBERS = ("load_ms", "first_token_ms", "prompt_tokens", "prompt_ms", "eval_tokens", "eval_ms", "weight_bytes", "passes",
            "read_bandwidth")  # of --timings, that are used here
 
@@ -110,10 +109,14 @@ def read_timings(path: Path, program: Path) -> dict[str, float]:
     return found
 
 
-def check(program: Path) -> None:
-    """Refuses a program that is too old to be measured."""
+def check(program: Path, members: Sequence[Contender]) -> None:
+    """Refuses a program that is too old to be measured, or to run as these contenders do."""
     said = pinned.run([str(program), "--help"]).output.decode("utf-8", "replace")
-    lacking = [option for option in OPTIONS if option not in said]
+    wanted = ["--timings", "--threads"]
+    for member in members:
+        if isinstance(member, Reference):
+            wanted += [word for word in [*member.options, *(["--batch"] if member.batch else [])] if word.startswith("--")]
+    lacking = [option for option in dict.fromkeys(wanted) if option not in said]
     if lacking:
         raise UserError(f"{program}: {', '.join(lacking)}: the program does not know {'these options' if len(lacking) > 1 else 'this option'}; "
                         "build it anew: `cmake --preset default && cmake --build --preset default`")

@@ -21,8 +21,8 @@ NAMED = 4  # columns that stay, even empty ones
 COLOURS = {"aim reached": "green", "reached": "yellow", "MISSED": "red", "not measured": "dim"}
 LEGEND = """(tokens/s: positions after the first one, over their time: the reference's own times, llama2.c's own to a millisecond (of a story
 shorter than 0.2 s the difference of two whole processes); of a batch all positions, prompts included. whole process: positions per
-second of the processor, from start to end. x: the middle ratio of runs in the same round. read/s: bytes of weights; of bandwidth: what
-the same threads read at most, as the reference measures it after its story. first token: from the start of the load, files in memory.)"""
+second of the processor, from start to end. x: the middle ratio of runs in the same round. read/s: bytes of weights; of bandwidth: of
+what so many threads read of the same weights at most, as the reference measures it after its stories. first token: from the start of the load, files in memory.)"""
 
 
 def text(results: Results) -> str:
@@ -66,7 +66,7 @@ def shape_row(results: Results, what: What, who: Who) -> list[str]:
         return f"{found.middle:.2f}" if found else ""
 
     first, process = samples.of(story, lambda sample: sample.first_token), samples.of(whole, samples.whole_rate)
-    share = samples.of(story, samples.share)
+    share = results.share(what.name, who)
     return [who.label, who.weights, str(who.threads), number(rate), f"{number_text(rate.low)} to {number_text(rate.high)}" if rate else "",
             times(plain, STORY), times(peer, STORY), number(process), times(peer, WHOLE), size_text(read.middle) if read else "",
             f"{100 * share.middle:.0f} %" if share else "", f"{1000 * first.middle:.1f} ms" if first and not batch else ""]

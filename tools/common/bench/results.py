@@ -17,7 +17,7 @@ from typing import Any, Sequence
 from common import files
 from common.bench import samples, shapes
 from common.bench.contenders import Contender
-from common.bench.samples import Sample
+from common.bench.samples import STORY, Sample, Spread
 from common.bench.shapes import BenchModel
 from common.errors import UserError
 
@@ -112,3 +112,17 @@ class Results:
 
     def of(self, shape: str, contender: str, kind: str) -> list[Sample]:
         return samples.choose(self.samples, shape, contender, kind)
+
+    def who(self, name: str) -> Who | None:
+        return next((who for who in self.contenders if who.name == name), None)
+
+    def bandwidth(self, shape: str, weights: str, threads: int) -> float | None:
+        """Bytes per second that so many threads read of a model's weights of this kind: the most that a run measured, for whatever
+        disturbs makes it less."""
+        names = {who.name for who in self.contenders if (who.weights, who.threads) == (weights, threads)}
+        return max((sample.bandwidth for sample in self.samples if sample.shape == shape and sample.contender in names and sample.bandwidth),
+                   default=None)
+
+    def share(self, shape: str, who: Who) -> Spread | None:
+        """What a contender reads within its stories, as a part of that."""
+        return samples.scaled(samples.of(self.of(shape, who.name, STORY), samples.read_rate), self.bandwidth(shape, who.weights, who.threads))

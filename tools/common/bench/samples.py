@@ -57,12 +57,6 @@ def read_rate(sample: Sample) -> float | None:
     return None
 
 
-def share(sample: Sample) -> float | None:
-    """Of the bytes per second that can be read, as the same run measured them."""
-    read = read_rate(sample)
-    return read / sample.bandwidth if read and sample.bandwidth else None
-
-
 @dataclass(frozen=True)
 class Spread:
     """Of several numbers: the middle one, the least, the most, and how many they are."""
@@ -81,6 +75,11 @@ def spread(values: Iterable[float | None]) -> Spread | None:
 
 def of(samples: Sequence[Sample], measure: Callable[[Sample], float | None]) -> Spread | None:
     return spread(map(measure, samples))
+
+
+def scaled(found: Spread | None, by: float | None) -> Spread | None:
+    """All its numbers divided by another one."""
+    return Spread(found.middle / by, found.low / by, found.high / by, found.count) if found and by else None
 
 
 def ratio(above: Sequence[Sample], below: Sequence[Sample], measure: Callable[[Sample], float | None]) -> Spread | None:

@@ -99,7 +99,7 @@ def schedule(plan: Plan, models: Sequence[BenchModel], lengths: Callable[[BenchM
 
 def measure(plan: Plan, say: Say = lambda *_: None) -> Results:
     """Makes the models, runs everyone, and checks what they say."""
-    reference.check(plan.program)
+    reference.check(plan.program, plan.contenders)
     load = machine.busy()
     models = []
     for shape in plan.chosen:

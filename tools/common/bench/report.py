@@ -21,8 +21,9 @@ NAMED = 4  # columns that stay, even empty ones
 COLOURS = {"aim reached": "green", "reached": "yellow", "MISSED": "red", "not measured": "dim"}
 LEGEND = """(tokens/s: positions after the first one, over their time: the reference's own times, llama2.c's own to a millisecond (of a story
 shorter than 0.2 s the difference of two whole processes); of a batch all positions, prompts included. whole process: positions per
-second of the processor, from start to end. x: the middle ratio of runs in the same round. read/s: bytes of weights; of bandwidth: of
-what so many threads read of the same weights at most, as the reference measures it after its stories. first token: from the start of the load, files in memory.)"""
+second of the processor, from start to end. x: the middle ratio of runs in the same round. read/s: bytes of weights. of bandwidth: of
+what so many threads read of the same weights at most, as the reference measures it after its stories. first token: from the start of
+the load, files in memory.)"""
 
 
 def text(results: Results) -> str:

@@ -5,9 +5,10 @@
     shapes.weight_bytes(config, "f32")                      # that one pass reads
 
 How fast a program is depends on a model's shape, hardly on its weights, as long as a story goes on. So they are random, but with
-three cares. Vectors keep their size on the way through: a matrix's standard deviation is 1 / sqrt(its columns). BOS, which ends a
-story, has an embedding so small that its logit never wins; so have all the tokens that a prompt is spelled with. What is left has
-pieces of PIECE letters each: the length of a story tells how many tokens it has.
+some care. Vectors keep their size on the way through: a matrix's standard deviation is 1 / sqrt(its columns). That of the embedding
+is smaller: what the layers add then decides, where else every token would be followed by itself. BOS, which ends a story, has an
+embedding so small that its logit never wins; so have all the tokens that a prompt is spelled with. What is left has pieces of PIECE
+letters each: the length of a story tells how many tokens it has.
 
 A model that is there, with weights that were trained, is taken as it is (stories260K, and the project's own).
 """
@@ -27,6 +28,7 @@ from common.model.llama import GAINS, Checkpoint, Config
 from common.model.vocabulary import FIRST_BYTE, PIECE_OF_BOS, PIECE_OF_EOS
 
 PIECE = 7  # letters
+EMBEDDING = 0.05  # its standard deviation
 SMALL = 0.01  # an embedding times this never wins
 SEED = 1
 RECIPE = 1  # of all that is random here; a file of another one is made anew
@@ -120,8 +122,7 @@ def weights(config: Config) -> Checkpoint:
             tensors[name] = np.ones(shape, np.float32)
             continue
         tensors[name] = generator.standard_normal(shape, np.float32)
-        if name != "token_embedding":
-            tensors[name] *= np.float32(shape[-1] ** -0.5)
+        tensors[name] *= np.float32(EMBEDDING if name == "token_embedding" else shape[-1] ** -0.5)
     model = Checkpoint(config, tensors)
     model.classifier[:spelled(config.vocab_size)] *= np.float32(SMALL)
     return model

@@ -463,6 +463,13 @@ class ReferencePrograms(FolderTest):
 
 
 class Study(FolderTest):
+    def setUp(self) -> None:
+        """Whether this machine is busy is of no interest."""
+        super().setUp()
+        patch = mock.patch.object(study, "waiting", lambda *_: [])
+        patch.start()
+        self.addCleanup(patch.stop)
+
     def plan(self, names: list[str], **others: Any) -> study.Plan:
         program = script(self.folder / "reference", FAKE_REFERENCE, GROWS="1")
         return study.Plan(program, study.select(reference.contenders(program, 2), names), [SHAPE], self.folder, **({"rounds": 2} | others))
@@ -563,6 +570,12 @@ class Reports(FolderTest):
             self.assertIn(part, said)
         self.assertNotIn("rounded weights", said)  # nobody ran with them
         self.assertIn("prefers-color-scheme:dark", svg)
+        self.assertNotIn("by its position", said)
+        grown = report.picture(made([*self.RUNS, *(sample("fast", steps / 1000 + steps * steps / 1e6, 0, kind=GROWTH, steps=steps + 1)
+                                                   for steps in (64, 128))]))
+        said = "".join(xml.etree.ElementTree.fromstring(grown).itertext())
+        self.assertIn("15M, FAST: 1 to 65 1.06 ms, 65 to 129 1.19 ms.", said)
+        self.assertIn("by its position", said)
         self.assertEqual(svg, report.picture(Results.parse(found.text(), "f")))
         self.assertLess(svg.index(">FAST-T2<"), svg.index(">FAST<"))  # the fastest first
         xml.etree.ElementTree.fromstring(report.picture(made([])))

@@ -12,6 +12,7 @@ from common.bench.contenders import GOLFED, LLAMA2C, OTHER, PLAIN
 from common.bench.results import Results, What, Who
 from common.bench.samples import STORY, WHOLE, Spread
 from common.picture.bench import Bar, bench_svg
+from common.picture.growth import Line
 from common.terminal import markdown_table, paint, size_text, table
 
 HEADERS = ["", "weights", "threads", "tokens/s", "lowest to highest", "x plain", "x llama2.c", "whole process", "x llama2.c ",
@@ -161,7 +162,7 @@ def rates(results: Results) -> str:
 # --- The picture -------------------------------------------------------------------------------------------------
 
 def picture(results: Results) -> str:
-    """Everyone's speed: within the story, or of the whole process where only that is known."""
+    """Everyone's speed: within the story, or of the whole process where only that is known; and how the cost grows."""
     panels = []
     for what in results.models:
         bars = []
@@ -177,4 +178,7 @@ def picture(results: Results) -> str:
     if results.others:
         panels.append(("not from this run", [Bar(f"{other.label}, {other.model}", OTHER, other.rate, other.rate - (other.deviation or 0),
                                                  other.rate + (other.deviation or 0)) for other in results.others]))
-    return bench_svg(panels)
+    groups = {who.label: who.group for who in results.contenders}
+    plots = [(what.name, [Line(label, groups[label], rows) for (shape, label), rows in growth.by_position(results).items() if shape == what.name])
+             for what in results.models]
+    return bench_svg(panels, [(name, lines) for name, lines in plots if lines])

@@ -388,7 +388,8 @@ class Llama2cPrograms(FolderTest):
                 '#include <stdio.h>\n#include <stdlib.h>\nint main(int c, char** v) { for (int i = atoi(v[5]); i--;) printf("abcdefg");'
                 ' fprintf(stderr, "achieved tok/s: 8.000000\\n"); return 0; }\n', "utf-8")
         contender = llama2c.contenders(self.folder, self.folder / "b")[0]
-        self.assertEqual(contender.label, "llama2.c run -Ofast -march=native")
+        self.assertEqual(contender.label, "llama2.c run")
+        self.assertRegex(contender.facts()["llama2.c"], r"^gcc .* -Ofast -march=native$")
         self.assertEqual(contender.run(shapes.model(SHAPE, self.folder), STORY, 9).fields["seconds"], 1.0)
         before = contender.program.stat().st_mtime_ns
         self.assertEqual(llama2c.contenders(self.folder, self.folder / "b")[0].program.stat().st_mtime_ns, before)
@@ -557,6 +558,7 @@ class Reports(FolderTest):
     def test_readme(self) -> None:
         text = report.readme(made(self.RUNS))
         self.assertTrue(text.startswith("Measured on 2026-01-02 on 2 cores of a <processor>, caches L1d 1K, g, k:\n"))
+        self.assertIn("The weights are random.\n\n|", text)
         self.assertIn("| FAST    |   90.9 |", text)
         self.assertIn("| CPP-X   | *10.1* |", text)
         self.assertTrue(text.endswith("|\n"))
@@ -632,6 +634,7 @@ class Tool(FolderTest):
         text = self.run_main("--reference", program, "--llama2c", self.folder, "--rounds", 2, "--record", "--readme", "--svg", self.folder / "x.svg")
         self.assertRegex(text, r"\nreference, fast +f32 +1 +500 +500 to 500 +2\.00 +10\.00 +500\.0 MB +50 % +5\.0 ms\n")
         self.assertRegex(text, r"\nllama2\.c runq +int8 +1 +50 ")
+        self.assertIn("\nllama2.c: programs as they were given\n", text)
         found = Results.read(self.folder / "record/results.json")
         self.assertEqual((self.folder / "record/results.svg").read_text("utf-8"), report.picture(found))
         self.assertEqual((self.folder / "x.svg").read_text("utf-8"), report.picture(found))

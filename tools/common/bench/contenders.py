@@ -45,6 +45,10 @@ class Contender:
         """Where there are none, and one may wonder."""
         return ""
 
+    def facts(self) -> dict[str, str]:
+        """What one should know of it beside the machine."""
+        return {}
+
     def run(self, model: BenchModel, kind: str, steps: int) -> Run:
         raise NotImplementedError
 

@@ -36,6 +36,10 @@ class Llama2c(Contender):
 
     program: Path = Path()
     folder: Path = Path()  # for its models in int8
+    how: str = ""  # it was made
+
+    def facts(self) -> dict[str, str]:
+        return {"llama2.c": self.how}
 
     def kinds(self, model: BenchModel) -> tuple[str, ...]:
         if self.weights == "int8":
@@ -77,17 +81,17 @@ def contenders(folder: Path, build: Path) -> list[Llama2c]:
     found = []
     for program, name, weights in (("run", "llama2c", "f32"), ("runq", "llama2c-int8", "int8")):
         path, how = made(folder, program, build)
-        found.append(Llama2c(name, f"llama2.c {program}{how}", LLAMA2C, weights, 1, path, build, exact=False))
+        found.append(Llama2c(name, f"llama2.c {program}", LLAMA2C, weights, 1, path, build, how, exact=False))
     return found
 
 
 def made(folder: Path, name: str, build: Path) -> tuple[Path, str]:
-    """The program, and how it was built, as far as it is known."""
+    """The program, and by whom."""
     source, program = folder / f"{name}.c", folder / name
     if source.is_file():
-        return built(source, build), " " + " ".join(FLAGS)
+        return built(source, build), f"{compiler_name()} {' '.join(FLAGS)}"
     if program.is_file() and os.access(program, os.X_OK):
-        return program.resolve(), ""
+        return program.resolve(), "programs as they were given"
     raise UserError(f"--llama2c: {folder}: neither {name}.c nor a program {name} is there; give a checkout of "
                     "https://github.com/karpathy/llama2.c")
 

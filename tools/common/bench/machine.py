@@ -13,8 +13,6 @@ import platform
 import re
 from pathlib import Path
 
-from common.bench.llama2c import compiler_name
-
 SYSTEM = Path("/sys/devices/system/cpu")
 VECTORS = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimd", "asimddp")  # that kernels may use
 
@@ -32,7 +30,6 @@ def describe(program: Path) -> dict[str, str | int]:
         "virtual": "yes" if "hypervisor" in _field(info, "flags").split() else "no",
         "kernel": f"{platform.system()} {platform.release()}",
         "compiler": compiler_of(program),
-        "compiler of llama2.c": compiler_name(),
     }
     return {name: value for name, value in found.items() if value != ""}
 

@@ -140,9 +140,19 @@ def readme(results: Results) -> str:
     place = f"{facts.get('cores')} cores of {facts.get('processor')}{' (a virtual machine)' if facts.get('virtual') == 'yes' else ''}"
     return (f"Measured on {facts.get('date')} on {place}, caches {facts.get('caches')}, {facts.get('compiler')}, {facts.get('kernel')}:\n"
             f"the middle ratio of {results.rounds} rounds, in which the programs took turns. Each program with one thread stayed on one "
-            "core. Random weights, but for 260K\n(stories260K). llama2.c is built with `-Ofast -march=native`.\n\n"
+            f"core.{trained(results)}{peer(results)}\n\n"
             f"{markdown_table([one.cells for one in figures.found(results)], figures.HEADERS, figures.ALIGNMENT)}\n\n"
             f"Tokens per second:\n\n{rates(results)}\n")
+
+
+def trained(results: Results) -> str:
+    names = [what.name for what in results.models if what.trained]
+    return f" The weights are random, but for {' and '.join(names)}." if names else " The weights are random."
+
+
+def peer(results: Results) -> str:
+    made = results.machine.get("llama2.c")
+    return f"\nllama2.c: {made}." if made else ""
 
 
 def rates(results: Results) -> str:

@@ -107,7 +107,8 @@ def measure(plan: Plan, say: Say = lambda *_: None) -> Results:
         models.append(shapes.model(shape, plan.folder))
     todo = schedule(plan, models, lambda model, steps: reference.story_length(plan.program, model, steps) if model.trained else
                     min(steps, model.config.seq_len))
-    results = Results.empty(machine.describe(plan.program) | {"load before": round(load, 2)}, plan.rounds, plan.quick,
+    facts = {name: fact for each in plan.contenders for name, fact in each.facts().items()}
+    results = Results.empty(machine.describe(plan.program) | facts | {"load before": round(load, 2)}, plan.rounds, plan.quick,
                             pinned.one_core(), models, plan.contenders)
     results.notes += [why for model in models for each in plan.contenders if (why := each.why_not(model))]
     texts: dict[Job, bytes] = {}

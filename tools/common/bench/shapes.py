@@ -144,15 +144,10 @@ def spelled(vocab_size: int) -> int:
 
 
 def weight_bytes(config: Config, kind: str, group: int = 0) -> int:
-    """The bytes of weights that a pass reads: all matrices, once, but of an untied embedding only a row. `kind`: f32 or int8."""
-    numbers = gains = 0
-    for name, shape in config.shapes().items():
-        count = int(np.prod(shape))
-        if name in GAINS:
-            gains += count
-        elif name != "token_embedding" or config.tied:
-            numbers += count
-    return 4 * gains + (4 * numbers if kind == "f32" else numbers + 4 * (numbers // group))
+    """The bytes of matrices that a pass reads, each once; of an untied embedding it is only a row. `kind`: f32 or int8."""
+    numbers = sum(int(np.prod(shape)) for name, shape in config.shapes().items()
+                  if name not in GAINS and (name != "token_embedding" or config.tied))
+    return 4 * numbers if kind == "f32" else numbers + 4 * (numbers // group)
 
 
 def parameters(config: Config) -> int:

@@ -53,9 +53,11 @@ def parser() -> ArgumentParser:
     parser.add_argument("--rounds", type=int, metavar="N", help=f"that everyone runs (default: {ROUNDS}, with --quick {QUICK_ROUNDS})")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, shorter stories, no growth by position")
     parser.add_argument("--steps", type=int, metavar="N", help="positions of a story (default: the shape's own); no growth by position")
-    parser.add_argument("--reference", type=Path, metavar="FILE", help="the program (default: $LLAMA512_REFERENCE, or that of build/default)")
+    parser.add_argument("--reference", type=Path, metavar="FILE", help="the program (default: $LLAMA512_REFERENCE, or that of "
+                        "build/default)")
     parser.add_argument("--llama2c", type=Path, metavar="DIR", help="llama2.c's folder, with run.c and runq.c or programs run and runq")
-    parser.add_argument("--llama-cpp", action="append", type=Path, default=[], metavar="FILE", help="what llama-bench printed: json, jsonl, csv or md")
+    parser.add_argument("--llama-cpp", action="append", type=Path, default=[], metavar="FILE", help="what llama-bench printed: json, "
+                        "jsonl, csv or md; may be repeated")
     parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="measure nothing; show what --json wrote")
     parser.add_argument("--json", action="store_true", help="every run, instead of the tables")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="write the picture to a file, too")
@@ -74,6 +76,8 @@ def main() -> int:
         arguments.error("--from: nothing is measured; leave the options of a measurement away")
     if (options.record or options.readme) and (options.shape or options.only or options.quick or options.steps):
         arguments.error("--record and --readme are of everything; leave --shape, --only, --quick and --steps away")
+    if (options.record or options.readme) and not (options.llama2c or options.source):
+        arguments.error("--record and --readme are of everything, llama2.c too; give its folder: --llama2c DIR")
     if options.list:
         listing(options)
         return 0
@@ -117,7 +121,8 @@ def listing(options: Namespace) -> None:
     print(table([[each.name, each.label, each.weights, each.threads] for each in study.select(contenders(options, Path()), options.only)],
                 ["contender", "", "weights", "threads"], "lllr"))
     print()
-    print(table([[shape.name, shape.steps, shape.quick] for shape in chosen_shapes(options)], ["shape", "positions", "with --quick"], "lrr"))
+    print(table([[shape.name, shape.steps, shape.quick] for shape in chosen_shapes(options)], ["shape", "positions", "with --quick"],
+                "lrr"))
 
 
 def measure(options: Namespace) -> Results:
@@ -126,8 +131,8 @@ def measure(options: Namespace) -> Results:
     plan = study.Plan(program, everyone, chosen_shapes(options), BUILD,
                       options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS), options.quick, options.steps)
     if machine.busy() > BUSY:
-        print(f"llama512 bench: {machine.busy():.1f} programs have wanted to run in the last minute: on a busy machine figures are too low; "
-              "ratios hardly", file=sys.stderr)
+        print(f"llama512 bench: {machine.busy():.1f} programs have wanted to run in the last minute: on a busy machine figures are too "
+              "low, and ratios of several threads as well", file=sys.stderr)
     with Progress("bench", unit="runs") as progress:
         def say(what: str, done: int, total: int) -> None:
             progress.total = total or None

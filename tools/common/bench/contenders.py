@@ -14,8 +14,10 @@ from typing import Any
 
 from common.bench import pinned
 from common.bench.shapes import BenchModel
+from common.errors import UserError
 
-PLAIN, FAST, QUANTIZED, LLAMA2C, GOLFED, OTHER = "plain", "fast", "quantized", "llama2.c", "golfed", "other"  # groups
+# Groups, whose members look alike in a picture.
+GROUPS = PLAIN, FAST, QUANTIZED, LLAMA2C, GOLFED, OTHER = "plain", "fast", "quantized", "llama2.c", "golfed", "other"
 
 
 @dataclass(frozen=True)
@@ -64,3 +66,9 @@ class Contender:
     def whole(self, process: pinned.Process, positions: int) -> dict[str, Any]:
         """The fields that every run has."""
         return {"wall": process.wall, "processor": process.processor, "positions": positions}
+
+    def check_length(self, model: BenchModel, positions: int, wanted: int) -> None:
+        """A story that ends early has fewer positions, of which the last ones cost the most."""
+        if positions < wanted:
+            raise UserError(f"{model.checkpoint}: {self.label}: the story ended after {positions} of {wanted} positions, in which BOS "
+                            "should not win; remove the file, and it is made anew")

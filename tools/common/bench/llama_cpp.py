@@ -59,9 +59,10 @@ def _markdown(text: str) -> list[dict[str, Any]]:
     rows = []
     for cells in table[2:]:
         row = dict(zip(table[0], cells))
-        test, speed = re.fullmatch(r"tg(\d+)( @ d\d+)?", row.get("test", "")), re.match(r"([\d.]+)(?: ± ([\d.]+))?", row.get("t/s", ""))
-        rows.append({"model_type": row.get("model", "?"), "n_prompt": 0, "n_gen": test[1] if test else 0, "n_threads": row.get("threads", 1),
-                     "avg_ts": speed[1] if speed else "nan", "stddev_ts": speed[2] if speed else None})
+        test = re.fullmatch(r"tg(\d+)( @ d\d+)?", row.get("test", ""))
+        speed = re.match(r"([\d.]+)(?: ± ([\d.]+))?", row.get("t/s", ""))
+        rows.append({"model_type": row.get("model", "?"), "n_threads": row.get("threads", 1), "n_prompt": 0,
+                     "n_gen": test[1] if test else 0, "avg_ts": speed[1] if speed else "nan", "stddev_ts": speed[2] if speed else None})
     return rows
 
 

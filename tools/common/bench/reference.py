@@ -64,9 +64,8 @@ class Reference(Contender):
         still be at their prompts."""
         positions = int(times["prompt_tokens"] + times["eval_tokens"])
         wanted = steps * (BATCH if self.batch else 1)
-        if positions < wanted and (self.exact or not model.trained):
-            raise UserError(f"{model.checkpoint}: {self.label}: the story ended after {positions} of {wanted} positions, in which BOS "
-                            "should not win; remove the file, and it is made anew")
+        if self.exact or not model.trained:
+            self.check_length(model, positions, wanted)
         tokens, milliseconds, passes = times["eval_tokens"], times["eval_ms"], times["passes"]
         if self.batch:
             tokens, milliseconds = positions, times["prompt_ms"] + times["eval_ms"]
@@ -118,8 +117,9 @@ def check(program: Path, members: Sequence[Contender]) -> None:
             wanted += [word for word in [*member.options, *(["--batch"] if member.batch else [])] if word.startswith("--")]
     lacking = [option for option in dict.fromkeys(wanted) if option not in said]
     if lacking:
-        raise UserError(f"{program}: {', '.join(lacking)}: the program does not know {'these options' if len(lacking) > 1 else 'this option'}; "
-                        "build it anew: `cmake --preset default && cmake --build --preset default`")
+        these = "these options" if len(lacking) > 1 else "this option"
+        raise UserError(f"{program}: {', '.join(lacking)}: the program does not know {these}; build it anew: `cmake --preset default && "
+                        "cmake --build --preset default`")
 
 
 def story_length(program: Path, model: BenchModel, steps: int) -> int:

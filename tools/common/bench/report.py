@@ -20,8 +20,8 @@ HEADERS = ["", "weights", "threads", "tokens/s", "lowest to highest", "x plain",
 ALIGNMENT = "llrrrrrrrrrr"
 NAMED = 4  # columns that stay, even empty ones
 COLOURS = {"aim reached": "green", "reached": "yellow", "MISSED": "red", "not measured": "dim"}
-LEGEND = """(tokens/s: positions after the first one, over their time: the reference's own times, llama2.c's own to a millisecond (of a story
-shorter than 0.2 s the difference of two whole processes); of a batch all positions, prompts included. whole process: positions per
+LEGEND = """(tokens/s: positions after the first one, over their time: the reference's own times, llama2.c's own to a millisecond (of a
+story shorter than 0.2 s the difference of two whole processes); of a batch all positions, prompts included. whole process: positions per
 second of the processor, from start to end. x: the middle ratio of runs in the same round. read/s: bytes of weights. of bandwidth: of
 what so many threads read of the same weights at most, as the reference measures it after its stories. first token: from the start of
 the load, files in memory.)"""
@@ -126,7 +126,8 @@ def positions(results: Results) -> str:
         members = {label: rows for (shape, label), rows in found.items() if shape == what.name}
         spans = sorted({(begin, end) for rows in members.values() for begin, end, _ in rows})
         if spans:
-            costs = [[label, *({row[:2]: f"{row[2]:.4g}" for row in rows}.get(span, "") for span in spans)] for label, rows in members.items()]
+            known = {label: {(begin, end): f"{cost:.4g}" for begin, end, cost in rows} for label, rows in members.items()}
+            costs = [[label, *(row.get(span, "") for span in spans)] for label, row in known.items()]
             tables.append("\n".join([paint(f"{what.name}: ms for a token, by position", "bold"),
                                      table(costs, ["", *(f"{begin} to {end}" for begin, end in spans)], "l" + "r" * len(spans))]))
     return "\n\n".join(tables)
@@ -189,6 +190,7 @@ def picture(results: Results) -> str:
         panels.append(("not from this run", [Bar(f"{other.label}, {other.model}", OTHER, other.rate, other.rate - (other.deviation or 0),
                                                  other.rate + (other.deviation or 0)) for other in results.others]))
     groups = {who.label: who.group for who in results.contenders}
-    plots = [(what.name, [Line(label, groups[label], rows) for (shape, label), rows in growth.by_position(results).items() if shape == what.name])
-             for what in results.models]
-    return bench_svg(panels, [(name, lines) for name, lines in plots if lines])
+    plots: dict[str, list[Line]] = {}
+    for (shape, label), rows in growth.by_position(results).items():
+        plots.setdefault(shape, []).append(Line(label, groups[label], rows))
+    return bench_svg(panels, list(plots.items()))

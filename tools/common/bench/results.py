@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Sequence
 
 from common import files
@@ -22,6 +22,7 @@ from common.bench.shapes import BenchModel
 from common.errors import UserError
 
 FORM = 1  # of the file
+COLUMNS = [column.name for column in fields(Sample)]
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,11 @@ class Results:
                    [Who(each.name, each.label, each.group, each.weights, each.threads) for each in contenders])
 
     def text(self) -> str:
-        """As JSON, a line for each run."""
+        """As JSON, a line for each run: the values of COLUMNS."""
         found: dict[str, Any] = {"form": FORM} | asdict(self)
-        head = {name: value for name, value in found.items() if name != "samples"}
-        runs = ",\n  ".join(json.dumps({name: value for name, value in sample.items() if value is not None}) for sample in found["samples"])
-        return json.dumps(head, indent=1)[:-2] + f',\n "samples": [\n  {runs}\n ]\n}}\n'
+        lines = [json.dumps([sample[name] for name in COLUMNS], separators=(",", ":")) for sample in found.pop("samples")]
+        found["columns"] = COLUMNS
+        return json.dumps(found, indent=1)[:-2] + ',\n "samples": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Results:
@@ -103,9 +104,11 @@ class Results:
             form = found.pop("form")
             if form != FORM:
                 raise UserError(f"{path}: form: {form}, {FORM} is needed; measure again with this commit")
+            columns = found.pop("columns")
+            runs = [Sample(**dict(zip(columns, row, strict=True))) for row in found.pop("samples")]
             lists = {name: [kind(**each) for each in found.pop(name)] for name, kind in
-                     (("models", What), ("contenders", Who), ("samples", Sample), ("others", Other))}
-            return cls(**found, **lists)
+                     (("models", What), ("contenders", Who), ("others", Other))}
+            return cls(**found, **lists, samples=runs)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{path}: {type(error).__name__}: {error}: no results of `llama512 bench --json`; give a file that it "
                             "wrote") from error
@@ -120,9 +123,10 @@ class Results:
         """Bytes per second that so many threads read of a model's weights of this kind: the most that a run measured, for whatever
         disturbs makes it less."""
         names = {who.name for who in self.contenders if (who.weights, who.threads) == (weights, threads)}
-        return max((sample.bandwidth for sample in self.samples if sample.shape == shape and sample.contender in names and sample.bandwidth),
-                   default=None)
+        return max((sample.bandwidth for sample in self.samples
+                    if sample.shape == shape and sample.contender in names and sample.bandwidth), default=None)
 
     def share(self, shape: str, who: Who) -> Spread | None:
         """What a contender reads within its stories, as a part of that."""
-        return samples.scaled(samples.of(self.of(shape, who.name, STORY), samples.read_rate), self.bandwidth(shape, who.weights, who.threads))
+        read = samples.of(self.of(shape, who.name, STORY), samples.read_rate)
+        return samples.scaled(read, self.bandwidth(shape, who.weights, who.threads))

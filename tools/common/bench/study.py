@@ -12,7 +12,7 @@ from __future__ import annotations
 import fnmatch
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Callable, Iterator, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 from common.bench import machine, pinned, reference, shapes
 from common.bench.contenders import Contender
@@ -121,7 +121,7 @@ def measure(plan: Plan, say: Say = lambda *_: None) -> Results:
                 warm.add((job.contender, job.model))
                 job.contender.warm_up(job.model, min(WARM, job.steps), job.kind)
             run = job.contender.run(job.model, job.kind, job.steps)
-            results.samples.append(Sample(job.model.shape.name, job.contender.name, job.kind, job.steps, turn, **run.fields))
+            results.samples.append(Sample(job.model.shape.name, job.contender.name, job.kind, job.steps, turn, **rounded(run.fields)))
             if run.text is not None:
                 texts.setdefault(job, run.text)
             done += 1
@@ -129,6 +129,11 @@ def measure(plan: Plan, say: Say = lambda *_: None) -> Results:
         results.interrupted = True
     results.notes += differences(texts) + waiting(results.samples, plan.contenders)
     return results
+
+
+def rounded(fields: dict[str, Any]) -> dict[str, Any]:
+    """With six digits: more would only make files longer."""
+    return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in fields.items()}
 
 
 def differences(texts: dict[Job, bytes]) -> list[str]:

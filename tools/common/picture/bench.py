@@ -19,8 +19,9 @@ from common.picture.growth import Line, dashes, growth_lines, looks, words
 from common.picture.style import DARK, LIGHT, PICTURE_STYLE, STYLES, TILE, Theme, picture_theme
 
 # What a group is called, and the operation whose look it has.
-GROUPS = {"fast": ("reference, fast", "matmul"), "plain": ("reference, plain", "header"), "quantized": ("reference, rounded weights", "attention"),
-          "llama2.c": ("llama2.c", "output"), "golfed": ("golfed engines", "embedding"), "other": ("not from this run", "loop")}
+GROUPS = {"fast": ("reference, fast", "matmul"), "plain": ("reference, plain", "header"),
+          "quantized": ("reference, rounded weights", "attention"), "llama2.c": ("llama2.c", "output"),
+          "golfed": ("golfed engines", "embedding"), "other": ("not from this run", "loop")}
 WIDTH, MARGIN, TOP, RIGHT = 960, 16, 54, 88
 LETTER = 7.2  # width of one in a name, about
 BAR, STRIP, ROW = 3 * TILE, TILE, 4 * TILE  # a bar, the pattern at its foot, from bar to bar; multiples of TILE
@@ -63,7 +64,8 @@ def bench_svg(panels: Panels, plots: Plots = ()) -> str:
         "</defs>",
         f'<rect class="ground" width="{WIDTH}" height="{height}"/>',
         f'<text class="heading" x="{MARGIN}" y="27">{TITLE}</text>',
-        f'<text class="quiet" x="{MARGIN}" y="47">the middle of all rounds; the line goes from the lowest to the highest; a scale for each model</text>',
+        f'<text class="quiet" x="{MARGIN}" y="47">the middle of all rounds; the line goes from the lowest to the highest; a scale for '
+        "each model</text>",
     ]
     y = TOP
     for name, members in panels:
@@ -105,7 +107,8 @@ def style() -> str:
             *(f".g-{number}{{fill:{STYLES[look].dark if dark else STYLES[look].light}}}"
               f".m-{number}{{fill:{STYLES[look].dark_mark if dark else STYLES[look].light_mark}}}"
               for number, (_, look) in enumerate(GROUPS.values()))])
-    return (f"{PICTURE_STYLE}.strong{{font-weight:600}}.tick{{fill:none}}{dashes(len(GROUPS))}.range{{fill:none;stroke-width:1.5}}{colours(LIGHT, False)}"
+    return (f"{PICTURE_STYLE}.strong{{font-weight:600}}.tick{{fill:none}}{dashes(len(GROUPS))}.range{{fill:none;stroke-width:1.5}}"
+            f"{colours(LIGHT, False)}"
             f"@media (prefers-color-scheme:dark){{{colours(DARK, True)}}}")
 
 

@@ -78,7 +78,8 @@ def _plot(name: str, members: Sequence[Line], width: float, places: Mapping[str,
     for line in members:
         path = "".join(f"{'L' if number else 'M'}{at(begin if number else 0):.2f} {up(cost):.2f}H{at(end):.2f}"
                        for number, (begin, end, cost) in enumerate(line.spans))
-        lines.append(f'<path class="c-{places[line.group]}" d="{path}"><title>{escape(line.label)}: {escape(words(line.spans))}</title></path>')
+        lines.append(f'<path class="c-{places[line.group]}" d="{path}"><title>{escape(line.label)}: {escape(words(line.spans))}</title>'
+                     "</path>")
     shown = sorted(members, key=lambda line: -line.spans[-1][2])
     heights = push_apart([up(line.spans[-1][2]) for line in shown], LABEL_STEP, 0, PLOT)
     for line, y in zip(shown, heights):

@@ -13,7 +13,7 @@ An idle machine is needed: the notes say when it was not.
 
 examples:
   tools/llama512 bench --quick                            a few minutes: what it looks like
-  tools/llama512 bench --llama2c ~/llama2.c               everything
+  tools/llama512 bench --llama2c ~/llama2.c               everything: a quarter of an hour
   tools/llama512 bench --shape 15M --only fast --only 'int*' --rounds 3
   tools/llama512 bench --json > mine.json                 every run; `--from mine.json` shows it again
   tools/llama512 bench --svg bench.svg --llama-cpp llama-bench.json

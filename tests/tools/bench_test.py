@@ -501,7 +501,14 @@ class Study(FolderTest):
 
     def test_another_text_is_noted(self) -> None:
         (note,) = study.measure(self.plan(["fast", "int8"], rounds=1)).notes
-        self.assertEqual(note, "tiny: reference, int8: another text than reference, fast from token 1 on")
+        self.assertEqual(note, "another text than that of the weights as they are: int8 with tiny from token 1 on")
+
+    def test_kernels_that_differ_are_an_error(self) -> None:
+        model = shapes.model(SHAPE, self.folder)
+        plain, fast = (Contender(name, name, "", "f32") for name in ("plain", "fast"))
+        jobs = {study.Job(model, plain, STORY, 9): b"abcdefg" * 3, study.Job(model, fast, STORY, 9): b"abcdefg" * 2 + b"abcdeff",
+                study.Job(model, fast, STORY, 5): b"x"}
+        self.assertEqual(study.differences(jobs), ["tiny: fast: another text than the kernels before, from token 2 on: an error"])
 
     def test_interrupted(self) -> None:
         ran = []
@@ -561,8 +568,10 @@ class Reports(FolderTest):
 
     def test_readme(self) -> None:
         text = report.readme(made(self.RUNS))
-        self.assertTrue(text.startswith("Measured on 2026-01-02 on 2 cores of a <processor>, caches L1d 1K, g, k:\n"))
-        self.assertIn("The weights are random.\n\n|", text)
+        first, *_ = text.split("\n\n")
+        self.assertTrue(first.startswith("Measured on 2026-01-02 on 2 cores of a <processor>, caches L1d 1K, g, k: the middle"))
+        self.assertTrue(first.replace("\n", " ").endswith("The weights are random."))
+        self.assertLessEqual(max(map(len, first.splitlines())), 125)
         self.assertIn("| FAST    |   90.9 |", text)
         self.assertIn("| CPP-X   | *10.1* |", text)
         self.assertTrue(text.endswith("|\n"))

@@ -38,7 +38,7 @@ class Reference(Contender):
         if self.batch:
             return (STORY,) if model.shape.name == BATCH_SHAPE else ()
         if self.threads > 1:
-            return (STORY,)
+            return () if model.shape.whole else (STORY,)  # what is small is computed by one thread
         return (STORY, *((WHOLE,) if model.shape.whole and self.exact else ()), *((GROWTH,) if self.group == FAST else ()))
 
     def run(self, model: BenchModel, kind: str, steps: int) -> Run:

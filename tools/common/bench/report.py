@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from common.bench import figures, growth, samples
 from common.bench.contenders import GOLFED, LLAMA2C, OTHER, PLAIN
 from common.bench.results import Results, What, Who
@@ -18,6 +20,7 @@ from common.terminal import markdown_table, paint, size_text, table
 HEADERS = ["", "weights", "threads", "tokens/s", "lowest to highest", "x plain", "x llama2.c", "whole process", "x llama2.c ",
            "read/s", "of bandwidth", "first token"]
 ALIGNMENT = "llrrrrrrrrrr"
+README_WIDTH = 125  # letters in a line
 NAMED = 4  # columns that stay, even empty ones
 COLOURS = {"aim reached": "green", "reached": "yellow", "MISSED": "red", "not measured": "dim"}
 LEGEND = """(tokens/s: positions after the first one, over their time: the reference's own times, llama2.c's own to a millisecond (of a
@@ -139,11 +142,12 @@ def readme(results: Results) -> str:
     """The block: the machine, the figures, and tokens per second of everyone."""
     facts = results.machine
     place = f"{facts.get('cores')} cores of {facts.get('processor')}{' (a virtual machine)' if facts.get('virtual') == 'yes' else ''}"
-    return (f"Measured on {facts.get('date')} on {place}, caches {facts.get('caches')}, {facts.get('compiler')}, {facts.get('kernel')}:\n"
-            f"the middle ratio of {results.rounds} rounds, in which the programs took turns. Each program with one thread stayed on one "
-            f"core.{trained(results)}{peer(results)}\n\n"
+    words = (f"Measured on {facts.get('date')} on {place}, caches {facts.get('caches')}, {facts.get('compiler')}, {facts.get('kernel')}: "
+             f"the middle ratio of {results.rounds} rounds, in which the programs took turns. A program with one thread stayed on one "
+             f"core.{trained(results)}{peer(results)}")
+    return (f"{textwrap.fill(words, README_WIDTH, break_on_hyphens=False)}\n\n"
             f"{markdown_table([one.cells for one in figures.found(results)], figures.HEADERS, figures.ALIGNMENT)}\n\n"
-            f"Tokens per second:\n\n{rates(results)}\n")
+            f"Tokens per second; in italics, of the whole process, of the golfed engines:\n\n{rates(results)}\n")
 
 
 def trained(results: Results) -> str:
@@ -153,7 +157,7 @@ def trained(results: Results) -> str:
 
 def peer(results: Results) -> str:
     made = results.machine.get("llama2.c")
-    return f"\nllama2.c: {made}." if made else ""
+    return f" llama2.c: {made}." if made else ""
 
 
 def rates(results: Results) -> str:

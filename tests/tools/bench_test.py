@@ -65,7 +65,7 @@ prompt = 3 if batch else 1
 evaluated = min(steps, @STORY@) - prompt
 if batch:
     for number in range(sequences):
-        print(json.dumps({"index": number, "prompt": "", "text": "", "tokens": evaluated, "tokens_per_second": 1.0}))
+        print(json.dumps({"index": number, "prompt": "", "text": "@TEXT@" or str(parallel), "tokens": [], "tokens_per_second": 1.0}))
 else:
     print("abcdefg" * (prompt + evaluated) if quantize == "none" else "abcdefg" + "x" * 7 * (prompt + evaluated - 1))
 times = {"kernels": kernels, "quantize": quantize, "threads": threads, "sequences": parallel if batch else 1, "load_ms": 3.0,
@@ -89,7 +89,7 @@ if steps > 1:
 
 
 def script(path: Path, text: str, **facts: object) -> Path:
-    for name, value in ({"PYTHON": sys.executable, "STORY": 24, "GROWS": "", "CHANGES": "{}", "RATE": "1000.000000",
+    for name, value in ({"PYTHON": sys.executable, "STORY": 24, "GROWS": "", "TEXT": "t", "CHANGES": "{}", "RATE": "1000.000000",
                          "OPTIONS": "--timings --threads --kernels --quantize --batch"} | facts).items():
         text = text.replace(f"@{name}@", str(value))
     path.write_text(text, "utf-8")
@@ -445,6 +445,10 @@ class ReferencePrograms(FolderTest):
         self.assertEqual([(found["positions"], found["tokens"], found["weight_bytes"]) for found in (one, eight)], [(88, 88, None)] * 2)
         self.assertAlmostEqual(one["seconds"], 0.176)
         self.assertAlmostEqual(eight["seconds"], 0.022)
+        self.assertEqual(self.run_one("batch-8").text, b"\n".join([b"t"] * 8))
+        self.assertEqual(reference.batch_text(b'{"index": 1, "text": "b"}\n{"index": 0, "text": "a"}\n', Path("r")), b"a\nb")
+        for output in (b"x", b"[]", b'{"index": 0}'):
+            self.assertUserError("r: --batch: .*: lines of JSON with index and text", reference.batch_text, output, Path("r"))
 
     def test_a_story_that_ends(self) -> None:
         self.assertUserError("tiny.bin: reference, fast: the story ended after 5 of 11 positions", lambda: self.fields("fast", STORY=5))
@@ -501,14 +505,23 @@ class Study(FolderTest):
 
     def test_another_text_is_noted(self) -> None:
         (note,) = study.measure(self.plan(["fast", "int8"], rounds=1)).notes
-        self.assertEqual(note, "another text than that of the weights as they are: int8 with tiny from token 1 on")
+        self.assertEqual(note, "another text than that of the weights as they are: int8 with tiny from byte 7 (7 bytes a token) on")
 
     def test_kernels_that_differ_are_an_error(self) -> None:
         model = shapes.model(SHAPE, self.folder)
         plain, fast = (Contender(name, name, "", "f32") for name in ("plain", "fast"))
         jobs = {study.Job(model, plain, STORY, 9): b"abcdefg" * 3, study.Job(model, fast, STORY, 9): b"abcdefg" * 2 + b"abcdeff",
                 study.Job(model, fast, STORY, 5): b"x"}
-        self.assertEqual(study.differences(jobs), ["tiny: fast: another text than the kernels before, from token 2 on: an error"])
+        self.assertEqual(study.differences(jobs), ["tiny: fast: another text than the kernels before, from byte 20 (7 bytes a token) on: an error"])
+
+    def test_batches_are_compared_with_each_other(self) -> None:
+        with mock.patch.object(reference, "BATCH_SHAPE", SHAPE.name):
+            self.assertEqual(study.measure(self.plan(["fast", "batch*"], rounds=1)).notes, [])
+            plan = self.plan(["fast", "batch*"], rounds=1)
+            script(self.folder / "reference", FAKE_REFERENCE, TEXT="")
+            (note,) = study.measure(plan).notes
+        self.assertEqual(note, "tiny: reference, 8 prompts, a batch: another text than the kernels before, from byte 0 (7 bytes a "
+                               "token) on: an error")
 
     def test_interrupted(self) -> None:
         ran = []

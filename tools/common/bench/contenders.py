@@ -59,6 +59,11 @@ class Contender:
         self.run(model, kind, steps)
 
     @property
+    def story(self) -> str:
+        """What it tells: those of one story are compared with each other."""
+        return "a story from nothing"
+
+    @property
     def core(self) -> int | None:
         """Where one thread stays."""
         return pinned.one_core() if self.threads == 1 else None

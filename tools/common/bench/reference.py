@@ -41,6 +41,10 @@ class Reference(Contender):
             return () if model.shape.whole else (STORY,)  # what is small is computed by one thread
         return (STORY, *((WHOLE,) if model.shape.whole and self.exact else ()), *((GROWTH,) if self.group == FAST else ()))
 
+    @property
+    def story(self) -> str:
+        return "stories of prompts" if self.batch else super().story
+
     def run(self, model: BenchModel, kind: str, steps: int) -> Run:
         command = [str(self.program), "-m", str(model.checkpoint), "--tokenizer", str(model.tokenizer), "--steps", str(steps),
                    *self.options, "-t", str(self.threads), "--quiet"]
@@ -53,7 +57,7 @@ class Reference(Contender):
             if kind != WHOLE:
                 command += ["--timings", str(timings)]
             process = pinned.run(command, self.core)
-            text = None if self.batch else process.output.rstrip(b"\n")
+            text = batch_text(process.output, self.program) if self.batch else process.output.rstrip(b"\n")
             if kind == WHOLE:
                 return Run(self.whole(process, steps), text)
             times = read_timings(timings, self.program)
@@ -74,6 +78,16 @@ class Reference(Contender):
             # The passes are those of eval_ms: of a batch they say nothing of prompt_ms.
             "weight_bytes": None if self.batch else int(times["weight_bytes"]), "passes": None if self.batch else int(passes),
             "bandwidth": times["read_bandwidth"] or None}
+
+
+def batch_text(output: bytes, program: Path) -> bytes:
+    """All stories that --batch told, a line each, in the order of their prompts."""
+    try:
+        stories = [json.loads(line) for line in output.splitlines()]
+        return "\n".join(story["text"] for story in sorted(stories, key=lambda story: story["index"])).encode()
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{program}: --batch: {type(error).__name__}: {error}: lines of JSON with index and text are needed; build the "
+                        "program of this commit") from error
 
 
 def contenders(program: Path, cores: int) -> list[Reference]:

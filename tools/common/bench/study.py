@@ -48,6 +48,11 @@ class Job:
     kind: str
     steps: int
 
+    @property
+    def story(self) -> tuple[str, int, str]:
+        """What the text depends on."""
+        return self.model.shape.name, self.steps, self.contender.story
+
 
 @dataclass
 class Schedule:
@@ -140,17 +145,17 @@ def differences(texts: dict[Job, bytes]) -> list[str]:
     """Who tells another story than the first one with the same weights. Where weights are rounded, or sums are in another order, that
     may be; where not, it is an error."""
     notes = []
-    first: dict[tuple[str, int], bytes] = {}
+    first: dict[tuple[str, int, str], bytes] = {}
     found: dict[str, None] = {}  # in order, each one once
     for job, text in texts.items():
         if job.contender.exact:
-            first.setdefault((job.model.shape.name, job.steps), text)
+            first.setdefault(job.story, text)
     for job, text in texts.items():
-        known = first.get((job.model.shape.name, job.steps), text)
+        known = first.get(job.story, text)
         if text == known:
             continue
         byte = next((place for place, (one, other) in enumerate(zip(text, known)) if one != other), min(len(text), len(known)))
-        where = f"byte {byte}" if job.model.trained else f"token {byte // PIECE}"
+        where = f"byte {byte}" + ("" if job.model.trained else f" ({PIECE} bytes a token)")
         if job.contender.exact:
             notes.append(f"{job.model.shape.name}: {job.contender.label}: another text than the kernels before, from {where} on: an error")
         elif job.kind == STORY:

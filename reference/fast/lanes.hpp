@@ -80,6 +80,9 @@ LLAMA512_INLINE Lanes operator*(const Lanes& a, const Lanes& b) {
 LLAMA512_INLINE Lanes operator/(const Lanes& a, const Lanes& b) {
     return map(a, b, [](Register x, Register y) { return x / y; });
 }
+LLAMA512_INLINE Lanes min(const Lanes& a, const Lanes& b) {
+    return map(a, b, [](Register x, Register y) { return x < y ? x : y; });
+}
 LLAMA512_INLINE Lanes max(const Lanes& a, const Lanes& b) {
     return map(a, b, [](Register x, Register y) { return x > y ? x : y; });
 }
@@ -119,6 +122,15 @@ LLAMA512_INLINE Register exp(Register x) {
 
 LLAMA512_INLINE Lanes exp(const Lanes& a) {
     return map(a, [](Register x) { return exp(x); });
+}
+
+/// The largest of the lanes.
+LLAMA512_INLINE float most_of(const Lanes& lanes) {
+    float values[kLanes];
+    store(values, lanes);
+    float most = values[0];
+    for (std::size_t i = 1; i < kLanes; i++) most = values[i] > most ? values[i] : most;
+    return most;
 }
 
 // --- Integers --------------------------------------------------------------------------------------------------------

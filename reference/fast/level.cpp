@@ -83,6 +83,32 @@ void matmul(float* out, size_t out_row, const float* x, size_t rows, const float
     for (; i < last; i++) stripe<1>(out + i, out_row, x, rows, w + i * n, n);
 }
 
+// --- Rounded weights: see quantized.hpp ------------------------------------------------------------------------------
+
+float quantize(std::int8_t* integers, const float* values, size_t n, bool int4) {
+    float padded[kMaxColumns] = {};
+    __builtin_memcpy(padded, values, n * sizeof(float));
+    Lanes maxima = all(0.0f);
+    for (size_t i = 0; i < kMaxColumns; i += kLanes) maxima = max(maxima, magnitude(load(padded + i)));
+    const float most = most_of(maxima);
+    float scale = most / 127.0f;
+    if (int4) {
+        size_t first = 0;
+        while (std::fabs(padded[first]) != most) first++;
+        scale = padded[first] / -8.0f;
+    }
+    // 0 where there is nothing but 0, or what is too small for a quotient. A quotient is rounded to the next whole number, halves
+    // to the even one, by adding a number whose neighbours are 1 apart: 1.5 * 2^23.
+    const Lanes divisor = all(scale == 0.0f ? 1.0f : scale);
+    const Lanes shift = all(12582912.0f);
+    for (size_t i = 0; i < kMaxColumns; i += kLanes) {
+        const Lanes whole = load(padded + i) / divisor + shift + all(-12582912.0f);
+        store(padded + i, int4 ? min(whole, all(7.0f)) : whole);
+    }
+    for (size_t i = 0; i < kMaxColumns; i++) integers[i] = static_cast<std::int8_t>(padded[i]);
+    return scale;
+}
+
 /// kBlocks blocks of 16 rows of w times kColumns rows of x. Each block is a stream of bytes of its own.
 template <bool int4, size_t kBlocks, size_t kColumns>
 LLAMA512_INLINE void packed_tile(float* out, size_t out_row, const PackedRows& x, const PackedMatrix& w, size_t block,
@@ -211,15 +237,6 @@ float largest(const float* x, size_t n) {
     return std::bit_cast<float>(most);
 }
 
-/// The largest of the lanes.
-LLAMA512_INLINE float most_of(const Lanes& lanes) {
-    float values[kLanes];
-    store(values, lanes);
-    float most = values[0];
-    for (size_t i = 1; i < kLanes; i++) most = values[i] > most ? values[i] : most;
-    return most;
-}
-
 size_t argmax(const float* x, size_t n) {
     Lanes maxima = all(-INFINITY);
     size_t i = 0;
@@ -312,6 +329,6 @@ float read(const float* x, size_t n) {
 }  // namespace
 
 extern const Level LLAMA512_LEVEL_SYMBOL;
-const Level LLAMA512_LEVEL_SYMBOL = {LLAMA512_LEVEL, matmul, matmul_packed, rmsnorm, rope, attention, swiglu, add, largest, argmax, read};
+const Level LLAMA512_LEVEL_SYMBOL = {LLAMA512_LEVEL, matmul, quantize, matmul_packed, rmsnorm, rope, attention, swiglu, add, largest, argmax, read};
 
 }  // namespace llama512::fast

@@ -22,7 +22,8 @@ struct PackedMatrix {
     bool int4;
 };
 
-constexpr std::size_t kPackedRows = 16;  // of a block
+constexpr std::size_t kPackedRows = 16;    // of a block
+constexpr std::size_t kMaxColumns = 64;    // of a group
 
 /// Rows of x in the same groups of columns.
 struct PackedRows {
@@ -39,6 +40,10 @@ struct Level {
                    const float* x, std::size_t rows,  // (rows, n)
                    const float* w, std::size_t n,     // (d, n)
                    std::size_t first, std::size_t last);
+
+    /// Rounds a group of n values, at most kMaxColumns, to integers of at most 127, or from -8 to 7, and returns their scale.
+    /// `integers` has room for kMaxColumns; those after n are 0.
+    float (*quantize)(std::int8_t* integers, const float* values, std::size_t n, bool int4);
 
     /// out[row * out_row + i] = w's row i . x's row, for the blocks of rows of w from `first` to `last`.
     void (*matmul_packed)(float* out, std::size_t out_row, const PackedRows& x, std::size_t rows, const PackedMatrix& w,

@@ -1,8 +1,6 @@
 #include "fast/quantized.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <cstring>
 #include <stdexcept>
 #include <vector>
@@ -18,43 +16,10 @@ using std::size_t;
 namespace fast {
 namespace {
 
-constexpr size_t kMaxColumns = 64;  // of a group
-
 /// int8 has groups of 64 columns where they divide the row, otherwise of 32; int4 has groups of 32. A last group that the row
 /// does not fill ends in zeros.
 size_t group_columns(Quantization quantization, size_t n) {
     return quantization == Quantization::int8 && n % kMaxColumns == 0 ? kMaxColumns : 32;
-}
-
-/// The whole number next to x, halves to the even one. |x| < 2^22.
-float round_to_integer(float x) {
-    constexpr float kShift = 12582912.0f;  // 1.5 * 2^23, whose neighbours are 1 apart
-    return x + kShift - kShift;
-}
-
-/// A group of up to kMaxColumns values as integers, and their scale.
-struct Group {
-    float scale;
-    std::array<std::int8_t, kMaxColumns> integers;
-};
-
-/// The integers are at most 127, or from -8 to 7.
-Group quantize(const Level& level, std::span<const float> values, bool int4) {
-    Group group{};
-    const float magnitude = level.largest(values.data(), values.size());
-    if (magnitude == 0.0f) return group;
-    if (int4) {
-        const bool negative = std::ranges::find(values, -magnitude) < std::ranges::find(values, magnitude);
-        group.scale = (negative ? -magnitude : magnitude) / -8.0f;
-    } else {
-        group.scale = magnitude / 127.0f;
-    }
-    if (group.scale == 0.0f) return group;  // too small a magnitude for a quotient
-    for (size_t i = 0; i < values.size(); i++) {
-        const float integer = round_to_integer(values[i] / group.scale);
-        group.integers[i] = static_cast<std::int8_t>(int4 ? std::min(integer, 7.0f) : integer);
-    }
-    return group;
 }
 
 /// Matrices of one shape, all layers of a tensor, one after another.
@@ -98,12 +63,15 @@ private:
             const size_t first = group * columns_;
             for (size_t lane = 0; lane < kPackedRows; lane++) {
                 const size_t row = block * kPackedRows + lane;
-                Group values{};
-                if (row < rows_) values = quantize(level_, slice(w, row, n_).subspan(first, std::min(columns_, n_ - first)), int4_);
-                std::memcpy(out + lane * sizeof(float), &values.scale, sizeof(float));
+                float scale = 0.0f;
+                std::int8_t integers[kMaxColumns] = {};
+                if (row < rows_) {
+                    scale = level_.quantize(integers, w.data() + row * n_ + first, std::min(columns_, n_ - first), int4_);
+                }
+                std::memcpy(out + lane * sizeof(float), &scale, sizeof(float));
                 for (size_t pair = 0; pair < columns_ / 2; pair++) {
-                    const int a = values.integers[2 * pair];
-                    const int b = values.integers[2 * pair + 1];
+                    const int a = integers[2 * pair];
+                    const int b = integers[2 * pair + 1];
                     if (int4_) {
                         pairs[pair * kPackedRows + lane] = static_cast<std::byte>((a + 8) | (b + 8) << 4);
                     } else {
@@ -157,13 +125,12 @@ public:
         for (size_t row = 0; row < rows; row++) {
             for (size_t group = 0; group < matrix.groups; group++) {
                 const size_t first = group * matrix.columns;
-                const Group integers =
-                    quantize(level_, slice(x, row, n).subspan(first, std::min(matrix.columns, n - first)), /*int4=*/false);
                 const size_t at = row * matrix.groups + group;
-                scales[at] = integers.scale;
+                std::int8_t integers[kMaxColumns];
+                scales[at] = level_.quantize(integers, x.data() + row * n + first, std::min(matrix.columns, n - first), false);
                 for (size_t i = 0; i < matrix.columns; i++) {
-                    values[at * matrix.columns + i] = integers.integers[i];
-                    sums[at] += integers.integers[i];
+                    values[at * matrix.columns + i] = integers[i];
+                    sums[at] += integers[i];
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 
@@ -13,22 +14,22 @@ using std::size_t;
 
 namespace {
 
-constexpr size_t kMaxCacheBytes = size_t{16} << 30;
+constexpr std::uint64_t kMaxCacheBytes = std::min<std::uint64_t>(std::uint64_t{16} << 30, PTRDIFF_MAX);
 
 /// Positions that one sequence has room for in each layer of its cache.
 size_t cache_positions(const Config& c) { return (c.seq_len + kPositionBlock - 1) / kPositionBlock * kPositionBlock; }
 
 /// Values in all keys (or values) that are remembered, checked. No overflow: see parse_config.
 size_t cache_size(const Config& c, const TransformerOptions& options) {
-    const size_t size = c.n_layers * cache_positions(c) * c.kv_dim();
-    const size_t bytes = 2 * size * sizeof(float);
+    const std::uint64_t size = std::uint64_t{c.n_layers} * cache_positions(c) * c.kv_dim();
+    const std::uint64_t bytes = 2 * size * sizeof(float);
     if (bytes > kMaxCacheBytes / options.n_sequences) {
         throw Error(options.name, "seq_len",
                     std::to_string(c.seq_len) + " makes a KV cache of " + std::to_string(bytes) + " bytes" +
                         (options.n_sequences == 1 ? "" : " for each of " + std::to_string(options.n_sequences)) +
                         ", at most " + std::to_string(kMaxCacheBytes) + " are supported");
     }
-    return options.n_sequences * size;
+    return options.n_sequences * static_cast<size_t>(size);
 }
 
 void note(Extreme& extreme, float value, size_t layer, size_t pos) {

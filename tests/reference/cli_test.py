@@ -13,7 +13,7 @@ import subprocess
 import sys
 import unittest
 
-from support import tiny_model
+from support import kernels, tiny_model
 from support.folders import FolderTest
 
 PROGRAM = ""
@@ -142,16 +142,8 @@ class CommandLine(FolderTest):
         run = self.run_program("-m", str(self.model), *warm, "-s", "0", "--tokens")
         self.assertRegex(run.stderr, rb"reference: seed 0\n\Z")
 
-    def kernels(self) -> list[str]:
-        """All that this processor runs: the message about a name that it does not know lists them."""
-        result = self.run_program("-m", str(self.model), "--kernels", "x")
-        found = re.fullmatch(rb"reference: error: --kernels: 'x' is not a name of kernels that this processor runs: (.*)\n",
-                             result.stderr)
-        assert found is not None and result.returncode == 2, result
-        return found[1].decode().split(", ")
-
     def test_kernels_threads_and_batches_say_the_same(self) -> None:
-        names = self.kernels()
+        names = kernels.names([PROGRAM])
         self.assertEqual(names[:3], ["plain", "fast", "fast-baseline"])
         warm = ("--temp", "1.2", "--seed", "3")
         for extra in ((), warm, (*warm, "--sampler", "race"), (*warm, "-p", "abc de ab")):
@@ -164,7 +156,7 @@ class CommandLine(FolderTest):
     def test_fast_kernels_compute_the_same_bits(self) -> None:
         file = self.folder / "logits.f32"
         logits = {}
-        for name in self.kernels():
+        for name in kernels.names([PROGRAM]):
             self.tokens("--kernels", name, "--logits", str(file), "-p", "abc")
             logits[name] = file.read_bytes()
         for name in logits.keys() - {"plain"}:

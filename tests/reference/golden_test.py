@@ -16,7 +16,9 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from typing import Iterator
 
+from support import kernels
 from support.skip import SKIP
 
 from common.libraries import numpy as np
@@ -43,30 +45,41 @@ def run(*arguments: str, model: str = "stories260K.bin") -> bytes:
 
 
 class Golden(unittest.TestCase):
+    """By all kernels that this processor runs."""
+
     maxDiff = None
+
+    def each(self) -> Iterator[tuple[str, str]]:
+        for name in kernels.names([PROGRAM]):
+            with self.subTest(name):
+                yield "--kernels", name
 
     def test_greedy_tokens(self) -> None:
         expected = (GOLDEN / "greedy.tokens").read_bytes()
         self.assertEqual(len(expected.splitlines()), 346)
-        self.assertEqual(run("--tokens"), expected)
+        for chosen in self.each():
+            self.assertEqual(run(*chosen, "--tokens"), expected)
 
     def test_greedy_text(self) -> None:
-        self.assertEqual(run(), (GOLDEN / "greedy.txt").read_bytes())
+        for chosen in self.each():
+            self.assertEqual(run(*chosen), (GOLDEN / "greedy.txt").read_bytes())
 
     def test_logits(self) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "logits.f32"
-            run("--logits", str(file), "--steps", "64")
-            logits = matching.read_logits(file, 512)
         expected = matching.read_logits(GOLDEN / "greedy.logits.64x512.f32", 512)
-        self.assertEqual((logits.shape, expected.shape), ((64, 512), (64, 512)))
-        self.assertLessEqual(np.abs(logits - expected).max(), 1e-4)
+        for chosen in self.each():
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / "logits.f32"
+                run(*chosen, "--logits", str(file), "--steps", "64")
+                logits = matching.read_logits(file, 512)
+            self.assertEqual((logits.shape, expected.shape), ((64, 512), (64, 512)))
+            self.assertLessEqual(np.abs(logits - expected).max(), 1e-4)
 
     def test_prompts_and_seeds(self) -> None:
         for case in json.loads((GOLDEN / "llama2c.json").read_text(encoding="utf-8")):
-            with self.subTest(case["args"]):
-                arguments = [FLAGS.get(argument, argument) for argument in shlex.split(case["args"])]
-                self.assertEqual(run(*arguments), case["stdout"].encode() + b"\n")
+            for chosen in self.each():
+                with self.subTest(case["args"]):
+                    arguments = [FLAGS.get(argument, argument) for argument in shlex.split(case["args"])]
+                    self.assertEqual(run(*chosen, *arguments), case["stdout"].encode() + b"\n")
 
     def test_v1_equals_v0(self) -> None:
         for arguments in ([], ["--tokens"], ["--temp", "0.8", "--seed", "1"]):

@@ -10,19 +10,9 @@ namespace llama512 {
 /// computes.
 std::size_t physical_cores();
 
-/// Calls part(first, last) for ranges that together are 0 to n, one range in each of at most `threads` threads, and returns
-/// when all are done. `part` must not throw.
-template <typename Part>
-void parallel(std::size_t threads, std::size_t n, const Part& part) {
-    threads = threads < n ? threads : n;
-    if (threads <= 1) {
-        part(std::size_t{0}, n);
-        return;
-    }
-#ifdef _OPENMP
-#pragma omp parallel for num_threads(static_cast<int>(threads)) schedule(static, 1)
-#endif
-    for (std::size_t thread = 0; thread < threads; thread++) part(thread * n / threads, (thread + 1) * n / threads);
-}
+/// Calls part(first, last) for ranges that together are 0 to n, in at most `threads` threads, and returns when all are done.
+/// Which thread gets which range is left open: who is free takes the next one, so a thread whose processor is busy with
+/// something else does not hold up the others for long. `part` must not throw, nor call parallel itself.
+void parallel(std::size_t threads, std::size_t n, const std::function<void(std::size_t first, std::size_t last)>& part);
 
 }  // namespace llama512

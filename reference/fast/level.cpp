@@ -17,6 +17,9 @@ namespace {
 
 // --- Matrix product --------------------------------------------------------------------------------------------------
 
+/// How far ahead the memory is asked for what comes next: values of a row.
+constexpr size_t kPrefetch = 256;
+
 /// kRows rows of w times kColumns rows of x: each partial sum stays in a register from the first column to the last,
 /// each number that is loaded is used several times.
 template <size_t kRows, size_t kColumns>
@@ -26,8 +29,10 @@ LLAMA512_INLINE void tile(float* out, size_t out_row, const float* x, const floa
     for (; i + kLanes <= n; i += kLanes) {
         Lanes xs[kColumns];
         for (size_t column = 0; column < kColumns; column++) xs[column] = load(x + column * n + i);
+        // Further along these rows, or where they end, along those of the next tile.
+        const float* const ahead = (i + kPrefetch < n ? w : w + (kRows - 1) * n) + i + kPrefetch;
         for (size_t row = 0; row < kRows; row++) {
-            __builtin_prefetch(w + (kRows + row) * n + i);  // the tile after this one
+            __builtin_prefetch(ahead + row * n);
             const Lanes values = load(w + row * n + i);
             for (size_t column = 0; column < kColumns; column++) {
                 Lanes& sum = sums[column * kRows + row];
@@ -45,9 +50,6 @@ LLAMA512_INLINE void tile(float* out, size_t out_row, const float* x, const floa
         }
     }
 }
-
-/// How far ahead of a stream of bytes the memory is asked for it.
-constexpr size_t kPrefetchBytes = 1024;
 
 /// As many partial sums as the registers hold.
 #if defined(__AVX512F__)
@@ -130,7 +132,7 @@ LLAMA512_INLINE void packed_tile(float* out, size_t out_row, const PackedRows& x
         const std::byte* pairs = bytes + scale_bytes;
         for (size_t i = 0; i < w.columns; i += 2, pairs += pair_bytes) {
             for (size_t b = 0; b < kBlocks; b++) {
-                __builtin_prefetch(pairs + b * block_bytes + kPrefetchBytes);
+                __builtin_prefetch(pairs + b * block_bytes + kPrefetch * sizeof(float));
                 const PairLanes weights = int4 ? load_int4(pairs + b * block_bytes) : load_int8(pairs + b * block_bytes);
                 for (size_t c = 0; c < kColumns; c++) {
                     std::int32_t pair;

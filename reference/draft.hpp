@@ -21,15 +21,21 @@ namespace llama512 {
 class Draft {
 public:
     /// `model` guesses, of the first story of a Transformer only: it has the same vocabulary, and must outlive the Draft.
-    Draft(Transformer& model, std::size_t max_guesses) : model_(model), max_guesses_(max_guesses) {}
+    Draft(Transformer& model, std::size_t max_guesses) : model_(model), max_guesses_(max_guesses), next_guesses_(max_guesses) {}
 
-    /// Up to `n` and max_guesses tokens that may follow `tokens`. `sampler` is a copy of the one that will decide.
+    /// Up to `n` and max_guesses tokens that may follow `tokens`, which are those of the last call and what was decided since;
+    /// fewer where guesses were wrong lately. `sampler` is a copy of the one that will decide.
     std::vector<int> guess(std::span<const int> tokens, Sampler sampler, std::size_t n);
+
+    /// Of its model over the weights, so far.
+    std::size_t passes() const { return model_.passes(); }
 
 private:
     Transformer& model_;
     std::size_t max_guesses_;
-    std::vector<int> fed_;  // what the model's cache holds
+    std::size_t next_guesses_;  // how many are worth their time
+    std::vector<int> fed_;      // what the model's cache holds
+    std::vector<int> guessed_;  // the text after the last call: its tokens, and the guesses
 };
 
 }  // namespace llama512

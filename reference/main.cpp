@@ -74,6 +74,20 @@ std::vector<std::span<const std::byte>> matrices(const Weights& w, const Kernels
     return result;
 }
 
+/// A draft pays where a pass waits for memory, which it does for matrices that no core's own cache holds, and for so many
+/// tokens that the time to round them is won back; and where a few rows cost hardly more than one, as the vectors are wide.
+Quantization default_draft(const Options& options, const Config& config, const Weights& weights, const Kernels& kernels) {
+    constexpr std::size_t kMatrixBytes = 32 << 20;
+    constexpr std::size_t kTokens = 128;
+    std::size_t bytes = 0;
+    for (const auto matrix : matrices(weights, kernels)) bytes += matrix.size();
+    const bool pays = bytes > kMatrixBytes && std::min(max_steps(options, 1), config.seq_len) >= kTokens;
+    const bool possible = options.quantization == Quantization::none && options.batch_file.empty() &&
+                          options.extremes_file.empty() && options.kernels != "plain" &&
+                          kernels.name() != "fast-" + fast_levels().front();
+    return pays && possible ? Quantization::int8 : Quantization::none;
+}
+
 void run(const Options& options) {
     const Stopwatch load;
     const std::size_t threads = options.threads == 0 ? physical_cores() : options.threads;
@@ -122,8 +136,9 @@ void run(const Options& options) {
     std::unique_ptr<Kernels> draft_kernels;
     std::optional<Transformer> draft_model;
     std::optional<Draft> draft;
-    if (options.draft != Quantization::none) {
-        draft_kernels = quantized_kernels(options.draft, config, checkpoint.weights(), threads, level);
+    const Quantization draft_quantization = options.draft.value_or(default_draft(options, config, checkpoint.weights(), kernels));
+    if (draft_quantization != Quantization::none) {
+        draft_kernels = quantized_kernels(draft_quantization, config, checkpoint.weights(), threads, level);
         draft_model.emplace(config, checkpoint.weights(),
                             TransformerOptions{.kernels = draft_kernels.get(), .max_rows = options.batch_size, .name = options.model});
         draft.emplace(*draft_model, options.draft_max);
@@ -150,6 +165,10 @@ void run(const Options& options) {
     const auto read = matrices(checkpoint.weights(), kernels);
     for (const auto matrix : read) timings.weight_bytes += matrix.size();
     timings.read_bandwidth = read_bandwidth(read, threads);
+    if (draft) {
+        timings.draft = draft_quantization == Quantization::int4 ? "int4" : "int8";
+        for (const auto matrix : matrices(checkpoint.weights(), *draft_kernels)) timings.draft_bytes += matrix.size();
+    }
     if (timings_file != nullptr) {
         timings_file->write(json(timings));
         timings_file->commit();

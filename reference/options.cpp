@@ -46,8 +46,9 @@ Speed:
       --quantize NAME   int8 or int4: round the matrices to 8 or 4 bits a weight, in groups of 64 or 32 with a scale, and
                         multiply in integers. Other tokens than float32's may come out
       --draft NAME      int8 or int4: such a copy of the model guesses tokens ahead, which one float32 pass then confirms or
-                        corrects. The tokens are float32's, in less time (see draft.hpp)
-      --draft-max N     guesses at a time, 1 to 64 (default 3)
+                        corrects (see draft.hpp). The tokens are float32's, in less time. none: without. Default: int8 where
+                        it pays, for one long story by a model of more than 32 MB
+      --draft-max N     guesses at a time at most, 1 to 64 (default 7)
   -t, --threads N       1 to 1024 (default: the physical cores; what is small is computed by one)
   -b, --batch-size N    tokens of prompts that share a pass over the weights, 1 to 4096 (default 32)
 
@@ -120,11 +121,9 @@ std::vector<Flag> make_flags(Options& o) {
         };
     };
     const auto on = [](bool& target) { return [&target](S, S) { target = true; }; };
-    const auto quantization = [](Quantization& target) {
-        return [&target](S flag, S value) {
-            if (value != "int8" && value != "int4") fail(flag, "'" + value + "' is not a quantization: int8 or int4");
-            target = value == "int8" ? Quantization::int8 : Quantization::int4;
-        };
+    const auto parse_quantization = [](S flag, S value) {
+        if (value != "int8" && value != "int4") fail(flag, "'" + value + "' is not a quantization: int8 or int4");
+        return value == "int8" ? Quantization::int8 : Quantization::int4;
     };
     const auto parse_count = [](S flag, S value) {
         return parse_number<std::size_t>(flag, value, "a whole number from 0 to 1000000000", 0, kMaxCount);
@@ -154,8 +153,12 @@ std::vector<Flag> make_flags(Options& o) {
              o.seed = parse_number<std::uint64_t>(flag, value, "a whole number from 0 to 2^64 - 1", 0, UINT64_MAX);
          }},
         {nullptr, "--kernels", true, text(o.kernels)},
-        {nullptr, "--quantize", true, quantization(o.quantization)},
-        {nullptr, "--draft", true, quantization(o.draft)},
+        {nullptr, "--quantize", true,
+         [&o, parse_quantization](S flag, S value) { o.quantization = parse_quantization(flag, value); }},
+        {nullptr, "--draft", true,
+         [&o, parse_quantization](S flag, S value) {
+             o.draft = value == "none" ? Quantization::none : parse_quantization(flag, value);
+         }},
         {nullptr, "--draft-max", true,
          [&o](S flag, S value) {
              o.draft_max = parse_number<std::size_t>(flag, value, "a whole number from 1 to 64", 1, 64);
@@ -226,12 +229,13 @@ Options parse_options(int argc, const char* const* argv) {
     if (prompt_given && !options.prompt_file.empty()) {
         fail("--file", "'" + options.prompt_file + "' is given as well as --prompt, only one is allowed");
     }
-    for (const auto& [flag, quantization] : {std::pair{"--quantize", options.quantization}, {"--draft", options.draft}}) {
+    const Quantization draft = options.draft.value_or(Quantization::none);
+    for (const auto& [flag, quantization] : {std::pair{"--quantize", options.quantization}, {"--draft", draft}}) {
         if (quantization != Quantization::none && options.kernels == "plain") {
             fail(flag, "plain kernels compute with float32 only, fast ones are needed");
         }
     }
-    if (options.draft != Quantization::none) {
+    if (draft != Quantization::none) {
         const auto needless = [](const char* flag) { fail("--draft", "it does not go with " + std::string(flag)); };
         if (!options.batch_file.empty()) needless("--batch: one pass is shared by many stories there");
         if (options.quantization != Quantization::none) needless("--quantize: it is float32's tokens that it keeps");

@@ -25,8 +25,8 @@ struct Options {
     std::optional<std::uint64_t> seed;     // -s, --seed; without one, from the clock
     std::string kernels = "fast";          // --kernels
     Quantization quantization = Quantization::none;  // --quantize
-    Quantization draft = Quantization::none;         // --draft
-    std::size_t draft_max = 3;             // --draft-max
+    std::optional<Quantization> draft;     // --draft; without one: int8 where it pays
+    std::size_t draft_max = 7;             // --draft-max
     std::size_t threads = 0;               // -t, --threads; 0: the physical cores
     std::size_t batch_size = 32;           // -b, --batch-size
     std::string batch_file;                // --batch; empty: one story

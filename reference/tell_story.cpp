@@ -50,6 +50,8 @@ Timings tell_story(const Setup& setup) {
     timings.load = setup.load.seconds();
     const Stopwatch watch;
     std::size_t passes_of_prompt = 0;
+    std::size_t draft_passes_of_prompt = 0;
+    const auto draft_passes = [&] { return setup.draft == nullptr ? 0 : setup.draft->passes(); };
     std::vector<int> tokens = {kBos};
     const auto on_step = [&](const Step& step) {
         tokens.push_back(step.next);
@@ -57,6 +59,7 @@ Timings tell_story(const Setup& setup) {
             timings.prompt_tokens++;
             timings.prompt = watch.seconds();
             passes_of_prompt = setup.transformer.passes();
+            draft_passes_of_prompt = draft_passes();
         } else {
             timings.eval_tokens++;
         }
@@ -74,6 +77,7 @@ Timings tell_story(const Setup& setup) {
 
     timings.eval = watch.seconds() - timings.prompt;
     timings.passes = setup.transformer.passes() - passes_of_prompt;
+    timings.draft_passes = draft_passes() - draft_passes_of_prompt;
     timings.agreement = compare(setup, tokens, prompt.size(), setup.seed);
     return timings;
 }

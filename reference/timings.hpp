@@ -35,9 +35,15 @@ struct Timings {
     double eval = 0;                    // all the rest
     std::size_t passes = 0;             // over the weights, in `eval`
     std::size_t weight_bytes = 0;       // that one pass reads
+    std::string draft = "none";         // what guesses
+    std::size_t draft_passes = 0;       // over the draft's weights, in `eval`
+    std::size_t draft_bytes = 0;        // that one of them reads
     Agreement agreement;
     double read_bandwidth = 0;          // bytes a second at which the threads read those weights, when they do nothing else
 };
+
+/// Bytes of weights that were read in `eval`.
+std::size_t bytes_read(const Timings& timings);
 
 /// Lines in the style of llama.cpp, each beginning with "reference: ".
 std::string lines(const Timings& timings);

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,9 @@ std::vector<std::string> fast_levels();
 
 /// Kernels of a level of fast_levels(), or of the last one. At least one thread.
 std::unique_ptr<Kernels> fast_kernels(std::size_t threads, const std::string& level = "");
+
+/// Whether none of the values is infinite or NaN. As fast as the memory is read.
+bool all_finite(std::span<const float> values, std::size_t threads);
 
 /// Bytes a second at which so many threads read `memory`, the best of a few times. It takes as long as a few tokens do.
 double read_bandwidth(const std::vector<std::span<const std::byte>>& memory, std::size_t threads);

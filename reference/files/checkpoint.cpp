@@ -1,17 +1,14 @@
 #include "files/checkpoint.hpp"
 
 #include <algorithm>
-#include <atomic>
-#include <bit>
 #include <cmath>
-#include <cstdint>
 
 #include "error.hpp"
+#include "fast/fast.hpp"
 #include "files/gguf_model.hpp"
 #include "files/gguf_vocabulary.hpp"
 #include "files/llama2c.hpp"
 #include "files/vocabulary.hpp"
-#include "threads.hpp"
 
 namespace llama512 {
 
@@ -28,18 +25,7 @@ std::optional<Gguf> open_gguf(const MappedFile& file) {
 }  // namespace
 
 void check_finite(const std::string& file, const std::string& tensor, std::span<const float> values, size_t threads) {
-    // All at once first, as fast as memory is read: a number is not finite when all bits of its exponent are 1.
-    constexpr size_t kPiece = 1 << 16;
-    constexpr std::uint32_t kExponent = 0x7f800000;
-    std::atomic<bool> all_finite = true;
-    parallel(threads, (values.size() + kPiece - 1) / kPiece, [&](size_t first, size_t last) {
-        bool found = false;
-        for (const float value : values.subspan(first * kPiece, std::min(last * kPiece, values.size()) - first * kPiece)) {
-            found |= (std::bit_cast<std::uint32_t>(value) & kExponent) == kExponent;
-        }
-        if (found) all_finite = false;
-    });
-    if (all_finite) return;
+    if (all_finite(values, threads)) return;
     const auto bad = std::ranges::find_if_not(values, [](float value) { return std::isfinite(value); });
     throw Error(file, tensor,
                 "element " + std::to_string(bad - values.begin()) + " is " + std::to_string(*bad) +

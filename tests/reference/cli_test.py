@@ -202,7 +202,7 @@ class CommandLine(FolderTest):
                 timings = json.loads(file.read_text("ascii"))
                 parted = next((i for i, (a, b) in enumerate(zip(rounded, expected)) if a != b), None)
                 self.assertEqual(timings["first_difference"], parted)
-                self.assertIn(timings["kernels"], [f"{name}-{quantization}" for name in self.kernels()])
+                self.assertIn(timings["kernels"], [f"{name}-{quantization}" for name in kernels.levels([PROGRAM])])
                 found.add(parted)
                 said = self.run_program("-m", str(self.model), "--quantize", quantization, *extra).stderr
                 self.assertIn(b"float32 would have said " + (b"the same tokens\n" if parted is None else
@@ -224,6 +224,18 @@ class CommandLine(FolderTest):
             for draft in (("int8",), ("int4",), ("int4", "--draft-max", "1"), ("int8", "--draft-max", "64", "-b", "1")):
                 with self.subTest((draft, extra)):
                     self.assertEqual(self.tokens("--draft", *draft, *extra), self.tokens(*extra))
+
+    def test_a_draft_is_of_fast_kernels_only(self) -> None:
+        file = self.folder / "timings.json"
+        for extra, expected in (((), "none"), (("--draft", "none"), "none"), (("--draft", "int4"), "int4"),
+                                (("--kernels", "plain"), "none")):
+            self.story("--timings", str(file), *extra)
+            found = json.loads(file.read_text("ascii"))
+            self.assertEqual(found["draft"], expected)
+            self.assertEqual(found["draft_passes"] > 0, expected != "none")
+            self.assertEqual(found["draft_bytes"] > 0, expected != "none")
+            self.assertEqual(found["bytes_read"], found["passes"] * found["weight_bytes"]
+                             + found["draft_passes"] * found["draft_bytes"])
 
     def test_timing_lines(self) -> None:
         result = self.run_program("-m", str(self.model), "-p", "ab de", "-t", "1", "--kernels", "plain")

@@ -103,12 +103,34 @@ TEST(Draft, OfRoundedWeights) {
 TEST(Draft, GuessesWithinTheContext) {
     const TinyModel model = endless(1);
     Transformer guesser(kConfig, model.weights(), {.max_rows = 8});
-    Draft draft(guesser, 5);
-    const std::vector<int> tokens(kConfig.seq_len, 3);
-    EXPECT_EQ(draft.guess(std::vector<int>{kBos}, Sampler(0.0f, 1.0f, 1), 2).size(), 2u);
-    EXPECT_EQ(draft.guess(std::vector<int>{kBos}, Sampler(0.0f, 1.0f, 1), 9).size(), 5u);
-    EXPECT_EQ(draft.guess(std::vector<int>{kBos}, Sampler(0.0f, 1.0f, 1), 0).size(), 0u);
-    EXPECT_LE(draft.guess(tokens, Sampler(0.0f, 1.0f, 1), 9).size(), 1u);
+    const auto guesses = [&](std::size_t n_tokens, std::size_t n) {
+        std::vector<int> tokens(n_tokens, 3);
+        tokens[0] = kBos;
+        return Draft(guesser, 5).guess(tokens, Sampler(0.0f, 1.0f, 1), n).size();
+    };
+    EXPECT_EQ(guesses(1, 2), 2u);
+    EXPECT_EQ(guesses(1, 9), 5u);
+    EXPECT_EQ(guesses(1, 0), 0u);
+    EXPECT_EQ(guesses(kConfig.seq_len, 9), 1u);  // the token after the last position
+    EXPECT_EQ(guesses(kConfig.seq_len - 2, 9), 3u);
+}
+
+TEST(Draft, GuessesLessWhereItWasWrong) {
+    const TinyModel model = endless(1);
+    Transformer guesser(kConfig, model.weights(), {.max_rows = 8});
+    Draft draft(guesser, 8);
+    const auto guess = [&](const std::vector<int>& tokens) { return draft.guess(tokens, Sampler(0.0f, 1.0f, 1), 100); };
+    std::vector<int> text = {kBos};
+    std::vector<int> guesses = guess(text);
+    EXPECT_EQ(guesses.size(), 8u);
+    // Two are right, the third is not.
+    text.insert(text.end(), guesses.begin(), guesses.begin() + 2);
+    text.push_back(guesses[2] == 5 ? 6 : 5);
+    guesses = guess(text);
+    EXPECT_EQ(guesses.size(), 3u);
+    text.insert(text.end(), guesses.begin(), guesses.end());
+    text.push_back(9);
+    EXPECT_EQ(guess(text).size(), 6u);
 }
 
 TEST(FirstDifference, IsWhereTheStoriesPart) {

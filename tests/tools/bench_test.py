@@ -90,7 +90,7 @@ if steps > 1:
 
 def script(path: Path, text: str, **facts: object) -> Path:
     for name, value in ({"PYTHON": sys.executable, "STORY": 24, "GROWS": "", "TEXT": "t", "CHANGES": "{}", "RATE": "1000.000000",
-                         "OPTIONS": "--timings --threads --kernels --quantize --batch"} | facts).items():
+                         "OPTIONS": "--timings --threads --kernels --quantize --draft --batch"} | facts).items():
         text = text.replace(f"@{name}@", str(value))
     path.write_text(text, "utf-8")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -419,9 +419,9 @@ class ReferencePrograms(FolderTest):
     def test_contenders(self) -> None:
         def names(cores: int) -> list[str]:
             return [each.name for each in reference.contenders(Path("r"), cores)]
-        self.assertEqual(names(1), ["plain", "fast", "int8", "int4", "batch-1", "batch-8"])
-        self.assertEqual(names(2)[4:7], ["fast-t2", "int8-t2", "int4-t2"])
-        self.assertEqual(names(6)[7:10], ["fast-t6", "int8-t6", "int4-t6"])
+        self.assertEqual(names(1), ["plain", "fast", "draft", "int8", "int4", "batch-1", "batch-8"])
+        self.assertEqual(names(2)[5:9], ["fast-t2", "draft-t2", "int8-t2", "int4-t2"])
+        self.assertEqual(names(6)[9:13], ["fast-t6", "draft-t6", "int8-t6", "int4-t6"])
 
     def test_a_story(self) -> None:
         for name, cost in (("plain", 4.0), ("fast", 2.0), ("int8", 1.0), ("int4", 0.5), ("fast-t2", 1.0)):
@@ -572,7 +572,7 @@ class Reports(FolderTest):
         self.assertRegex(text, r"\nLLAMA2C +f32 +1 +45\.5 +41\.7 to 50 +2\.00\n")
         self.assertRegex(text, r"\nCPP-X +f32 +1 +10\.1")
         self.assertRegex(text, r"\nllama\.cpp +m +1 +30\.2 +± 0\.5 +f\.json")
-        self.assertRegex(text, r"llama2\.c run, 1 thread +15M +f32 +2\.00x +2\.00x to 2\.00x +1\.20x +1\.50x +aim reached\n")
+        self.assertRegex(text, r"llama2\.c run, 1 thread +15M +f32, a pass for each token +2\.00x +2\.00x to 2\.00x +1\.20x +1\.50x +aim reached\n")
         self.assertRegex(text, r"llama2\.c runq, 1 thread +15M +int8 +1\.50x +2\.50x +not measured\n")
         self.assertRegex(text, r"15M +1,000,000 +FAST +11 +11\.000\n")
         self.assertTrue(text.endswith("note: something"))

@@ -37,9 +37,14 @@ class Reference(Contender):
     def kinds(self, model: BenchModel) -> tuple[str, ...]:
         if self.batch:
             return (STORY,) if model.shape.name == BATCH_SHAPE else ()
-        if self.threads > 1:
-            return () if model.shape.whole else (STORY,)  # what is small is computed by one thread
+        if self.threads > 1 or self.drafts:
+            return () if model.shape.whole else (STORY,)  # what is small is computed by one thread, and without a draft
         return (STORY, *((WHOLE,) if model.shape.whole and self.exact else ()), *((GROWTH,) if self.group == FAST else ()))
+
+    @property
+    def drafts(self) -> bool:
+        """Whether a copy with rounded weights guesses tokens, which float32 confirms."""
+        return "--draft" in self.options and "none" not in self.options
 
     @property
     def story(self) -> str:
@@ -76,7 +81,9 @@ class Reference(Contender):
         return self.whole(process, positions) | {
             "tokens": int(tokens), "seconds": milliseconds / 1000, "first_token": times["first_token_ms"] / 1000,
             # The passes are those of eval_ms: of a batch they say nothing of prompt_ms.
-            "weight_bytes": None if self.batch else int(times["weight_bytes"]), "passes": None if self.batch else int(passes),
+            # With a draft, bytes are not what decides.
+            "weight_bytes": None if self.batch or self.drafts else int(times["weight_bytes"]),
+            "passes": None if self.batch or self.drafts else int(passes),
             "bandwidth": times["read_bandwidth"] or None}
 
 
@@ -99,7 +106,8 @@ def contenders(program: Path, cores: int) -> list[Reference]:
 
     found = [one("plain", "plain", PLAIN, "f32", 1, "--kernels", "plain")]
     for threads in thread_counts(cores):
-        found += [one("fast", "fast", FAST, "f32", threads),
+        found += [one("fast", "fast", FAST, "f32", threads, "--draft", "none"),
+                  one("draft", "fast, int8 draft", FAST, "f32", threads, "--draft", "int8"),
                   *(one(kind, kind, QUANTIZED, kind, threads, "--quantize", kind) for kind in ("int8", "int4"))]
     return found + [one(f"batch-{size}", f"{BATCH} prompts, {'one by one' if size == 1 else 'a batch'}", FAST, "f32", 1, batch=size)
                     for size in (1, BATCH)]

@@ -3,9 +3,8 @@
 
 #include <cmath>
 #include <cstddef>
-#include <cstdint>
-#include <cstring>
-#include <type_traits>
+
+#include "fast/lanes.hpp"
 
 namespace llama512::train {
 
@@ -58,28 +57,8 @@ Real dot(const Real* a, const Real* b, std::size_t n) {
     return total;
 }
 
-/// exp, lane by lane. For float: 2^n times a polynomial, relative error below 2e-7 (the constants are Cephes's expf).
-inline Vector<float> exp(Vector<float> x) {
-    using Integers = typename VectorOf<std::int32_t>::type;
-    const auto limit = [](Vector<float> value, float low, float high) {
-        value = value < low ? Vector<float>{} + low : value;
-        return value > high ? Vector<float>{} + high : value;
-    };
-    x = limit(x, -87.0f, 88.0f);
-    const Vector<float> shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: rounds to a whole number
-    const Vector<float> n = shifted - 12582912.0f;
-    const Vector<float> r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    Vector<float> p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    const Integers exponent = (__builtin_convertvector(n, Integers) + 127) << 23;
-    Vector<float> scale;
-    std::memcpy(&scale, &exponent, sizeof scale);
-    return p * scale;
-}
+/// exp, lane by lane: for float that of the reference's fast kernels.
+inline Vector<float> exp(Vector<float> x) { return fast::exp(x); }
 
 inline Vector<double> exp(Vector<double> x) {
     for (std::size_t i = 0; i < kLanes<double>; i++) x[i] = std::exp(x[i]);

@@ -42,18 +42,6 @@ Transformer::Transformer(const Config& config, const Weights& weights, const Tra
     : config_(config),
       weights_(weights),
       options_(options),
-      x_(options.max_rows * config.dim),
-      normed_(options.max_rows * config.dim),
-      cos_(options.max_rows * config.head_size() / 2),
-      sin_(options.max_rows * config.head_size() / 2),
-      q_(options.max_rows * config.dim),
-      k_(options.max_rows * config.kv_dim()),
-      v_(options.max_rows * config.kv_dim()),
-      heads_(options.max_rows * config.dim),
-      gate_(options.max_rows * config.hidden_dim),
-      up_(options.max_rows * config.hidden_dim),
-      update_(options.max_rows * config.dim),
-      logits_(options.max_rows * config.vocab_size),
       key_cache_(std::make_unique_for_overwrite<float[]>(cache_size(config, options))),
       value_cache_(std::make_unique_for_overwrite<float[]>(cache_size(config, options))) {}
 
@@ -67,26 +55,15 @@ std::span<const float> Transformer::forward(std::span<const Input> batch) {
     check(batch);
     passes_++;
 
-    // The activations of this pass: a row for each token.
     const size_t rows = batch.size();
-    const auto used = [rows](std::vector<float>& values, size_t size) { return std::span(values).first(rows * size); };
-    const std::span<float> x = used(x_, dim);
-    const std::span<float> normed = used(normed_, dim);
-    const std::span<float> q = used(q_, dim);
-    const std::span<float> k = used(k_, kv_dim);
-    const std::span<float> v = used(v_, kv_dim);
-    const std::span<float> heads = used(heads_, dim);
-    const std::span<float> gate = used(gate_, hidden_dim);
-    const std::span<float> up = used(up_, hidden_dim);
-    const std::span<float> update = used(update_, dim);
-    const std::span<float> cos = used(cos_, head_size / 2);
-    const std::span<float> sin = used(sin_, head_size / 2);
+    make_room(rows);
+    const auto row_of = [](std::vector<float>& values, size_t row, size_t size) { return slice(std::span(values), row, size); };
 
-    // x = the token's embedding
     for (size_t row = 0; row < rows; row++) {
-        const size_t token = static_cast<size_t>(batch[row].token);
-        std::ranges::copy(slice(w.token_embedding, token, dim), slice(x, row, dim).begin());
-        rope_factors(slice(cos, row, head_size / 2), slice(sin, row, head_size / 2), batch[row].pos, config_.rope_theta);
+        // x = the token's embedding
+        const auto token = static_cast<size_t>(batch[row].token);
+        std::ranges::copy(slice(w.token_embedding, token, dim), row_of(x_, row, dim).begin());
+        rope_factors(row_of(cos_, row, head_size / 2), row_of(sin_, row, head_size / 2), batch[row].pos, config_.rope_theta);
     }
 
     for (size_t layer = 0; layer < config_.n_layers; layer++) {
@@ -94,44 +71,61 @@ std::span<const float> Transformer::forward(std::span<const Input> batch) {
         for (size_t row = 0; row < rows; row++) {
             norm(row, row, slice(w.rms_att, layer, dim), "rms_att", layer, batch[row].pos);
         }
-        ops.matmul(q, normed, slice(w.wq, layer, dim * dim), rows);
-        ops.matmul(k, normed, slice(w.wk, layer, kv_dim * dim), rows);
-        ops.matmul(v, normed, slice(w.wv, layer, kv_dim * dim), rows);
+        ops.matmul(q_, normed_, slice(w.wq, layer, dim * dim), rows);
+        ops.matmul(k_, normed_, slice(w.wk, layer, kv_dim * dim), rows);
+        ops.matmul(v_, normed_, slice(w.wv, layer, kv_dim * dim), rows);
         for (size_t row = 0; row < rows; row++) {
-            const auto [token, pos, sequence, wants_logits] = batch[row];
-            ops.rope(slice(q, row, dim), slice(cos, row, head_size / 2), slice(sin, row, head_size / 2));
-            ops.rope(slice(k, row, kv_dim), slice(cos, row, head_size / 2), slice(sin, row, head_size / 2));
-            const float score = ops.attention(slice(heads, row, dim), slice(q, row, dim), slice(k, row, kv_dim),
-                                              slice(v, row, kv_dim), cache(sequence, layer), pos, head_size);
+            const size_t pos = batch[row].pos;
+            const std::span<float> q = row_of(q_, row, dim);
+            const std::span<float> k = row_of(k_, row, kv_dim);
+            const std::span<float> cos = row_of(cos_, row, head_size / 2);
+            const std::span<float> sin = row_of(sin_, row, head_size / 2);
+            ops.rope(q, cos, sin);
+            ops.rope(k, cos, sin);
+            const float score = ops.attention(row_of(heads_, row, dim), q, k, row_of(v_, row, kv_dim),
+                                              cache(batch[row].sequence, layer), pos, head_size);
             note(extremes_.score, score, layer, pos);
         }
-        ops.matmul(update, heads, slice(w.wo, layer, dim * dim), rows);
-        ops.add(x, update);
+        ops.matmul(update_, heads_, slice(w.wo, layer, dim * dim), rows);
+        ops.add(x_, update_);
 
         // x += w2(silu(w1(rmsnorm(x))) * w3(rmsnorm(x)))
         for (size_t row = 0; row < rows; row++) {
             norm(row, row, slice(w.rms_ffn, layer, dim), "rms_ffn", layer, batch[row].pos);
         }
-        ops.matmul(gate, normed, slice(w.w1, layer, hidden_dim * dim), rows);
-        ops.matmul(up, normed, slice(w.w3, layer, hidden_dim * dim), rows);
+        ops.matmul(gate_, normed_, slice(w.w1, layer, hidden_dim * dim), rows);
+        ops.matmul(up_, normed_, slice(w.w3, layer, hidden_dim * dim), rows);
         for (size_t row = 0; row < rows; row++) {
-            note(extremes_.gate, ops.largest(slice(gate, row, hidden_dim)), layer, batch[row].pos);
-            note(extremes_.up, ops.largest(slice(up, row, hidden_dim)), layer, batch[row].pos);
+            note(extremes_.gate, ops.largest(row_of(gate_, row, hidden_dim)), layer, batch[row].pos);
+            note(extremes_.up, ops.largest(row_of(up_, row, hidden_dim)), layer, batch[row].pos);
         }
-        ops.swiglu(gate, up);
-        ops.matmul(update, gate, slice(w.w2, layer, dim * hidden_dim), rows);
-        ops.add(x, update);
+        ops.swiglu(gate_, up_);
+        ops.matmul(update_, gate_, slice(w.w2, layer, dim * hidden_dim), rows);
+        ops.add(x_, update_);
     }
 
     // logits = wcls(rmsnorm(x)), of the rows that want them
     size_t wanted = 0;
     for (size_t row = 0; row < rows; row++) {
-        if (!batch[row].wants_logits) continue;
-        norm(wanted++, row, w.rms_final, "rms_final", config_.n_layers - 1, batch[row].pos);
+        if (batch[row].wants_logits) norm(wanted++, row, w.rms_final, "rms_final", config_.n_layers - 1, batch[row].pos);
     }
-    const std::span<float> logits = std::span(logits_).first(wanted * config_.vocab_size);
-    if (wanted > 0) ops.matmul(logits, normed.first(wanted * dim), w.wcls, wanted);
-    return logits;
+    logits_.resize(wanted * config_.vocab_size);
+    if (wanted > 0) ops.matmul(logits_, std::span(normed_).first(wanted * dim), w.wcls, wanted);
+    return logits_;
+}
+
+void Transformer::make_room(size_t rows) {
+    x_.resize(rows * config_.dim);
+    normed_.resize(rows * config_.dim);
+    cos_.resize(rows * config_.head_size() / 2);
+    sin_.resize(rows * config_.head_size() / 2);
+    q_.resize(rows * config_.dim);
+    k_.resize(rows * config_.kv_dim());
+    v_.resize(rows * config_.kv_dim());
+    heads_.resize(rows * config_.dim);
+    gate_.resize(rows * config_.hidden_dim);
+    up_.resize(rows * config_.hidden_dim);
+    update_.resize(rows * config_.dim);
 }
 
 void Transformer::check(std::span<const Input> batch) const {

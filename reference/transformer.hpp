@@ -76,6 +76,7 @@ public:
 
 private:
     void check(std::span<const Input> batch) const;
+    void make_room(std::size_t rows);
     void norm(std::size_t out_row, std::size_t row, std::span<const float> gains, const char* field, std::size_t layer,
               std::size_t pos);
     KvLayer cache(std::size_t sequence, std::size_t layer);
@@ -86,7 +87,7 @@ private:
     Extremes extremes_;
     std::size_t passes_ = 0;
 
-    // The activations of the rows that are being computed. "rows" is max_rows, of which a pass uses the first.
+    // The activations of the pass that is being computed: a row for each token of the batch.
     std::vector<float> x_;       // (rows, dim)            the residual stream
     std::vector<float> normed_;  // (rows, dim)            x after a norm
     std::vector<float> cos_;     // (rows, head_size / 2)  RoPE's factors at each row's position
@@ -98,7 +99,7 @@ private:
     std::vector<float> gate_;    // (rows, hidden_dim)
     std::vector<float> up_;      // (rows, hidden_dim)
     std::vector<float> update_;  // (rows, dim)            what a block adds to x
-    std::vector<float> logits_;  // (rows, vocab_size)
+    std::vector<float> logits_;  // (wanted, vocab_size)   of the rows that want them
 
     // Every row is written before it is read, so the caches start uninitialized:
     // a long context takes memory only as far as it is used. "positions" is seq_len, rounded up to whole blocks.

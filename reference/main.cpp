@@ -4,7 +4,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <new>
 #include <optional>
@@ -98,15 +97,10 @@ void run(const Options& options) {
                                                       : read_vocabulary(options.tokenizer, config.vocab_size);
     const std::string tokenizer_file = vocabulary.name;
     const Tokenizer tokenizer(std::move(vocabulary));
-    for (const auto& [flag, output] : {std::pair{"--logits", options.logits_file}, {"--timings", options.timings_file},
-                                       {"--extremes", options.extremes_file}}) {
-        for (const std::string& input : {options.model, tokenizer_file, options.prompt_file, options.batch_file}) {
-            std::error_code ignored;
-            if (std::filesystem::equivalent(output, input, ignored)) {
-                throw Error(output, flag, "this would overwrite " + input + ", another file is needed");
-            }
-        }
-    }
+    const std::vector<std::string> inputs = {options.model, tokenizer_file, options.prompt_file, options.batch_file};
+    refuse_overwriting(inputs, options.logits_file, "--logits");
+    refuse_overwriting(inputs, options.timings_file, "--timings");
+    refuse_overwriting(inputs, options.extremes_file, "--extremes");
 
     std::unique_ptr<Kernels> fast;
     if (options.quantization != Quantization::none) {
@@ -154,7 +148,7 @@ void run(const Options& options) {
     }
 
     const Setup setup{options, tokenizer, transformer, draft ? &*draft : nullptr, unrounded ? &*unrounded : nullptr,
-                      sampler, seed, load};
+                      sampler, seed, load, inputs};
     Timings timings = many ? tell_batch(setup) : tell_story(setup);
 
     if (extremes_file != nullptr) write_extremes(*extremes_file, transformer.extremes());

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 
 #include "error.hpp"
@@ -16,6 +17,15 @@ using std::to_string;
 void print(std::string_view text) {
     if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
         throw Error("stdout", "write", std::strerror(errno));
+    }
+}
+
+void refuse_overwriting(const std::vector<std::string>& inputs, const std::string& output, const std::string& flag) {
+    for (const std::string& input : inputs) {
+        std::error_code ignored;
+        if (std::filesystem::equivalent(output, input, ignored)) {
+            throw Error(output, flag, "this would overwrite " + input + ", another file is needed");
+        }
     }
 }
 

@@ -27,10 +27,14 @@ struct Setup {
     std::function<Sampler(std::uint64_t seed)> sampler;
     std::uint64_t seed;     // of the first story
     const Stopwatch& load;  // runs since the program began
+    std::vector<std::string> inputs;  // the files that were read, by name; some may be ""
 };
 
 /// Writes to stdout at once, so that the text streams. Throws Error.
 void print(std::string_view text);
+
+/// Throws Error where `output`, given to `flag`, is one of the files that were read.
+void refuse_overwriting(const std::vector<std::string>& inputs, const std::string& output, const std::string& flag);
 
 /// The longest text that the context could hold, if every token were the longest piece.
 std::size_t max_prompt_bytes(const Tokenizer& tokenizer, const Config& config);

@@ -16,15 +16,28 @@
 namespace llama512 {
 namespace {
 
-/// The lines of a file. A final newline ends the last line, and begins none.
-std::vector<std::string> read_lines(const std::string& path) {
+constexpr std::size_t kMaxStories = 1'000'000;
+
+/// The lines of a file, without what ends them: a newline, or CR and newline. Reads no further than a line of more than max_size
+/// bytes, which can be no prompt and is cut. Throws Error for more lines than kMaxStories.
+std::vector<std::string> read_lines(const std::string& path, std::size_t max_size) {
     std::error_code ignored;
     if (std::filesystem::is_directory(path, ignored)) throw Error(path, "open", std::strerror(EISDIR));
     errno = 0;
     std::ifstream file(path, std::ios::binary);
     if (!file) throw Error(path, "open", std::strerror(errno));
     std::vector<std::string> lines;
-    for (std::string line; std::getline(file, line);) lines.push_back(line);
+    std::string line;
+    std::string buffer(max_size + 3, '\0');  // for a byte too many, CR and newline
+    while (file.getline(buffer.data(), static_cast<std::streamsize>(buffer.size())) || file.gcount() > 0) {
+        line.assign(buffer, 0, static_cast<std::size_t>(file.gcount()));
+        if (!file.eof() && !file.fail()) line.pop_back();  // the newline, which was counted
+        if (line.ends_with('\r')) line.pop_back();
+        if (lines.size() == kMaxStories) {
+            throw Error(path, "lines", "more than " + std::to_string(kMaxStories) + ", so many stories are told at most");
+        }
+        lines.push_back(line);
+    }
     if (file.bad()) throw Error(path, "read", std::strerror(errno));
     return lines;
 }
@@ -97,22 +110,30 @@ std::string json_line(std::size_t index, const std::string& prompt, const Told& 
     return line.str();
 }
 
+/// The file in --batch-folder of story `index`.
+std::string story_file(const Options& options, std::size_t index) {
+    return options.batch_folder + "/" + std::to_string(index + 1) + ".txt";
+}
+
+/// Makes --batch-folder. Throws Error where a story would be written over a file that was read.
+void prepare_folder(const Setup& setup, std::size_t n_stories) {
+    const Options& options = setup.options;
+    std::error_code failed;
+    std::filesystem::create_directories(options.batch_folder, failed);
+    if (failed) throw Error(options.batch_folder, "create", failed.message());
+    for (std::size_t i = 0; i < n_stories; i++) refuse_overwriting(setup.inputs, story_file(options, i), "--batch-folder");
+}
+
 }  // namespace
 
 Timings tell_batch(const Setup& setup) {
     const Options& options = setup.options;
     const Config& config = setup.transformer.config();
-    const std::vector<std::string> prompts = read_lines(options.batch_file);
-    if (prompts.size() > std::numeric_limits<std::uint64_t>::max() - setup.seed) {
+    const std::vector<std::string> prompts = read_lines(options.batch_file, max_prompt_bytes(setup.tokenizer, config));
+    if (!prompts.empty() && prompts.size() - 1 > std::numeric_limits<std::uint64_t>::max() - setup.seed) {
         throw UsageError("--seed: " + std::to_string(setup.seed) + " is too large to be counted on for each of " +
                          std::to_string(prompts.size()) + " lines");
     }
-    if (!options.batch_folder.empty()) {
-        std::error_code failed;
-        std::filesystem::create_directories(options.batch_folder, failed);
-        if (failed) throw Error(options.batch_folder, "create", failed.message());
-    }
-
     std::vector<Story> stories;
     for (std::size_t i = 0; i < prompts.size(); i++) {
         const std::string source = options.batch_file + ":" + std::to_string(i + 1);
@@ -125,6 +146,7 @@ Timings tell_batch(const Setup& setup) {
         const std::size_t limit = max_steps(options, prompt.size());
         stories.push_back({std::move(prompt), setup.sampler(setup.seed + i), limit});
     }
+    if (!options.batch_folder.empty()) prepare_folder(setup, stories.size());
 
     Timings timings;
     timings.load = setup.load.seconds();
@@ -155,7 +177,7 @@ Timings tell_batch(const Setup& setup) {
             if (options.batch_folder.empty()) {
                 print(json_line(i, prompts[i], told[i], options, setup.seed + i));
             } else {
-                OutputFile file(options.batch_folder + "/" + std::to_string(i + 1) + ".txt");
+                OutputFile file(story_file(options, i));
                 file.write(told[i].text + "\n");
                 file.commit();
             }

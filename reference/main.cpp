@@ -4,11 +4,13 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <fcntl.h>
 #include <memory>
 #include <new>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -174,6 +176,16 @@ void run(const Options& options) {
     }
 }
 
+/// A file that is opened while a standard stream is closed would take its number, and what is printed would go into that file.
+/// So nothing is opened without a standard output; the others are replaced by /dev/null. Throws Error.
+void check_standard_streams() {
+    for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+        if (fcntl(stream, F_GETFD) != -1) continue;
+        if (stream == STDOUT_FILENO) throw Error("stdout", "write", "it is closed");
+        open("/dev/null", O_RDWR);  // the lowest number that is free
+    }
+}
+
 }  // namespace
 }  // namespace llama512
 
@@ -181,6 +193,7 @@ int main(int argc, char** argv) {
     using namespace llama512;
     std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is then an error of write, and is reported like any other
     try {
+        check_standard_streams();
         const Options options = parse_options(argc, argv);
         if (options.help) {
             print(kHelp);

@@ -46,6 +46,7 @@ bool all_finite(std::span<const float> values, size_t threads) {
 
 double read_bandwidth(const std::vector<std::span<const std::byte>>& memory, size_t threads) {
     constexpr int kTimes = 5;
+    constexpr size_t kValuesPerThread = 100'000;  // to wake a thread takes longer than to read fewer, see fast_kernels.cpp
     const fast::Level& level = fast::find_level("");
     size_t bytes = 0;
     double best = 0;
@@ -55,7 +56,8 @@ double read_bandwidth(const std::vector<std::span<const std::byte>>& memory, siz
         for (const std::span<const std::byte> part : memory) {
             const std::span values(reinterpret_cast<const float*>(part.data()), part.size() / sizeof(float));
             bytes += part.size();
-            parallel(threads, (values.size() + kPiece - 1) / kPiece, [&](size_t first, size_t last) {
+            const size_t shared = std::clamp<size_t>(values.size() / kValuesPerThread, 1, threads);
+            parallel(shared, (values.size() + kPiece - 1) / kPiece, [&](size_t first, size_t last) {
                 const std::span<const float> some = piece(values, first, last);
                 // Kept, so that the compiler does not leave it out.
                 volatile float result = level.read(some.data(), some.size());

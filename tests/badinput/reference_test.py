@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Bad files and bad flags, given to the program `reference`.
 
-    reference_test.py build/default/reference/reference [Model|Gguf|Tokenizer|Prompt|Flags|Output|Damage]
+    reference_test.py build/default/reference/reference [Model|Gguf|Tokenizer|Prompt|Batch|Flags|Output|Speed|Damage]
 
 Whatever is wrong, the program must exit with status 1 (2 when the command line is wrong), print nothing on stdout,
 and print one line on stderr that names the file or flag, the field and the value. It must never crash.
@@ -9,10 +9,12 @@ and print one line on stderr that names the file or flag, the field and the valu
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import random
 import re
+import resource
 import struct
 import subprocess
 import sys
@@ -313,6 +315,159 @@ class Prompt(Case):
         self.refused("--prompt: byte 0: 0x20 has no token", str(self.tokenizer), arguments=("-p", "a"))
 
 
+class Batch(Case):
+    """--batch: a prompt a line. What is wrong is told before the first story, and leaves nothing."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.prompts = self.folder / "prompts.txt"
+        self.stories = self.folder / "stories"
+
+    def refuse_batch(self, data: bytes, *fragments: str, arguments: tuple[str, ...] = ()) -> None:
+        self.prompts.write_bytes(data)
+        with self.subTest(fragments):
+            self.refused(*fragments, arguments=("--batch", str(self.prompts), "--batch-folder", str(self.stories), *arguments))
+            self.assertFalse(self.stories.exists())
+
+    def told(self, path: str | Path, *arguments: str, data: bytes = b"") -> list[dict[str, object]]:
+        result = subprocess.run([PROGRAM, "-m", self.model, "--quiet", "--batch", path, *arguments], input=data, capture_output=True,
+                                timeout=60)
+        self.assertEqual((result.returncode, result.stderr), (0, b""))
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+    def test_no_file(self) -> None:
+        missing = str(self.folder / "missing.txt")
+        self.refused(f"{missing}: open: No such file or directory", arguments=("--batch", missing))
+        self.refused(f"{self.folder}: open: Is a directory", arguments=("--batch", str(self.folder)))
+        self.refused("/proc/self/mem: read: ", arguments=("--batch", "/proc/self/mem"))
+        self.assertEqual(self.told("/dev/null"), [])
+        if os.geteuid() != 0:  # root may read everything
+            self.prompts.write_bytes(b"ab")
+            self.prompts.chmod(0)
+            self.refused(f"{self.prompts}: open: Permission denied", arguments=("--batch", str(self.prompts)))
+
+    def test_bad_lines(self) -> None:
+        name = str(self.prompts)
+        self.refuse_batch(b"ab\n\xff\n", f"{name}:2: byte 0: 0xFF ", "UTF-8")
+        self.refuse_batch(b"\nab\na\xc3", f"{name}:3: byte 1: 0xC3 ", "UTF-8")
+        self.refuse_batch(b"ab\n" + b"f" * 15, f"{name}:2: prompt: 17 tokens", "seq_len of 16")
+        self.refuse_batch(b"f" * 97 + b"\nab", f"{name}:1: size: more than 96 bytes", "seq_len of 16")
+        self.refuse_batch(b"ab\n" + b"f" * 10_000_000, f"{name}:2: size: more than 96 bytes", "seq_len of 16")
+
+    def test_files_without_end(self) -> None:
+        """Nothing is read that cannot be told: this would fill the memory."""
+        limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
+        for command, says in (("exec cat /dev/zero", b"/dev/stdin:1: size: more than 96 bytes"),
+                              ("exec yes ''", b"/dev/stdin: lines: more than 1000000, so many stories are told at most")):
+            endless = subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            self.addCleanup(endless.communicate)
+            self.addCleanup(endless.kill)
+            # Without sanitizers: they take much address space.
+            small = None if b"__asan_init" in Path(PROGRAM).read_bytes() else limit
+            result = subprocess.run([PROGRAM, "-m", self.model, "--quiet", "--batch", "/dev/stdin"], stdin=endless.stdout,
+                                    capture_output=True, timeout=60, preexec_fn=small)
+            with self.subTest(command):
+                self.check_refusal(result, 1, says.decode())
+
+    def test_ends_of_lines(self) -> None:
+        for data, prompts in ((b"", []), (b"\n", [""]), (b"\r\n", [""]), (b"ab", ["ab"]), (b"ab\r\nde\r\n", ["ab", "de"]),
+                              (b"ab\n\nde", ["ab", "", "de"]), (b"a\rb\n", ["a\rb"]), (b"a\0b\n", ["a\0b"]), (b"ab\r", ["ab"]),
+                              (b"f" * 14 + b"\r\nab", ["f" * 14, "ab"])):
+            with self.subTest(data):
+                self.prompts.write_bytes(data)
+                for path in (self.prompts, "/dev/stdin"):
+                    self.assertEqual([line["prompt"] for line in self.told(path, data=data)], prompts)
+
+    def test_the_longest_line(self) -> None:
+        """As many bytes as the context's tokens could have are read, so that their tokens are counted."""
+        pieces = tiny_model.pieces()
+        pieces[-1] = b"ffffff"
+        self.tokenizer.write_bytes(tiny_model.tokenizer(pieces))
+        for length in (96, 97):
+            self.refuse_batch(b"f" * length + b"\r\n", "prompts.txt:1: ", "prompt: " if length == 96 else "size: more than 96")
+
+    def test_pipes(self) -> None:
+        self.assertEqual([line["prompt"] for line in self.told("/dev/stdin", data=b"ab\nde")], ["ab", "de"])
+
+    def test_too_many_at_once(self) -> None:
+        # A small file whose contexts would take 2 layers * 2^20 positions * 4 values, twice, in 4096 sequences.
+        header = (8, 12, 2, 2, 1, tiny_model.VOCAB_SIZE, 2**20)
+        sizes = tiny_model.tensor_sizes(header)
+        self.model.write_bytes(tiny_model.v1_header(header=header, tied=1) + bytes(4 * (sum(sizes.values()) - sizes["freq_cis"])))
+        self.refuse_batch(b"ab", f"{self.model}: seq_len: 1048576 makes a KV cache of 67108864 bytes for each of 4096",
+                          "at most 17179869184", arguments=("-np", "4096"))
+        self.misused("-m", str(self.model), "-np", "4097", names=("-np: '4097'",))
+        self.misused("-m", str(self.model), "-np", "0", names=("-np: '0'",))
+
+    def test_too_little_memory(self) -> None:
+        """It may work or not, but it does not crash, and says so in a line."""
+        self.prompts.write_bytes(b"ab\n" * 3)
+        if b"__asan_init" in Path(PROGRAM).read_bytes():
+            self.skipTest("sanitizers take much address space")
+        refused = 0
+        for megabytes in range(8, 60, 4):
+            limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+            result = subprocess.run([PROGRAM, "-m", self.model, "--quiet", "-t", "1", "-np", "4096", "--batch", self.prompts],
+                                    capture_output=True, timeout=60, preexec_fn=limit)
+            if result.returncode == 1:
+                self.check_refusal(result, 1)
+                refused += b"memory: not enough for this model and context" in result.stderr  # or the file cannot be mapped
+            elif result.returncode != 127:  # the loader has no room for the libraries
+                self.assertEqual((result.returncode, result.stderr, result.stdout.count(b"\n")), (0, b"", 3))
+        self.assertGreater(refused, 0)
+
+    def test_seeds_that_cannot_be_counted_on(self) -> None:
+        self.prompts.write_bytes(b"ab\nde\n")
+        largest = 2**64 - 1
+        warm = ("--temp", "1", "--seed")
+        self.assertEqual([line["seed"] for line in self.told(self.prompts, *warm, str(largest - 1))], [largest - 1, largest])
+        self.check_refusal(self.run_program("-m", str(self.model), "--quiet", "--batch", str(self.prompts), *warm, str(largest)), 2,
+                           f"--seed: {largest} is too large to be counted on for each of 2 lines")
+
+    def test_folders_that_cannot_be(self) -> None:
+        self.prompts.write_bytes(b"ab\nde")
+        file = self.folder / "file"
+        file.write_bytes(b"mine")
+        batch = ("--batch", str(self.prompts), "--batch-folder")
+        self.refused(f"{file}: create: Not a directory", arguments=(*batch, str(file)))
+        self.refused(f"{file / 'x'}: create: Not a directory", arguments=(*batch, str(file / "x")))
+        self.stories.mkdir()
+        (self.stories / "1.txt").mkdir()
+        self.refused(f"{self.stories / '1.txt'}: file type: ", arguments=(*batch, str(self.stories)))
+        self.assertEqual([path.name for path in self.stories.iterdir()], ["1.txt"])
+        if os.geteuid() != 0:  # root may write everywhere
+            (self.stories / "1.txt").rmdir()
+            self.stories.chmod(0o555)
+            self.refused(f"{self.stories / '1.txt'}: write: Permission denied", arguments=(*batch, str(self.stories)))
+
+    def test_stories_over_an_input(self) -> None:
+        self.stories.mkdir()
+        for path, name in ((self.prompts, "2.txt"), (self.model, "1.txt"), (self.tokenizer, "2.txt")):
+            self.prompts.write_bytes(b"ab\nde")
+            os.link(path, self.stories / name)
+            before = path.read_bytes()
+            self.refused(f"{self.stories / name}: --batch-folder: this would overwrite {path}",
+                         arguments=("--batch", str(self.prompts), "--batch-folder", str(self.stories)))
+            self.assertEqual(path.read_bytes(), before)
+            self.assertEqual([file.name for file in self.stories.iterdir()], [name])
+            (self.stories / name).unlink()
+
+    def test_files_of_before_are_replaced(self) -> None:
+        self.stories.mkdir()
+        (self.stories / "1.txt").write_bytes(b"old")
+        self.prompts.write_bytes(b"ab\nde")
+        self.assertEqual(self.told(self.prompts, "--batch-folder", str(self.stories)), [])
+        self.assertEqual(sorted(path.name for path in self.stories.iterdir()), ["1.txt", "2.txt"])
+        self.assertNotEqual((self.stories / "1.txt").read_bytes(), b"old")
+
+    def test_what_goes_with_it(self) -> None:
+        batch = ("-m", str(self.model), "--batch", "x")
+        for flags in (("-p", "a"), ("-f", "a"), ("--tokens",), ("--logits", "a")):
+            with self.subTest(flags):
+                self.misused(*batch, *flags, names=("it is for one story, --batch is given as well",))
+        self.misused("-m", str(self.model), "--batch-folder", "x", names=("--batch-folder: 'x' is for the stories of --batch FILE",))
+
+
 class Flags(Case):
     def test_no_arguments(self) -> None:
         self.misused(names=("--model",))
@@ -327,10 +482,11 @@ class Flags(Case):
 
     def test_missing_values(self) -> None:
         for flag in ("-m", "--model", "--tokenizer", "-p", "--prompt", "-f", "--file", "-n", "--predict", "--steps",
-                     "--temp", "--top-p", "-s", "--seed", "--logits", "--extremes"):
+                     "--temp", "--top-p", "-s", "--seed", "--logits", "--extremes", "--kernels", "-t", "--threads", "-b", "--batch",
+                     "--batch-folder", "-np", "--timings"):
             with self.subTest(flag):
                 self.misused("-m", str(self.model), flag, names=(f"{flag}: ", "value"))
-        for flag in ("-m", "--tokenizer", "-f", "--logits", "--extremes"):
+        for flag in ("-m", "--tokenizer", "-f", "--logits", "--extremes", "--batch", "--batch-folder", "--timings"):
             self.misused("-m", str(self.model), flag, "", names=(f"{flag}: ''",))
 
     def test_values_that_are_not_wanted(self) -> None:
@@ -339,13 +495,15 @@ class Flags(Case):
 
     def test_bad_numbers(self) -> None:
         garbage = ("", "x", "1x", "1 ", " 1", "+1", "-1", "0x10", "nan", "inf", "-inf", "--tokens", "1,5")
-        for flag in ("-n", "--predict", "--steps", "-s", "--seed", "--temp", "--top-p"):
+        for flag in ("-n", "--predict", "--steps", "-s", "--seed", "--temp", "--top-p", "-t", "--threads", "-b", "--batch-size", "-np",
+                     "--parallel"):
             for value in garbage:
                 with self.subTest((flag, value)):
                     self.misused("-m", str(self.model), flag, value, names=(f"{flag}: '{value}'",))
         for flag, value in (("-n", "1.5"), ("-n", "1e3"), ("-n", "1000000001"), ("--steps", "1" + "0" * 30),
                             ("-s", "18446744073709551616"), ("-s", "1.0"), ("--temp", "-0.1"), ("--temp", "1e-9"),
-                            ("--temp", "1001"), ("--temp", "1e99"), ("--top-p", "1.01"), ("--top-p", "-0.01")):
+                            ("--temp", "1001"), ("--temp", "1e99"), ("-t", "0"), ("-t", "1025"), ("-b", "0"), ("-b", "4097"),
+                            ("--top-p", "1.01"), ("--top-p", "-0.01")):
             with self.subTest((flag, value)):
                 self.misused("-m", str(self.model), flag, value, names=(f"{flag}: '{value}'",))
                 if flag.startswith("--"):
@@ -353,7 +511,7 @@ class Flags(Case):
 
     def test_the_limits_themselves_work(self) -> None:
         for flag, value in (("-n", "1000000000"), ("-s", "18446744073709551615"), ("--temp", "0.001"),
-                            ("--temp", "1000"), ("--top-p", "0"), ("--top-p", "1")):
+                            ("--temp", "1000"), ("--top-p", "0"), ("--top-p", "1"), ("-t", "1024"), ("-b", "4096")):
             self.works("--temp", "1", flag, value)
 
     def test_two_prompts(self) -> None:
@@ -381,14 +539,43 @@ class Output(Case):
             self.assertEqual(result.returncode, 1)
             self.assertEqual(result.stderr, b"reference: error: stdout: write: Broken pipe\n")
 
+    def test_closed_streams(self) -> None:
+        """What is printed must not go into a file that was opened under a closed stream's number."""
+        outputs = {flag: self.folder / flag for flag in ("--logits", "--timings", "--extremes")}
+        arguments = ["-m", self.model, *(word for pair in outputs.items() for word in pair)]
+        expected = sorted(self.folder.iterdir())
+        result = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", PROGRAM, *arguments], stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual((result.returncode, result.stderr), (1, b"reference: error: stdout: write: it is closed\n"))
+        self.assertEqual(sorted(self.folder.iterdir()), expected)
+        self.works(*map(str, arguments[2:]))
+        logits, extremes = outputs["--logits"].read_bytes(), outputs["--extremes"].read_bytes()
+        for redirection in ("2>&-", "<&- 2>&-"):
+            result = subprocess.run(["sh", "-c", f'exec "$@" {redirection}', "sh", PROGRAM, *arguments], stdout=subprocess.PIPE,
+                                    timeout=60)
+            self.assertEqual(result.returncode, 0)
+            self.assertEqual((outputs["--logits"].read_bytes(), outputs["--extremes"].read_bytes()), (logits, extremes))
+            json.loads(outputs["--timings"].read_bytes())
+
+    def test_a_batch_that_nobody_reads(self) -> None:
+        prompts = self.folder / "prompts.txt"
+        prompts.write_bytes(b"ab\n" * 1000)
+        read_end, closed_pipe = os.pipe()
+        os.close(read_end)
+        for output, reason in ((os.open("/dev/full", os.O_WRONLY), b"No space left on device"), (closed_pipe, b"Broken pipe")):
+            result = subprocess.run([PROGRAM, "-m", self.model, "--quiet", "--batch", prompts], stdout=output, stderr=subprocess.PIPE,
+                                    timeout=60)
+            os.close(output)
+            self.assertEqual((result.returncode, result.stderr), (1, b"reference: error: stdout: write: " + reason + b"\n"))
+
     def test_logits_that_cannot_be_written(self) -> None:
         os.mkfifo(self.folder / "pipe")
         before = sorted(self.folder.iterdir())
         nowhere = str(self.folder / "missing" / "logits.f32")
-        self.refused(f"{nowhere}: write: No such file or directory", arguments=("--logits", nowhere))
-        self.refused(f"{self.folder}: file type: ", arguments=("--logits", str(self.folder)))
-        self.refused(f"{self.folder / 'pipe'}: file type: ", arguments=("--logits", str(self.folder / "pipe")))
-        self.works("--logits", "/dev/null")  # written, not replaced
+        for flag in ("--logits", "--timings", "--extremes"):
+            self.refused(f"{nowhere}: write: No such file or directory", arguments=(flag, nowhere))
+            self.refused(f"{self.folder}: file type: ", arguments=(flag, str(self.folder)))
+            self.refused(f"{self.folder / 'pipe'}: file type: ", arguments=(flag, str(self.folder / "pipe")))
+            self.works(flag, "/dev/null")  # written, not replaced
         self.assertTrue(Path("/dev/null").is_char_device())
         self.assertEqual(sorted(self.folder.iterdir()), before)
 
@@ -400,8 +587,10 @@ class Output(Case):
             os.link(path, link)
             for name in (path, link):
                 before = path.read_bytes()
-                self.refused(f"{name}: --logits: this would overwrite {path}", arguments=("-f", str(prompt), "--logits",
-                                                                                          str(name)))
+                for flag in ("--logits", "--timings", "--extremes"):
+                    self.refused(f"{name}: {flag}: this would overwrite {path}", arguments=("-f", str(prompt), flag, str(name)))
+                for flag in ("--timings", "--extremes"):
+                    self.refused(f"{name}: {flag}: this would overwrite {path}", arguments=("--batch", str(prompt), flag, str(name)))
                 self.assertEqual(path.read_bytes(), before)
 
     def test_a_failed_run_leaves_the_old_logits_alone(self) -> None:
@@ -411,10 +600,34 @@ class Output(Case):
         weights = tiny_model.random_weights()
         weights["wq"] = [3e38] * len(weights["wq"])
         self.model.write_bytes(tiny_model.v0(weights))
-        for flag in ("--logits", "--extremes"):
+        for flag in ("--logits", "--extremes", "--timings"):
             self.refused("rms_ffn: ", arguments=(flag, str(logits)))
             self.assertEqual(logits.read_bytes(), b"old")
         self.assertEqual(sorted(self.folder.iterdir()), before)
+
+
+class Speed(Case):
+    """Threads, wherever the process runs and whatever OpenMP's own variables say: the same story."""
+
+    def test_surroundings(self) -> None:
+        arguments = [PROGRAM, "-m", self.model, "--tokens", "--quiet"]
+        expected = subprocess.run(arguments, capture_output=True, timeout=60).stdout
+        self.assertEqual(expected.count(b"\n"), 1 + tiny_model.SEQ_LEN)
+        for name, value in (("OMP_NUM_THREADS", "1"), ("OMP_THREAD_LIMIT", "1"), ("OMP_DYNAMIC", "true"), ("OMP_WAIT_POLICY", "active"),
+                            ("OMP_NUM_THREADS", "7"), ("OMP_PROC_BIND", "true"), ("OMP_SCHEDULE", "dynamic")):
+            for flags in ((), ("-t", "1"), ("-t", "3"), ("-t", "1024")):
+                with self.subTest((name, value, *flags)):
+                    result = subprocess.run([*arguments, *flags], capture_output=True, timeout=60, env={**os.environ, name: value})
+                    self.assertEqual((result.returncode, result.stderr, result.stdout), (0, b"", expected))
+
+    def test_one_processor(self) -> None:
+        one = {min(os.sched_getaffinity(0))}
+        timings = self.folder / "timings"
+        for flags, threads in (((), 1), (("-t", "3"), 3)):
+            result = subprocess.run([PROGRAM, "-m", self.model, "--quiet", "--timings", timings, *flags], capture_output=True, timeout=60,
+                                    preexec_fn=lambda: os.sched_setaffinity(0, one))
+            self.assertEqual((result.returncode, result.stderr), (0, b""))
+            self.assertEqual(json.loads(timings.read_bytes())["threads"], threads)
 
 
 class Damage(Case):

@@ -20,9 +20,9 @@ namespace {  // compiled once for each level: no two levels may share a function
 
 constexpr std::size_t kLanes = 16;
 
-#if defined(__AVX512F__)
+#if defined(__AVX512BW__)  // of integers, too
 constexpr std::size_t kWidth = 16;  // of a register
-#elif defined(__AVX__)
+#elif defined(__AVX2__)
 constexpr std::size_t kWidth = 8;
 #else
 constexpr std::size_t kWidth = 4;

@@ -52,9 +52,9 @@ LLAMA512_INLINE void tile(float* out, size_t out_row, const float* x, const floa
 }
 
 /// As many partial sums as the registers hold.
-#if defined(__AVX512F__)
+#if defined(__AVX512BW__)
 constexpr size_t kSums = 16;  // of 32 registers
-#elif defined(__AVX__) || defined(__aarch64__)
+#elif defined(__AVX2__) || defined(__aarch64__)
 constexpr size_t kSums = 4;  // 8 of 16 registers; 16 of 32
 #else
 constexpr size_t kSums = 2;  // 8 of 16 registers
@@ -246,7 +246,7 @@ size_t argmax(const float* x, size_t n) {
     float most = most_of(maxima);
     for (; i < n; i++) most = x[i] > most ? x[i] : most;
     size_t first = 0;
-    while (x[first] != most) first++;
+    while (first + 1 < n && x[first] != most) first++;  // NaN equals nothing
     return first;
 }
 

@@ -161,6 +161,15 @@ TEST(Kernels, ArgmaxTakesTheLowestIndexOnTies) {
     for (const auto& ops : all_fast()) EXPECT_EQ(ops->argmax(zeros), 1) << ops->name();
 }
 
+TEST(Kernels, ArgmaxOfNanIsAnIndex) {
+    // A draft's logits are not checked: a guess may be anything, but a token.
+    for (const std::size_t n : {1u, 16u, 33u}) {
+        for (const Vector& x : {Vector(n, NAN), Vector(n, -INFINITY)}) {
+            for (const auto& ops : all_fast()) EXPECT_LT(ops->argmax(x), static_cast<int>(n)) << ops->name();
+        }
+    }
+}
+
 /// Attention of positions 0 to n - 1, one after the other, and of the largest scores.
 Vector attend(const Kernels& ops, std::size_t head_size, std::size_t n_heads, std::size_t n_kv_heads, std::size_t n,
               float scale) {

@@ -5,8 +5,8 @@ by its emulator, and by every level on processors with less than this one.
     machines_test.py [everything] build/default/reference/reference [unittest arguments]
 
 A level's code depends on the machine, the compiler and its flags, and so do the widths of registers; the sum of every lane
-must not. The logits of a few random shapes, and of stories260K's first positions, are compared byte for byte with those of
-this machine. `everything` also tries other compilers and what debug and sanitized builds make of it. Each build is kept in
+must not. The logits of a few random shapes, and of stories260K's first positions, in float32 and quantized, are compared byte for
+byte with those of this machine. `everything` also tries other compilers and what debug and sanitized builds make of it. Each build is kept in
 build/machines, and must make no warning.
 """
 
@@ -98,11 +98,14 @@ def cross_builds() -> list[Build]:
     return found
 
 
+# Processors between the levels, which this one contains: the baseline is compiled with all that they have.
+OLDER = ("ivybridge", "haswell") if platform.machine() == "x86_64" else ()
+
 # On this machine: other compilers, and little or no optimization around the kernels.
 NATIVE = [Build("clang", "clang++"), Build("debug", "g++", build_type="Debug")]
 LONG_NATIVE = [Build("gcc-O0", "g++", ("-O0",), "None"), Build("gcc-O1", "g++", ("-O1",), "None"), Build("gcc-Og", "g++", ("-Og",), "None"),
                Build("gcc-O2-native", "g++", ("-O2", "-march=native"), "None"), Build("clang-O0", "clang++", ("-O0",), "None"),
-               Build("clang-native", "clang++", ("-march=native",)), Build("sanitized", "g++", tuple(SANITIZERS.split()), "RelWithDebInfo"),
+               Build("clang-native", "clang++", ("-march=native",)), *(Build(f"gcc-{name}", "g++", (f"-march={name}",)) for name in OLDER), Build("sanitized", "g++", tuple(SANITIZERS.split()), "RelWithDebInfo"),
                Build("sanitized-clang", "clang++", tuple(SANITIZERS.split()), "Debug")]
 
 
@@ -117,7 +120,8 @@ def samples() -> list[tuple[Model, list[str]]]:
         found.append((models.find_model(models.FALLBACK_MODEL), ["-p", "Once upon a time", "--steps", "40"]))
     except models.ModelNotFound as error:
         print(f"without {models.FALLBACK_MODEL}: {error}")
-    return found
+    return [(model, [*arguments, *rounded]) for model, arguments in found
+            for rounded in ((), ("--quantize", "int8"), ("--quantize", "int4"))]
 
 
 def logits(command: list[str], level: str, model: Model, arguments: list[str]) -> bytes:
@@ -143,7 +147,7 @@ class SameBits(unittest.TestCase):
         names = kernels.levels(command)
         for number, (model, arguments) in enumerate(samples()):
             for level in names:
-                with self.subTest(model=model.name, level=level):
+                with self.subTest(model=model.name, level=level, arguments=arguments):
                     self.assertTrue(logits(command, level, model, arguments) == expected(number), "other bits")
         return names
 
@@ -187,8 +191,11 @@ class SameBits(unittest.TestCase):
 
     def test_it_can_fail(self) -> None:
         """The plain kernels sum in another order, which a comparison of bits must see."""
+        seen = [expected(number) for number in range(len(samples()))]
+        self.assertEqual(len(set(seen)), len(seen))
         for number, (model, arguments) in enumerate(samples()):
-            self.assertNotEqual(logits([PROGRAM], "plain", model, arguments), expected(number))
+            if "--quantize" not in arguments:
+                self.assertNotEqual(logits([PROGRAM], "plain", model, arguments), seen[number])
 
 
 if __name__ == "__main__":

@@ -6,8 +6,11 @@
 #include <fstream>
 #include <set>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
+
+#include "error.hpp"
 
 #ifdef __linux__
 #include <sched.h>
@@ -46,7 +49,7 @@ public:
     }
 
     void run(size_t threads, size_t n, const std::function<void(size_t, size_t)>& part) {
-        while (threads_.size() + 1 < threads) threads_.emplace_back([this, number = number_.load()] { help(number); });
+        while (threads_.size() + 1 < threads) start_thread(threads);
         const std::uint32_t pieces = static_cast<std::uint32_t>(std::min(n, threads * kPiecesPerThread));
         part_ = &part;
         n_ = n;
@@ -61,6 +64,15 @@ public:
     }
 
 private:
+    void start_thread(size_t wanted) {
+        try {
+            threads_.emplace_back([this, number = number_.load()] { help(number); });
+        } catch (const std::system_error& error) {
+            throw Error("threads", std::to_string(threads_.size() + 2) + " of " + std::to_string(wanted),
+                        error.code().message() + ", fewer are needed");
+        }
+    }
+
     void help(std::uint32_t number) {
         for (;;) {
             wait(number_, [number](std::uint32_t now) { return now != number; });

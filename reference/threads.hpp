@@ -13,6 +13,7 @@ std::size_t physical_cores();
 /// Calls part(first, last) for ranges that together are 0 to n, in at most `threads` threads, and returns when all are done.
 /// Which thread gets which range is left open: who is free takes the next one, so a thread whose processor is busy with
 /// something else does not hold up the others for long. `part` must not throw, nor call parallel itself.
+/// Throws Error when the system starts no more threads.
 void parallel(std::size_t threads, std::size_t n, const std::function<void(std::size_t first, std::size_t last)>& part);
 
 }  // namespace llama512

@@ -24,6 +24,9 @@ from pathlib import Path
 from support import tiny_model
 from support.folders import FolderTest
 
+from common.model import random_model
+from common.model.checkpoint import Config
+
 PROGRAM = ""
 FIELDS = ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len")
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
@@ -607,27 +610,46 @@ class Output(Case):
 
 
 class Speed(Case):
-    """Threads, wherever the process runs and whatever OpenMP's own variables say: the same story."""
+    """Threads: the same story, whatever the process may use; or a refusal."""
 
-    def test_surroundings(self) -> None:
-        arguments = [PROGRAM, "-m", self.model, "--tokens", "--quiet"]
-        expected = subprocess.run(arguments, capture_output=True, timeout=60).stdout
-        self.assertEqual(expected.count(b"\n"), 1 + tiny_model.SEQ_LEN)
-        for name, value in (("OMP_NUM_THREADS", "1"), ("OMP_THREAD_LIMIT", "1"), ("OMP_DYNAMIC", "true"), ("OMP_WAIT_POLICY", "active"),
-                            ("OMP_NUM_THREADS", "7"), ("OMP_PROC_BIND", "true"), ("OMP_SCHEDULE", "dynamic")):
-            for flags in ((), ("-t", "1"), ("-t", "3"), ("-t", "1024")):
-                with self.subTest((name, value, *flags)):
-                    result = subprocess.run([*arguments, *flags], capture_output=True, timeout=60, env={**os.environ, name: value})
-                    self.assertEqual((result.returncode, result.stderr, result.stdout), (0, b"", expected))
+    def setUp(self) -> None:
+        super().setUp()
+        # Large enough for ten threads: what is small is computed by one.
+        config = Config(dim=256, hidden_dim=4096, n_layers=1, n_heads=4, n_kv_heads=2, vocab_size=64, seq_len=16, tied=False)
+        weights = random_model.weights(config, 1)
+        weights.tensors["wcls"][tiny_model.BOS] = 0.0  # its logit is never the largest
+        self.model = random_model.write(self.folder, "wide", weights).checkpoint
+        self.arguments = [PROGRAM, "-m", self.model, "--tokens", "--quiet"]
 
-    def test_one_processor(self) -> None:
-        one = {min(os.sched_getaffinity(0))}
+    def test_threads_and_processors(self) -> None:
+        expected = subprocess.run([*self.arguments, "-t", "1"], capture_output=True, timeout=60)
+        self.assertEqual((expected.returncode, expected.stderr, expected.stdout.count(b"\n")), (0, b"", 17))
         timings = self.folder / "timings"
-        for flags, threads in (((), 1), (("-t", "3"), 3)):
-            result = subprocess.run([PROGRAM, "-m", self.model, "--quiet", "--timings", timings, *flags], capture_output=True, timeout=60,
-                                    preexec_fn=lambda: os.sched_setaffinity(0, one))
-            self.assertEqual((result.returncode, result.stderr), (0, b""))
-            self.assertEqual(json.loads(timings.read_bytes())["threads"], threads)
+        here = os.sched_getaffinity(0)
+        for processors in (here, {min(here)}):
+            for threads in (0, 2, 7, 1024):
+                with self.subTest(threads=threads, processors=len(processors)):
+                    flags = ("-t", str(threads)) if threads else ()
+                    result = subprocess.run([*self.arguments, "--timings", timings, *flags], capture_output=True, timeout=60,
+                                            preexec_fn=lambda: os.sched_setaffinity(0, processors))
+                    self.assertEqual((result.returncode, result.stderr, result.stdout), (0, b"", expected.stdout))
+                    told = json.loads(timings.read_bytes())["threads"]
+                    if threads:
+                        self.assertEqual(told, threads)
+                    else:
+                        self.assertTrue(1 <= told <= len(processors))
+
+    def test_threads_that_the_system_does_not_start(self) -> None:
+        if b"__asan_init" in Path(PROGRAM).read_bytes():
+            self.skipTest("sanitizers take much address space")
+        refused = 0
+        for megabytes in range(40, 120, 8):
+            limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+            result = subprocess.run([*self.arguments, "-t", "1024"], capture_output=True, timeout=60, preexec_fn=limit)
+            if result.returncode:
+                self.check_refusal(result, 1)
+                refused += b"threads: " in result.stderr and b"temporarily unavailable, fewer are needed" in result.stderr
+        self.assertGreater(refused, 0)
 
 
 class Damage(Case):

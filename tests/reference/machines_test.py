@@ -54,7 +54,7 @@ class Build:
     compiler: str
     flags: tuple[str, ...] = ()
     build_type: str = "Release"
-    static: bool = False  # without OpenMP then: its library is a shared one
+    static: bool = False
     processor: str = ""  # of a cross compiler
     emulator: tuple[str, ...] = ()
 
@@ -78,7 +78,7 @@ class Build:
         if self.processor:
             options |= {"CMAKE_SYSTEM_NAME": "Linux", "CMAKE_SYSTEM_PROCESSOR": self.processor}
         if self.static:
-            options |= {"CMAKE_EXE_LINKER_FLAGS": "-static", "CMAKE_DISABLE_FIND_PACKAGE_OpenMP": "ON"}
+            options |= {"CMAKE_EXE_LINKER_FLAGS": "-static"}
         for command in (["cmake", "-G", "Ninja", "-S", ROOT, "-B", folder, *(f"-D{name}={value}" for name, value in options.items())],
                         ["cmake", "--build", folder, "--target", "reference"]):
             result = subprocess.run(command, capture_output=True, encoding="utf-8")

@@ -54,7 +54,7 @@ Speed:
 
 Many stories:
       --batch FILE      a story for each line of FILE, its prompt (an empty line: none); written to stdout as lines of JSON:
-                        prompt, text, tokens, tokens_per_second, and the seed, which is --seed plus the line's number from 0.
+                        index (from 0), prompt, text, tokens, tokens_per_second, and the seed, which is --seed plus index.
                         Every story is what it would be alone
       --batch-folder DIR  write the texts to DIR/1.txt, DIR/2.txt and so on instead
   -np, --parallel N     stories told at a time, sharing each pass over the weights, 1 to 4096 (default 8)

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "draft.hpp"
+#include "engine.hpp"
 #include "error.hpp"
 #include "fast/fast.hpp"
 #include "files/checkpoint.hpp"
@@ -55,40 +56,6 @@ void write_extremes(OutputFile& file, const Extremes& extremes) {
     file.commit();
 }
 
-/// The level of --kernels, empty: the widest. Throws UsageError where this processor has no kernels of that name.
-std::string level_of(const std::string& kernels) {
-    std::string names = "plain, fast";
-    for (const std::string& level : fast_levels()) {
-        if (kernels == "fast-" + level) return level;
-        names += ", fast-" + level;
-    }
-    if (kernels == "fast" || kernels == "plain") return "";
-    throw UsageError("--kernels: '" + kernels + "' is not a name of kernels that this processor runs: " + names);
-}
-
-/// The bytes of the matrices, which one pass reads.
-std::vector<std::span<const std::byte>> matrices(const Weights& w, const Kernels& kernels) {
-    std::vector<std::span<const std::byte>> result;
-    for (const std::span<const float> matrix : {w.wq, w.wk, w.wv, w.wo, w.w1, w.w3, w.w2, w.wcls}) {
-        result.push_back(kernels.stored(matrix));
-    }
-    return result;
-}
-
-/// A draft pays where a pass waits for memory, which it does for matrices that no core's own cache holds, and for so many
-/// tokens that the time to round them is won back; and where a few rows cost hardly more than one, as the vectors are wide.
-Quantization default_draft(const Options& options, const Config& config, const Weights& weights, const Kernels& kernels) {
-    constexpr std::size_t kMatrixBytes = 32 << 20;
-    constexpr std::size_t kTokens = 128;
-    std::size_t bytes = 0;
-    for (const auto matrix : matrices(weights, kernels)) bytes += matrix.size();
-    const bool pays = bytes > kMatrixBytes && std::min(max_steps(options, 1), config.seq_len) >= kTokens;
-    const bool possible = options.quantization == Quantization::none && options.batch_file.empty() &&
-                          options.extremes_file.empty() && options.kernels != "plain" &&
-                          kernels.name() != "fast-" + fast_levels().front();
-    return pays && possible ? Quantization::int8 : Quantization::none;
-}
-
 void run(const Options& options) {
     const Stopwatch load;
     const std::size_t threads = options.threads == 0 ? physical_cores() : options.threads;
@@ -103,67 +70,47 @@ void run(const Options& options) {
     refuse_overwriting(inputs, options.logits_file, "--logits");
     refuse_overwriting(inputs, options.timings_file, "--timings");
     refuse_overwriting(inputs, options.extremes_file, "--extremes");
+    const auto extremes_file = open_output(options.extremes_file);
+    const auto timings_file = open_output(options.timings_file);
+    const bool timed = !options.quiet || timings_file != nullptr;
 
-    std::unique_ptr<Kernels> fast;
-    if (options.quantization != Quantization::none) {
-        fast = quantized_kernels(options.quantization, config, checkpoint.weights(), threads, level);
-    } else if (options.kernels != plain_kernels().name()) {
-        fast = fast_kernels(threads, level);
+    // What tells the stories; what guesses tokens for it; and with --quantize, what it is compared with.
+    const Engines engines(options, level, checkpoint, threads);
+    const std::size_t sequences = options.batch_file.empty() ? 1 : options.parallel;
+    const std::size_t max_rows = std::max({sequences, options.batch_size, options.draft_max + 1});
+    const std::unique_ptr<Engine> engine = engines.make(options.quantization, sequences, max_rows);
+    const std::size_t matrix_bytes = engines.matrix_bytes(engine->kernels);
+    const Quantization draft_quantization =
+        options.draft.value_or(default_draft(options, config.seq_len, engine->kernels, matrix_bytes));
+    std::unique_ptr<Engine> guesser;
+    std::optional<Draft> draft;
+    if (draft_quantization != Quantization::none) {
+        guesser = engines.make(draft_quantization, 1, options.batch_size);
+        draft.emplace(guesser->transformer, options.draft_max);
     }
-    const Kernels& kernels = fast == nullptr ? plain_kernels() : *fast;
+    std::unique_ptr<Engine> unrounded;
+    if (options.quantization != Quantization::none && timed) unrounded = engines.make(Quantization::none, 1, options.batch_size);
 
-    const bool many = !options.batch_file.empty();
-    const std::size_t sequences = many ? options.parallel : 1;
-    Transformer transformer(config, checkpoint.weights(),
-                            {.kernels = &kernels,
-                             .n_sequences = sequences,
-                             .max_rows = std::max({sequences, options.batch_size, options.draft_max + 1}),
-                             .name = options.model});
     const bool seeded = options.seed && (*options.seed != 0 || options.sampler == Method::race);
     const std::uint64_t seed = seeded ? *options.seed : seed_from_clock();
     const float top_p = options.top_p.value_or(options.sampler == Method::race ? 1.0f : 0.9f);
     const auto sampler = [&](std::uint64_t story_seed) {
-        return Sampler(options.temperature, top_p, story_seed, options.sampler, kernels);
+        return Sampler(options.temperature, top_p, story_seed, options.sampler, engine->kernels);
     };
-    const auto extremes_file = open_output(options.extremes_file);
-    const auto timings_file = open_output(options.timings_file);
+    const Setup setup{options, tokenizer, engine->transformer, draft ? &*draft : nullptr,
+                      unrounded ? &unrounded->transformer : nullptr, sampler, seed, load, inputs};
+    Timings timings = options.batch_file.empty() ? tell_story(setup) : tell_batch(setup);
 
-    // The draft shares the model's weights, but for the matrices.
-    std::unique_ptr<Kernels> draft_kernels;
-    std::optional<Transformer> draft_model;
-    std::optional<Draft> draft;
-    const Quantization draft_quantization = options.draft.value_or(default_draft(options, config, checkpoint.weights(), kernels));
-    if (draft_quantization != Quantization::none) {
-        draft_kernels = quantized_kernels(draft_quantization, config, checkpoint.weights(), threads, level);
-        draft_model.emplace(config, checkpoint.weights(),
-                            TransformerOptions{.kernels = draft_kernels.get(), .max_rows = options.batch_size, .name = options.model});
-        draft.emplace(*draft_model, options.draft_max);
-    }
-
-    // What --quantize changes is told beside the timings.
-    std::unique_ptr<Kernels> exact_kernels;
-    std::optional<Transformer> unrounded;
-    if (options.quantization != Quantization::none && (!options.quiet || timings_file != nullptr)) {
-        exact_kernels = fast_kernels(threads, level);
-        unrounded.emplace(config, checkpoint.weights(),
-                          TransformerOptions{.kernels = exact_kernels.get(), .max_rows = options.batch_size, .name = options.model});
-    }
-
-    const Setup setup{options, tokenizer, transformer, draft ? &*draft : nullptr, unrounded ? &*unrounded : nullptr,
-                      sampler, seed, load, inputs};
-    Timings timings = many ? tell_batch(setup) : tell_story(setup);
-
-    if (extremes_file != nullptr) write_extremes(*extremes_file, transformer.extremes());
-    if (options.quiet && timings_file == nullptr) return;
-    timings.kernels = kernels.name();
+    if (extremes_file != nullptr) write_extremes(*extremes_file, engine->transformer.extremes());
+    if (!timed) return;
+    timings.kernels = engine->kernels.name();
     timings.threads = threads;
     timings.sequences = sequences;
-    const auto read = matrices(checkpoint.weights(), kernels);
-    for (const auto matrix : read) timings.weight_bytes += matrix.size();
-    timings.read_bandwidth = read_bandwidth(read, threads);
-    if (draft) {
+    timings.weight_bytes = matrix_bytes;
+    timings.read_bandwidth = read_bandwidth(engines.matrices(engine->kernels), threads);
+    if (guesser != nullptr) {
         timings.draft = draft_quantization == Quantization::int4 ? "int4" : "int8";
-        for (const auto matrix : matrices(checkpoint.weights(), *draft_kernels)) timings.draft_bytes += matrix.size();
+        timings.draft_bytes = engines.matrix_bytes(guesser->kernels);
     }
     if (timings_file != nullptr) {
         timings_file->write(json(timings));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "error.hpp"
 #include "tokenizer.hpp"
 
 namespace llama512 {
@@ -28,7 +29,13 @@ std::vector<int> Draft::guess(std::span<const int> tokens, Sampler sampler, size
             batch.push_back({text[pos], pos, 0, pos + 1 == text.size()});
             fed_.push_back(text[pos]);
         }
-        const std::span<const float> logits = model_.forward(batch);
+        std::span<const float> logits;
+        try {
+            logits = model_.forward(batch);
+        } catch (const Error&) {  // weights that rounding made too large: no guess
+            fed_.clear();
+            break;
+        }
         if (pos < text.size()) continue;
         const int next = sampler.sample(logits);
         if (next == kBos) break;  // the story would end here, nothing follows

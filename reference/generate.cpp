@@ -43,6 +43,7 @@ void generate(Transformer& transformer, std::span<Story> stories, const std::fun
         }
     }
 
+    Draft* draft = options.draft;
     std::vector<std::optional<Telling>> sequences(std::min(transformer.n_sequences(), transformer.max_rows()));
     size_t n_begun = 0;
     const auto begin_next = [&]() -> std::optional<Telling> {
@@ -69,8 +70,8 @@ void generate(Transformer& transformer, std::span<Story> stories, const std::fun
             const bool all_logits = options.all_logits || story.sampler.reads_prompts();
             const size_t room = transformer.max_rows() - batch.size() - --reserved;
             const size_t last = std::min({pos + room, story.max_steps, seq_len});
-            if (options.draft != nullptr && pos + 1 == tokens.size()) {
-                const std::vector<int> guesses = options.draft->guess(tokens, story.sampler, last - pos - 1);
+            if (draft != nullptr && pos + 1 == tokens.size()) {
+                const std::vector<int> guesses = draft->guess(tokens, story.sampler, last - pos - 1);
                 tokens.insert(tokens.end(), guesses.begin(), guesses.end());
             }
             const size_t end = std::min(tokens.size(), last);
@@ -79,7 +80,18 @@ void generate(Transformer& transformer, std::span<Story> stories, const std::fun
             }
         }
 
-        std::span<const float> logits = transformer.forward(batch);
+        std::span<const float> logits;
+        try {
+            logits = transformer.forward(batch);
+        } catch (const Error&) {
+            // A wrong guess may lead where no float32 does. The story itself may not: it goes on without guesses.
+            if (draft == nullptr) throw;
+            draft = nullptr;
+            for (std::optional<Telling>& telling : sequences) {
+                if (telling) telling->tokens.resize(std::max(telling->pos + 1, stories[telling->story].prompt.size()));
+            }
+            continue;
+        }
         for (const Input& input : batch) {
             std::optional<Telling>& telling = sequences[input.sequence];
             const std::span<const float> row = logits.first(input.wants_logits ? vocab_size : 0);

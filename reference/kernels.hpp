@@ -69,8 +69,8 @@ public:
     /// The largest |x[i]|; not finite when one of them is not.
     virtual float largest(std::span<const float> x) const = 0;  // (n)
 
-    /// The index of the largest value; on a tie the lowest such index.
-    virtual int argmax(std::span<const float> x) const = 0;  // (n), n >= 1, no NaN
+    /// The index of the largest value; on a tie the lowest such index. Some index, where there is a NaN.
+    virtual int argmax(std::span<const float> x) const = 0;  // (n), n >= 1
 };
 
 /// The loops of ops.hpp. They live as long as the program.

@@ -85,8 +85,12 @@ void run(const Options& options) {
     std::unique_ptr<Engine> guesser;
     std::optional<Draft> draft;
     if (draft_quantization != Quantization::none) {
-        guesser = engines.make(draft_quantization, 1, options.batch_size);
-        draft.emplace(guesser->transformer, options.draft_max);
+        try {
+            guesser = engines.make(draft_quantization, 1, options.batch_size);
+            draft.emplace(guesser->transformer, options.draft_max);
+        } catch (const std::bad_alloc&) {
+            if (options.draft) throw;  // nobody asked for it: it goes without
+        }
     }
     std::unique_ptr<Engine> unrounded;
     if (options.quantization != Quantization::none && timed) unrounded = engines.make(Quantization::none, 1, options.batch_size);

@@ -42,25 +42,11 @@ std::vector<std::string> read_lines(const std::string& path, std::size_t max_siz
     return lines;
 }
 
-/// Bytes of the character that begins at text[i], or 0 where none does: UTF-8, RFC 3629.
-std::size_t character(const std::string& text, std::size_t i) {
-    const auto byte = [&](std::size_t at) { return at < text.size() ? static_cast<unsigned char>(text[at]) : 0u; };
-    const unsigned first = byte(i);
-    const std::size_t size = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
-    for (std::size_t k = 1; k < size; k++) {
-        if ((byte(i + k) & 0xc0) != 0x80) return 0;
-    }
-    const unsigned second = byte(i + 1);
-    const bool wrong = (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
-                       (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f);
-    return wrong ? 0 : size;
-}
-
 /// A string of JSON, RFC 8259. A byte that belongs to no character becomes U+FFFD.
 std::string json_string(const std::string& text) {
     std::string result = "\"";
     for (std::size_t i = 0; i < text.size();) {
-        const std::size_t size = character(text, i);
+        const std::size_t size = utf8_length(std::string_view(text).substr(i));
         const char c = text[i];
         if (size == 0) {
             result += "\\ufffd";

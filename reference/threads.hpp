@@ -10,7 +10,8 @@ namespace llama512 {
 /// computes.
 std::size_t physical_cores();
 
-/// Calls part(first, last) for ranges that together are 0 to n, in at most `threads` threads, and returns when all are done.
+/// Calls part(first, last) for ranges that together are 0 to n, in several threads, and returns when all are done. `threads` is
+/// how many are started for it, if there are not so many yet; those of earlier calls help, too. With 1, this thread does all.
 /// Which thread gets which range is left open: who is free takes the next one, so a thread whose processor is busy with
 /// something else does not hold up the others for long. `part` must not throw, nor call parallel itself.
 /// Throws Error when the system starts no more threads.

@@ -18,28 +18,6 @@ namespace {
 
 constexpr int kNone = -1;
 
-/// The length in bytes of the UTF-8 character at the start of `text`, or 0 when it is not valid.
-/// The ranges are those of the Unicode Standard, table 3-7: no overlong forms, no surrogates, nothing above U+10FFFF.
-size_t utf8_length(std::string_view text) {
-    const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0; };
-    const auto continues = [&](size_t i) { return (byte(i) & 0xC0) == 0x80; };
-    const int first = byte(0);
-    const int second = byte(1);
-    if (first < 0x80) return 1;
-    if (first >= 0xC2 && first <= 0xDF) return continues(1) ? 2 : 0;
-    if (first >= 0xE0 && first <= 0xEF) {
-        if (first == 0xE0 && second < 0xA0) return 0;  // overlong
-        if (first == 0xED && second > 0x9F) return 0;  // surrogate
-        return continues(1) && continues(2) ? 3 : 0;
-    }
-    if (first >= 0xF0 && first <= 0xF4) {
-        if (first == 0xF0 && second < 0x90) return 0;  // overlong
-        if (first == 0xF4 && second > 0x8F) return 0;  // above U+10FFFF
-        return continues(1) && continues(2) && continues(3) ? 4 : 0;
-    }
-    return 0;
-}
-
 /// "0x" and two digits.
 std::string hex(unsigned char byte) {
     char text[5];
@@ -60,6 +38,26 @@ std::string unescape(const std::string& piece) {
 }
 
 }  // namespace
+
+size_t utf8_length(std::string_view text) {
+    const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0; };
+    const auto continues = [&](size_t i) { return (byte(i) & 0xC0) == 0x80; };
+    const int first = byte(0);
+    const int second = byte(1);
+    if (first < 0x80) return 1;
+    if (first >= 0xC2 && first <= 0xDF) return continues(1) ? 2 : 0;
+    if (first >= 0xE0 && first <= 0xEF) {
+        if (first == 0xE0 && second < 0xA0) return 0;  // overlong
+        if (first == 0xED && second > 0x9F) return 0;  // surrogate
+        return continues(1) && continues(2) ? 3 : 0;
+    }
+    if (first >= 0xF0 && first <= 0xF4) {
+        if (first == 0xF0 && second < 0x90) return 0;  // overlong
+        if (first == 0xF4 && second > 0x8F) return 0;  // above U+10FFFF
+        return continues(1) && continues(2) && continues(3) ? 4 : 0;
+    }
+    return 0;
+}
 
 Tokenizer::Tokenizer(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary)) {
     for (size_t token = 0; token < vocabulary_.pieces.size(); token++) {

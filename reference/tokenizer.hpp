@@ -21,6 +21,10 @@ struct Vocabulary {
     std::vector<float> scores;        // (vocab_size) the best one merges first; finite
 };
 
+/// The length in bytes of the UTF-8 character at the start of `text`, or 0 when it is not valid.
+/// The ranges are those of the Unicode Standard, table 3-7: no overlong forms, no surrogates, nothing above U+10FFFF.
+std::size_t utf8_length(std::string_view text);
+
 class Tokenizer {
 public:
     explicit Tokenizer(Vocabulary vocabulary);

@@ -23,7 +23,7 @@ std::vector<const Level*> levels() {
     return result;
 }
 
-const Level& find_level(const std::string& name) {
+const Level& find_level(std::string_view name) {
     const std::vector<const Level*> here = levels();
     if (name.empty()) return *here.back();
     for (const Level* level : here) {

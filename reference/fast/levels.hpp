@@ -1,7 +1,7 @@
 // Which levels of the fast kernels there are, and which of them this processor can run.
 #pragma once
 
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "fast/level.hpp"
@@ -12,6 +12,6 @@ namespace llama512::fast {
 std::vector<const Level*> levels();
 
 /// The level of that name, or without one the last. Throws std::out_of_range where there is none.
-const Level& find_level(const std::string& name);
+const Level& find_level(std::string_view name);
 
 }  // namespace llama512::fast

@@ -227,7 +227,7 @@ class Page(unittest.TestCase):
 
     def test_reference(self) -> None:
         engine = self.engines[0]
-        for operation, line in (("rmsnorm", "std::sqrt(mean_square(x) + epsilon)"),
+        for operation, line in (("rmsnorm", "std::sqrt(mean_square + epsilon)"),
                                 ("swiglu", "gate[i] = silu * up[i];"), ("attention", "softmax(scores);")):
             unit = next(unit for unit in engine["units"] if unit["operation"] == operation)
             self.open(engine, unit["offset"])

@@ -172,10 +172,13 @@ def random(engine: Engine, folder: Path, everything: bool) -> list[str]:
     turns = itertools.cycle(zip(itertools.cycle(TEMPERATURES), SEEDS + (1,)))
     nuclei = itertools.cycle(NUCLEI[::-1] if knows_top_p(engine) else (1.0,))
     problems = []
-    for case in chosen:
+    for number, case in enumerate(chosen):
         able = cases.without_refused(case, engine, folder / "refused")
         model = case.write(folder / case.name.replace(" ", "-"), case.seed, engine)
-        for encoding in able.encodings:
+        # Where it is emulated, each shape in another encoding.
+        turn = number % len(able.encodings)
+        few = not everything and run.emulated(engine)
+        for encoding in able.encodings[turn:turn + 1] if few else able.encodings:
             problems.append(check(engine, model, encoding, Sampling(*next(turns), next(nuclei)), folder / "built"))
     return problems
 

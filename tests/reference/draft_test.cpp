@@ -100,6 +100,35 @@ TEST(Draft, OfRoundedWeights) {
     }
 }
 
+TEST(Draft, ThatLeadsWhereNothingIsFiniteEndsNoStory) {
+    // After the token 9 every norm overflows, and the model never says it; the draft says nothing else.
+    TinyModel model = endless(1);
+    const auto row = [](std::vector<float>& matrix, std::size_t token) {
+        return slice(std::span(matrix), token, kConfig.dim);
+    };
+    std::ranges::fill(row(model.token_embedding, 9), 1e30f);
+    std::ranges::fill(row(model.wcls, 9), 0.0f);
+    TinyModel other = endless(1);
+    std::ranges::fill(other.wcls, 0.0f);
+    std::ranges::fill(row(other.wcls, 9), 1.0f);
+    Transformer probe(kConfig, other.weights());
+    if (probe.forward(kBos, 0)[9] < 0) std::ranges::fill(row(other.wcls, 9), -1.0f);
+    Transformer guesser(kConfig, other.weights(), {.max_rows = 4});
+    Draft draft(guesser, 3);
+    const Outcome alone = run(model.weights(), kSamplers[0], {kBos}, 100, nullptr);
+    EXPECT_EQ(std::ranges::count(alone.tokens, 9), 0);
+    ASSERT_FALSE(draft.guess(std::vector<int>{kBos}, kSamplers[0], 1).empty());
+    EXPECT_EQ(draft.guess(std::vector<int>{kBos}, kSamplers[0], 1)[0], 9);
+    EXPECT_EQ(run(model.weights(), kSamplers[0], {kBos}, 100, &draft), alone);
+
+    // And a draft that has such weights itself guesses nothing.
+    TinyModel large = endless(1);
+    for (float& value : large.token_embedding) value *= 1e25f;
+    Transformer overflowing(kConfig, large.weights(), {.max_rows = 4});
+    Draft none(overflowing, 3);
+    EXPECT_EQ(run(model.weights(), kSamplers[0], {kBos}, 100, &none), alone);
+}
+
 TEST(Draft, GuessesWithinTheContext) {
     const TinyModel model = endless(1);
     Transformer guesser(kConfig, model.weights(), {.max_rows = 8});

@@ -31,17 +31,18 @@ struct Telling {
 
 }  // namespace
 
+void check_prompt(size_t n_tokens, size_t seq_len, const std::string& name) {
+    if (n_tokens <= seq_len) return;
+    throw Error(name, "prompt",
+                to_string(n_tokens) + " tokens (BOS included), at most the model's seq_len of " + to_string(seq_len) +
+                    " are supported");
+}
+
 void generate(Transformer& transformer, std::span<Story> stories, const std::function<void(const Step&)>& on_step,
               const std::function<void(size_t story, size_t steps)>& on_end, const GenerateOptions& options) {
     const size_t seq_len = transformer.config().seq_len;
     const size_t vocab_size = transformer.config().vocab_size;
-    for (const Story& story : stories) {
-        if (story.prompt.size() > seq_len) {
-            throw Error(options.name, "prompt",
-                        to_string(story.prompt.size()) + " tokens (BOS included), at most the model's seq_len of " +
-                            to_string(seq_len) + " are supported");
-        }
-    }
+    for (const Story& story : stories) check_prompt(story.prompt.size(), seq_len, options.name);
 
     Draft* draft = options.draft;
     std::vector<std::optional<Telling>> sequences(std::min(transformer.n_sequences(), transformer.max_rows()));

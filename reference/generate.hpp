@@ -36,6 +36,9 @@ struct GenerateOptions {
     std::string name = "model"; // the model's name for messages
 };
 
+/// Throws Error when a prompt of so many tokens is longer than seq_len; `name` is its or the model's name for the message.
+void check_prompt(std::size_t n_tokens, std::size_t seq_len, const std::string& name);
+
 /// Tells `stories`, as many at a time as the Transformer has sequences, in passes that they share; each one as if it were told
 /// alone. Feeds the positions of each from 0 and calls `on_step` for each of them, in order, and `on_end` with the story's number
 /// after its last one, with the number of positions that were fed.

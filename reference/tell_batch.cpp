@@ -83,14 +83,7 @@ std::string json_line(std::size_t index, const std::string& prompt, const Told& 
     for (std::size_t i = 0; i < told.tokens.size(); i++) line << (i == 0 ? "" : ", ") << told.tokens[i];
     line << "]";
     if (options.temperature != 0.0f) line << ", \"seed\": " << seed;
-    if (told.agreement.compared) {
-        line << ", \"first_difference\": ";
-        if (told.agreement.first_difference) {
-            line << *told.agreement.first_difference;
-        } else {
-            line << "null";
-        }
-    }
+    line << json(told.agreement);
     const double seconds = told.ended - told.begun;
     line << ", \"tokens_per_second\": " << (seconds > 0 ? static_cast<double>(told.steps) / seconds : 0) << "}\n";
     return line.str();
@@ -124,11 +117,7 @@ Timings tell_batch(const Setup& setup) {
     for (std::size_t i = 0; i < prompts.size(); i++) {
         const std::string source = options.batch_file + ":" + std::to_string(i + 1);
         std::vector<int> prompt = encode_prompt(prompts[i], source, setup.tokenizer, config);
-        if (prompt.size() > config.seq_len) {
-            throw Error(source, "prompt",
-                        std::to_string(prompt.size()) + " tokens (BOS included), at most the model's seq_len of " +
-                            std::to_string(config.seq_len) + " are supported");
-        }
+        check_prompt(prompt.size(), config.seq_len, source);
         const std::size_t limit = max_steps(options, prompt.size());
         stories.push_back({std::move(prompt), setup.sampler(setup.seed + i), limit});
     }

@@ -125,6 +125,11 @@ size_t physical_cores() {
     return std::max<size_t>(cores.size(), 1);
 }
 
+size_t threads_for(size_t work, size_t threads) {
+    constexpr size_t kWorkPerThread = 100'000;
+    return std::clamp<size_t>(work / kWorkPerThread, 1, threads);
+}
+
 void parallel(size_t threads, size_t n, const std::function<void(size_t first, size_t last)>& part) {
     static Helpers helpers;
     if (threads <= 1 || n <= 1) {

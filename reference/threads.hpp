@@ -10,6 +10,9 @@ namespace llama512 {
 /// computes.
 std::size_t physical_cores();
 
+/// How many of `threads` are worth it for so many numbers to read or multiply: to wake one takes as long as 100,000 of them.
+std::size_t threads_for(std::size_t work, std::size_t threads);
+
 /// Calls part(first, last) for ranges that together are 0 to n, in several threads, and returns when all are done. `threads` is
 /// how many are started for it, if there are not so many yet; those of earlier calls help, too. With 1, this thread does all.
 /// Which thread gets which range is left open: who is free takes the next one, so a thread whose processor is busy with

@@ -29,12 +29,12 @@ std::string rate(const char* name, double seconds, size_t count, const char* uni
 
 double bytes_per_second(const Timings& t) { return per(static_cast<double>(bytes_read(t)), t.eval); }
 
-std::string json_agreement(const Agreement& a) {
+}  // namespace
+
+std::string json(const Agreement& a) {
     if (!a.compared) return "";
     return ", \"first_difference\": " + (a.first_difference ? std::to_string(*a.first_difference) : "null");
 }
-
-}  // namespace
 
 size_t bytes_read(const Timings& t) { return t.passes * t.weight_bytes + t.draft_passes * t.draft_bytes; }
 
@@ -63,7 +63,7 @@ std::string json(const Timings& t) {
            format("\"eval_tokens\": %zu, \"eval_ms\": %.3f, \"passes\": %zu, \"weight_bytes\": %zu, "
                   "\"draft_passes\": %zu, \"draft_bytes\": %zu, \"bytes_read\": %zu, \"read_bandwidth\": %.6g",
                   t.eval_tokens, t.eval * 1e3, t.passes, t.weight_bytes, t.draft_passes, t.draft_bytes, bytes_read(t), t.read_bandwidth) +
-           json_agreement(t.agreement) + "}\n";
+           json(t.agreement) + "}\n";
 }
 
 }  // namespace llama512

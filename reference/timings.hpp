@@ -48,6 +48,9 @@ std::size_t bytes_read(const Timings& timings);
 /// Lines in the style of llama.cpp, each beginning with "reference: ".
 std::string lines(const Timings& timings);
 
+/// ", " and the member "first_difference" of a JSON object; "" where nothing was compared.
+std::string json(const Agreement& agreement);
+
 /// The same as a JSON object, with times in milliseconds.
 std::string json(const Timings& timings);
 

@@ -37,7 +37,7 @@ std::unique_ptr<Kernels> fast_kernels(size_t threads, const std::string& level) 
 bool all_finite(std::span<const float> values, size_t threads) {
     const fast::Level& level = fast::find_level("");
     std::atomic<bool> result = true;
-    parallel(threads, (values.size() + kPiece - 1) / kPiece, [&](size_t first, size_t last) {
+    parallel(threads_for(values.size(), threads), (values.size() + kPiece - 1) / kPiece, [&](size_t first, size_t last) {
         const std::span<const float> part = piece(values, first, last);
         if (!std::isfinite(level.largest(part.data(), part.size()))) result = false;
     });
@@ -46,7 +46,6 @@ bool all_finite(std::span<const float> values, size_t threads) {
 
 double read_bandwidth(const std::vector<std::span<const std::byte>>& memory, size_t threads) {
     constexpr int kTimes = 5;
-    constexpr size_t kValuesPerThread = 100'000;  // to wake a thread takes longer than to read fewer, see fast_kernels.cpp
     const fast::Level& level = fast::find_level("");
     size_t bytes = 0;
     double best = 0;
@@ -56,8 +55,7 @@ double read_bandwidth(const std::vector<std::span<const std::byte>>& memory, siz
         for (const std::span<const std::byte> part : memory) {
             const std::span values(reinterpret_cast<const float*>(part.data()), part.size() / sizeof(float));
             bytes += part.size();
-            const size_t shared = std::clamp<size_t>(values.size() / kValuesPerThread, 1, threads);
-            parallel(shared, (values.size() + kPiece - 1) / kPiece, [&](size_t first, size_t last) {
+            parallel(threads_for(values.size(), threads), (values.size() + kPiece - 1) / kPiece, [&](size_t first, size_t last) {
                 const std::span<const float> some = piece(values, first, last);
                 // Kept, so that the compiler does not leave it out.
                 volatile float result = level.read(some.data(), some.size());

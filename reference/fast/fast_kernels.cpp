@@ -11,9 +11,6 @@ using std::size_t;
 
 namespace {
 
-/// A thread for each so many products: to start one takes as long as some ten thousand of them.
-constexpr size_t kProductsPerThread = 100'000;
-
 /// Rows of a matrix are shared out in pieces of so many.
 constexpr size_t kRowsPerPiece = 16;
 
@@ -32,7 +29,7 @@ std::string FastKernels::name() const { return std::string("fast-") + level_.nam
 void FastKernels::matmul(std::span<float> out, std::span<const float> x, std::span<const float> w, size_t rows) const {
     const size_t d = out.size() / rows;
     const size_t n = x.size() / rows;
-    parallel(threads_for(out.size() * n), (d + kRowsPerPiece - 1) / kRowsPerPiece, [&](size_t first, size_t last) {
+    parallel(threads_for(out.size() * n, threads_), (d + kRowsPerPiece - 1) / kRowsPerPiece, [&](size_t first, size_t last) {
         level_.matmul(out.data(), d, x.data(), rows, w.data(), n, first * kRowsPerPiece, std::min(last * kRowsPerPiece, d));
     });
 }
@@ -58,7 +55,7 @@ float FastKernels::attention(std::span<float> out, std::span<const float> q, std
     remember(cache.values, v, block, lane);
 
     std::vector<float> largest(n_kv_heads);
-    parallel(threads_for(2 * q.size() * (pos + 1)), n_kv_heads, [&](size_t first, size_t last) {
+    parallel(threads_for(2 * q.size() * (pos + 1), threads_), n_kv_heads, [&](size_t first, size_t last) {
         std::vector<float> scores((block + 1) * kPositionBlock);
         for (size_t head = first; head < last; head++) {
             const size_t queries = head * group * head_size;
@@ -77,9 +74,5 @@ void FastKernels::swiglu(std::span<float> gate, std::span<const float> up) const
 void FastKernels::add(std::span<float> x, std::span<const float> y) const { level_.add(x.data(), y.data(), x.size()); }
 float FastKernels::largest(std::span<const float> x) const { return level_.largest(x.data(), x.size()); }
 int FastKernels::argmax(std::span<const float> x) const { return static_cast<int>(level_.argmax(x.data(), x.size())); }
-
-size_t FastKernels::threads_for(size_t products) const {
-    return std::clamp<size_t>(products / kProductsPerThread, 1, threads_);
-}
 
 }  // namespace llama512::fast

@@ -27,9 +27,6 @@ public:
     int argmax(std::span<const float> x) const override;
 
 protected:
-    /// How many threads are worth their start for so many products.
-    std::size_t threads_for(std::size_t products) const;
-
     const Level& level_;
     std::size_t threads_;
 };

@@ -135,7 +135,7 @@ public:
             }
         }
         const PackedRows packed = {values.data(), scales.data(), sums.data()};
-        parallel(threads_for(out.size() * n), (d + kPackedRows - 1) / kPackedRows, [&](size_t first, size_t last) {
+        parallel(threads_for(out.size() * n, threads_), (d + kPackedRows - 1) / kPackedRows, [&](size_t first, size_t last) {
             level_.matmul_packed(out.data(), d, packed, rows, matrix, first, last);
         });
     }

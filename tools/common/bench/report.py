@@ -160,15 +160,20 @@ def peer(results: Results) -> str:
     return f" llama2.c: {made}." if made else ""
 
 
+def speed(results: Results, what: str, who: str) -> tuple[Spread | None, bool]:
+    """Tokens per second of a contender with a model: within the story, or where only that is known of the whole process (True)."""
+    story = samples.of(results.of(what, who, STORY), samples.rate)
+    return (story, False) if story else (samples.of(results.of(what, who, WHOLE), samples.whole_rate), True)
+
+
 def rates(results: Results) -> str:
     """A row for each contender, a column for each model; of those that only whole processes are known of, in italics."""
     rows = []
     for who in results.contenders:
         cells = []
         for what in results.models:
-            story = samples.of(results.of(what.name, who.name, STORY), samples.rate)
-            whole = samples.of(results.of(what.name, who.name, WHOLE), samples.whole_rate)
-            cells.append(number(story) if story else f"*{number(whole)}*" if whole else "")
+            found, whole = speed(results, what.name, who.name)
+            cells.append("" if found is None else f"*{number(found)}*" if whole else number(found))
         if any(cells):
             rows.append([who.label, *cells])
     return markdown_table(rows, ["", *(what.name for what in results.models)], "l" + "r" * len(results.models))
@@ -182,12 +187,9 @@ def picture(results: Results) -> str:
     for what in results.models:
         bars = []
         for who in results.contenders:
-            found = samples.of(results.of(what.name, who.name, STORY), samples.rate)
-            label = who.label
-            if found is None:
-                found, label = samples.of(results.of(what.name, who.name, WHOLE), samples.whole_rate), f"{who.label}, whole process"
+            found, whole = speed(results, what.name, who.name)
             if found:
-                bars.append(Bar(label, who.group, found.middle, found.low, found.high))
+                bars.append(Bar(who.label + ", whole process" * whole, who.group, found.middle, found.low, found.high))
         if bars:
             panels.append((f"{what.name}: {what.parameters:,} parameters", bars))
     if results.others:
